@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One loaded enclave in this process: its pages, its host threads, its service
+ * calls. Untrusted. Opens /dev/sgx_enclave when it exists, softsgx otherwise;
+ * everything above sees no difference. At most one enclave per process.
+ * Functions return 0 or -errno; those that can fail for reasons an operator must
+ * know fill a struct failure. Thread-safe unless stated.
+ */
+#ifndef HOST_ENCLAVE_H
+#define HOST_ENCLAVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "abi/call.h"
+#include "abi/image.h"
+#include "host/failure.h"
+
+struct enclave;
+struct fdtable;
+
+/* Creates, measures, initialises. Nothing runs yet. */
+int enclave_load(const char *image_path, struct enclave **out, struct failure *why);
+/* Removes it. All its host threads must be gone or parked; parked ones are ended. */
+void enclave_destroy(struct enclave *e);
+
+const uint8_t *enclave_mrenclave(const struct enclave *e); /* 32 bytes */
+const struct image_config *enclave_config(const struct enclave *e);
+bool enclave_is_software(const struct enclave *e);
+/* Counts of the software SGX; -ENOTSUP on hardware. */
+struct softsgx_stats;
+int enclave_stats(const struct enclave *e, struct softsgx_stats *out);
+struct fdtable *enclave_fds(struct enclave *e);
+
+/* Starts the program: SERVICE_START, then the main thread's host thread. */
+int enclave_start(struct enclave *e, int argc, char **argv, char **envp, uint32_t flags, struct failure *why);
+/* Destination: one host thread per slot of the bitmap (bit i = slot i) enters and waits in OCALL_PARK.
+ * Returns when all of them are inside and waiting. May be called again for further slots. */
+int enclave_standby(struct enclave *e, const uint8_t *slots, unsigned slot_count);
+/* Enters a free service slot (waits for one) and makes the call. -EIO if the enclave is dead. */
+int enclave_service(struct enclave *e, struct service_call *call);
+
+/* Interrupts every host thread that is blocked in a system call or OCALL_WAIT for the enclave: the call
+ * returns -EINTR with .interrupted = 1. A thread about to block does not. No kick is lost. Threads in
+ * OCALL_PARK are not touched. */
+void enclave_kick_all(struct enclave *e);
+/* Answers every OCALL_PARK that waits now. */
+void enclave_unpark_all(struct enclave *e);
+/* The moved-away source: host threads in OCALL_PARK end without entering again, the rest is an error. */
+void enclave_abandon(struct enclave *e);
+
+enum enclave_end { ENCLAVE_EXITED, ENCLAVE_SIGNALED, ENCLAVE_DIED, ENCLAVE_MOVED };
+/* Blocks until the program ended; status: exit code, signal number, or enum fatal. */
+enum enclave_end enclave_wait(struct enclave *e, int *status);
+/* Makes enclave_wait() return ENCLAVE_MOVED. */
+void enclave_set_moved(struct enclave *e);
+
+/* For host/ocall*.c: the host thread that runs a slot. */
+struct host_thread {
+	struct enclave *enclave;
+	unsigned slot;
+	struct call_area *area;
+	/* Set by enclave_kick_all() before it signals; cleared by the call that was cut short. See
+	 * host/kick.S: tested in the instruction before `syscall`. */
+	volatile uint32_t kicked;
+};
+
+#endif
