@@ -18,7 +18,7 @@ struct bytes {
 	int error; /* 0 or -ENOMEM: nothing was appended since */
 };
 
-void bytes_free(struct bytes *b); /* leaves an empty, usable buffer */
+void bytes_free(struct bytes *b);  /* leaves an empty, usable buffer */
 void bytes_clear(struct bytes *b); /* keeps the memory */
 /* size more bytes, uninitialised; NULL when memory is short (b->error is set). */
 uint8_t *bytes_extend(struct bytes *b, size_t size);

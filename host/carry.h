@@ -35,14 +35,15 @@ struct fdtable;
 
 struct carry_options {
 	bool tcp_established; /* move established TCP connections and the addresses they live on */
-	/* The migration stream's own local end: its address cannot be moved away from under it. ss_family 0: none. */
+	/* The migration stream's own local end: its address cannot be moved away from under it. ss_family 0:
+	 * none. */
 	struct sockaddr_storage stream_local;
 };
 
 /* What there is to carry, for people. */
 struct carry_counts {
 	unsigned descriptors; /* numbers the program holds */
-	unsigned files;       /* open file descriptions behind them */
+	unsigned files;	      /* open file descriptions behind them */
 	unsigned listeners;
 	unsigned connections; /* established TCP */
 	unsigned addresses;   /* that move along */
@@ -82,7 +83,8 @@ struct carry_destination;
 int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t size, struct bytes *answer,
 			      struct carry_destination **out, struct failure *why);
 /* Makes every descriptor. Connections stay in repair mode: silent. After success READY may be said. */
-int carry_destination_restore(struct carry_destination *d, const void *state, size_t size, struct failure *why);
+int carry_destination_restore(struct carry_destination *d, const void *state, size_t size,
+			      struct failure *why);
 /* After COMMIT: connections speak, held packets are delivered, neighbours are told. The program's threads may
  * run once this returns. Does not fail half-way: an error is reported after everything else was done. */
 int carry_destination_release(struct carry_destination *d, struct failure *why);

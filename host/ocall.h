@@ -3,6 +3,52 @@
  * The system calls the host makes for the enclave. One table: what each
  * argument is, whether it may block. File descriptor arguments are translated
  * through the fdtable.
+ *
+ * The contract of OCALL_SYSCALL, for the enclave's side:
+ *   - nr and arg[] are Linux x86-64's, with the kernel's structure layouts and
+ *     results (value or -errno). A call that is not in the table is -ENOSYS.
+ *   - Every pointer argument, and every pointer inside a structure, is an
+ *     address inside area->data (or 0 where Linux allows NULL). The enclave
+ *     lays out inputs there before the call and copies outputs out after it.
+ *   - Descriptors are the program's numbers, also in pollfd arrays, in what
+ *     pipe and socketpair return, in dirfd arguments (AT_FDCWD passes).
+ *
+ *   pointers, by call (in: copied out of the enclave first, out: read back after)
+ *   read pread64 recvfrom getdents64 readlink* getcwd    out: the buffer, `result` bytes (getcwd: with its
+ * NUL) write pwrite64 sendto                                in: the buffer readv writev preadv pwritev in:
+ * iovec array, its bases inside data too open* stat* access* chdir rename* unlink* mkdir* rmdir symlink*
+ * link* chmod* chown* truncate statfs utimensat in: each path, NUL terminated fstat stat lstat newfstatat
+ * out: struct stat, 144 bytes statx 256; statfs fstatfs 120; uname 390; sysinfo 112; getrusage 144; times 32;
+ * clock_* gettimeofday 16; time 8 utimensat                                            in: struct
+ * timespec[2], 32, or 0 sendfile                                             in and out: offset, 8, or 0
+ *   copy_file_range splice                               in and out: each offset, 8, or 0
+ *   fcntl F_*LK                                          in and out: struct flock, 32
+ *   ioctl FIONREAD FIONBIO TIOCOUTQ TIOCGPGRP 4, TC[GS]ET* 36 (kernel's termios), TIOCGWINSZ 8, SIOCGIF* 40
+ *   pipe pipe2 out: int[2]; socketpair out: int[2] at arg[3]
+ *   timerfd_settime                                      in: itimerspec, 32 (arg[2]); out: arg[3], 32, or 0.
+ * Absolute times are the host's clock: the enclave converts timerfd_gettime out: 32 poll in and out: struct
+ * pollfd, 8 each; host writes .revents only ppoll                                                as poll; in:
+ * timespec, 16, or 0. The signal mask is ignored epoll_ctl                                            in:
+ * struct epoll_event, 12 (packed) epoll_wait epoll_pwait epoll_pwait2                  out: `result` * 12;
+ * pwait2: in: timespec, 16, or 0. Masks ignored bind connect                                         in:
+ * address, arg[2] bytes sendto                                               in: address at arg[4], arg[5]
+ * bytes accept accept4 getsockname getpeername               in and out: socklen_t at arg[2], 4; out: address
+ * at arg[1] recvfrom                                             in and out: socklen_t at arg[5], 4; out:
+ * address at arg[4] setsockopt in: arg[4] bytes at arg[3]; getsockopt in and out: socklen_t at arg[4]; out:
+ * arg[3] sendmsg recvmsg                                      struct msghdr, 56, whose name, control and
+ * iovec (with its bases) are inside data; recvmsg changes namelen, controllen, flags. SCM_RIGHTS: -EINVAL
+ *   getrlimit setrlimit prlimit64                        struct rlimit, 16; prlimit64: pid 0 only. Only
+ *                                                        RLIMIT_NOFILE can be set
+ *   sched_getaffinity                                    out: arg[1] bytes
+ *
+ *   - A blocking call that a kick cut short has had no effect: result is
+ *     -EINTR and area->interrupted is 1; the same call may be made again, on
+ *     either host (with what remains of its timeout; a connect too). A call
+ *     that had moved data before the kick returns its count, as always. A
+ *     blocking read or write of a regular file, fsync and the like are not cut
+ *     short. -EINTR with interrupted == 0 is an ordinary result.
+ *   - Descriptors opened on /proc/self/fd/N name the host's numbers.
+ *   - Memory files, inotify, signalfd, fork, exec, mount: -ENOSYS.
  */
 #ifndef HOST_OCALL_H
 #define HOST_OCALL_H

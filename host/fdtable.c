@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/fdtable.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define FD_MAX 1048576 /* fs.nr_open's default */
+
+struct fdtable {
+	pthread_mutex_t lock;
+	struct descriptor **at; /* NULL: free */
+	int size;
+	int lowest_free; /* none below is free */
+	uint64_t limit_soft, limit_hard;
+	uint32_t pairs;
+	atomic_uint pending; /* connections in any file's pending list */
+};
+
+static int grow(struct fdtable *t, int needed)
+{
+	if (needed < t->size)
+		return 0;
+	int size = t->size ? t->size : 64;
+	while (size <= needed)
+		size *= 2;
+	struct descriptor **at = realloc(t->at, (size_t)size * sizeof(*at));
+	if (!at)
+		return -ENOMEM;
+	for (int i = t->size; i < size; i++)
+		at[i] = NULL;
+	t->at = at;
+	t->size = size;
+	return 0;
+}
+
+static struct descriptor *lookup(struct fdtable *t, int fd)
+{
+	return fd >= 0 && fd < t->size ? t->at[fd] : NULL;
+}
+
+static int find_free(struct fdtable *t, int lowest)
+{
+	bool from_start = lowest <= t->lowest_free;
+	int fd = from_start ? t->lowest_free : lowest;
+	while (lookup(t, fd))
+		fd++;
+	if (from_start)
+		t->lowest_free = fd;
+	return (uint64_t)fd < t->limit_soft ? fd : -EMFILE;
+}
+
+static void file_release(struct fdtable *t, struct file *f)
+{
+	if (f->references)
+		return;
+	for (unsigned i = 0; i < f->pending_count; i++)
+		close(f->pending[i]);
+	atomic_fetch_sub(&t->pending, f->pending_count);
+	free(f->pending);
+	free(f);
+}
+
+static int descriptor_free(struct fdtable *t, struct descriptor *d)
+{
+	int r = 0;
+	d->file->references--;
+	/* The host's own 0, 1, 2 stay: this process, or its log, may still want them. */
+	if (d->file->kind != FILE_STDIO || d->host_fd > 2)
+		r = close(d->host_fd) < 0 ? -errno : 0;
+	file_release(t, d->file);
+	free(d);
+	return r;
+}
+
+/* Enters host_fd at fd. Takes one reference of file. */
+static int enter(struct fdtable *t, int fd, int host_fd, struct file *file, bool cloexec)
+{
+	struct descriptor *d = malloc(sizeof(*d));
+	if (!d || grow(t, fd)) {
+		free(d);
+		return -ENOMEM;
+	}
+	*d = (struct descriptor){.host_fd = host_fd, .file = file, .cloexec = cloexec};
+	file->references++;
+	t->at[fd] = d;
+	return fd;
+}
+
+static int leave(struct fdtable *t, int fd)
+{
+	struct descriptor *d = lookup(t, fd);
+	if (!d)
+		return -EBADF;
+	t->at[fd] = NULL;
+	if (fd < t->lowest_free)
+		t->lowest_free = fd;
+	if (d->users) {
+		d->closed = true;
+		return 0;
+	}
+	return descriptor_free(t, d);
+}
+
+struct file *fdtable_file(enum file_kind kind)
+{
+	struct file *f = calloc(1, sizeof(*f));
+	if (f)
+		f->kind = kind;
+	return f;
+}
+
+static void enter_stdio(struct fdtable *t)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			continue;
+		struct file *f = fdtable_file(FILE_STDIO);
+		if (f && enter(t, fd, fd, f, false) < 0)
+			free(f);
+	}
+}
+
+int fdtable_create(struct fdtable **out)
+{
+	struct fdtable *t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	pthread_mutex_init(&t->lock, NULL);
+
+	struct rlimit limit = {1024, 1024};
+	getrlimit(RLIMIT_NOFILE, &limit);
+	t->limit_soft = limit.rlim_cur;
+	t->limit_hard = limit.rlim_max < FD_MAX ? limit.rlim_max : FD_MAX;
+	/* The host's own descriptors must not eat the program's: it gets what it may raise itself to. */
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	signal(SIGPIPE, SIG_IGN);
+
+	enter_stdio(t);
+	*out = t;
+	return 0;
+}
+
+void fdtable_reset(struct fdtable *t)
+{
+	pthread_mutex_lock(&t->lock);
+	for (int fd = 0; fd < t->size; fd++)
+		if (t->at[fd])
+			leave(t, fd);
+	t->lowest_free = 0;
+	enter_stdio(t);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void fdtable_destroy(struct fdtable *t)
+{
+	if (!t)
+		return;
+	for (int fd = 0; fd < t->size; fd++)
+		if (t->at[fd])
+			leave(t, fd);
+	free(t->at);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexec)
+{
+	struct file *f = fdtable_file(kind);
+	pthread_mutex_lock(&t->lock);
+	int fd = f ? find_free(t, 0) : -ENOMEM;
+	if (fd >= 0)
+		fd = enter(t, fd, host_fd, f, cloexec);
+	pthread_mutex_unlock(&t->lock);
+	if (fd < 0) {
+		close(host_fd);
+		free(f);
+	}
+	return fd;
+}
+
+int fdtable_add_pair(struct fdtable *t, const int host_fd[2], enum file_kind kind, bool cloexec, int out[2])
+{
+	uint32_t pair = fdtable_new_pair(t);
+	for (int i = 0; i < 2; i++) {
+		out[i] = fdtable_add(t, host_fd[i], kind, cloexec);
+		if (out[i] < 0) {
+			if (i == 0)
+				close(host_fd[1]);
+			else
+				fdtable_close(t, out[0]);
+			return out[i];
+		}
+		struct descriptor *d = fdtable_borrow(t, out[i]);
+		if (d) {
+			d->file->pair = pair;
+			fdtable_return(t, d);
+		}
+	}
+	return 0;
+}
+
+int fdtable_room(struct fdtable *t)
+{
+	pthread_mutex_lock(&t->lock);
+	int fd = find_free(t, 0);
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+/* A second host descriptor, so that the kernel's own rules for dup (epoll, locks) hold. */
+static int dup_into(struct fdtable *t, struct descriptor *d, int fd, bool cloexec)
+{
+	int host_fd = fcntl(d->host_fd, F_DUPFD_CLOEXEC, 3);
+	if (host_fd < 0)
+		return -errno;
+	int r = enter(t, fd, host_fd, d->file, cloexec);
+	if (r < 0)
+		close(host_fd);
+	return r;
+}
+
+int fdtable_dup(struct fdtable *t, int fd, int lowest, bool cloexec)
+{
+	pthread_mutex_lock(&t->lock);
+	struct descriptor *d = lookup(t, fd);
+	int r = -EBADF;
+	if (d && (lowest < 0 || (uint64_t)lowest >= t->limit_soft))
+		r = -EINVAL;
+	else if (d)
+		r = find_free(t, lowest);
+	if (r >= 0)
+		r = dup_into(t, d, r, cloexec);
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int fdtable_dup_to(struct fdtable *t, int fd, int to, bool cloexec)
+{
+	pthread_mutex_lock(&t->lock);
+	struct descriptor *d = lookup(t, fd);
+	int r = to;
+	if (!d || to < 0 || (uint64_t)to >= t->limit_soft) {
+		r = -EBADF;
+	} else if (fd != to) {
+		leave(t, to);
+		r = dup_into(t, d, to, cloexec);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int fdtable_close(struct fdtable *t, int fd)
+{
+	pthread_mutex_lock(&t->lock);
+	int r = leave(t, fd);
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool cloexec_only)
+{
+	if (first > last)
+		return -EINVAL;
+	pthread_mutex_lock(&t->lock);
+	for (unsigned fd = first; fd <= last && fd < (unsigned)t->size; fd++) {
+		if (!t->at[fd])
+			continue;
+		if (cloexec_only)
+			t->at[fd]->cloexec = true;
+		else
+			leave(t, (int)fd);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return 0;
+}
+
+int fdtable_cloexec(struct fdtable *t, int fd)
+{
+	pthread_mutex_lock(&t->lock);
+	struct descriptor *d = lookup(t, fd);
+	int r = d ? d->cloexec : -EBADF;
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec)
+{
+	pthread_mutex_lock(&t->lock);
+	struct descriptor *d = lookup(t, fd);
+	if (d)
+		d->cloexec = cloexec;
+	pthread_mutex_unlock(&t->lock);
+	return d ? 0 : -EBADF;
+}
+
+void fdtable_limit(struct fdtable *t, uint64_t *soft, uint64_t *hard)
+{
+	pthread_mutex_lock(&t->lock);
+	*soft = t->limit_soft;
+	*hard = t->limit_hard;
+	pthread_mutex_unlock(&t->lock);
+}
+
+int fdtable_set_limit(struct fdtable *t, uint64_t soft, uint64_t hard)
+{
+	int r = 0;
+	pthread_mutex_lock(&t->lock);
+	if (soft > hard)
+		r = -EINVAL;
+	else if (hard > t->limit_hard)
+		r = -EPERM;
+	if (!r) {
+		t->limit_soft = soft;
+		t->limit_hard = hard;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+struct descriptor *fdtable_borrow(struct fdtable *t, int fd)
+{
+	pthread_mutex_lock(&t->lock);
+	struct descriptor *d = lookup(t, fd);
+	if (d)
+		d->users++;
+	pthread_mutex_unlock(&t->lock);
+	return d;
+}
+
+void fdtable_return(struct fdtable *t, struct descriptor *d)
+{
+	pthread_mutex_lock(&t->lock);
+	if (--d->users == 0 && d->closed)
+		descriptor_free(t, d);
+	pthread_mutex_unlock(&t->lock);
+}
+
+int fdtable_pending_take(struct fdtable *t, struct file *file)
+{
+	int fd = -EAGAIN;
+	pthread_mutex_lock(&t->lock);
+	if (file->pending_count) {
+		fd = file->pending[0];
+		file->pending_count--;
+		atomic_fetch_sub(&t->pending, 1);
+		for (unsigned i = 0; i < file->pending_count; i++)
+			file->pending[i] = file->pending[i + 1];
+	}
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+int fdtable_pending_add(struct fdtable *t, struct file *file, int host_fd)
+{
+	pthread_mutex_lock(&t->lock);
+	int *pending = realloc(file->pending, (file->pending_count + 1) * sizeof(*pending));
+	if (pending) {
+		file->pending = pending;
+		pending[file->pending_count++] = host_fd;
+		atomic_fetch_add(&t->pending, 1);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return pending ? 0 : -ENOMEM;
+}
+
+bool fdtable_pending_any(const struct fdtable *t)
+{
+	return atomic_load_explicit(&t->pending, memory_order_relaxed) != 0;
+}
+
+int fdtable_next(struct fdtable *t, int fd, struct descriptor **out)
+{
+	pthread_mutex_lock(&t->lock);
+	while (fd < t->size && !t->at[fd])
+		fd++;
+	int r = fd < t->size ? fd : -1;
+	*out = r < 0 ? NULL : t->at[r];
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int fdtable_put(struct fdtable *t, int fd, int host_fd, struct file *file, bool cloexec)
+{
+	int r = -EBADMSG;
+	pthread_mutex_lock(&t->lock);
+	if (fd >= 0 && fd < FD_MAX && !lookup(t, fd))
+		r = enter(t, fd, host_fd, file, cloexec);
+	pthread_mutex_unlock(&t->lock);
+	if (r < 0) {
+		close(host_fd);
+		if (!file->references)
+			free(file);
+	}
+	return r < 0 ? r : 0;
+}
+
+uint32_t fdtable_new_pair(struct fdtable *t)
+{
+	pthread_mutex_lock(&t->lock);
+	uint32_t pair = ++t->pairs;
+	pthread_mutex_unlock(&t->lock);
+	return pair;
+}

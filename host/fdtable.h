@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The program's file descriptors. Its numbers are its own: handed out here by
+ * POSIX's lowest-free rule, so they survive a move to a host whose kernel would
+ * have given others. Each number has a host descriptor of its own; numbers made
+ * by dup share one struct file, as they share the kernel's open file
+ * description. What can be asked of the kernel when the program moves (offset,
+ * flags, counters, interest lists) is not kept here a second time.
+ */
+#ifndef HOST_FDTABLE_H
+#define HOST_FDTABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum file_kind {
+	FILE_STDIO = 1, /* this process's own 0, 1, 2: belongs to the host, not to the program */
+	FILE_OPENED,	/* open(path): file, directory, device */
+	FILE_PIPE,	/* pipe2: both ends were made by the program */
+	FILE_EVENTFD,
+	FILE_TIMERFD,
+	FILE_EPOLL,
+	FILE_SOCKET,
+	FILE_SOCKETPAIR,
+	FILE_KIND_COUNT,
+};
+
+/* One open file description. */
+struct file {
+	enum file_kind kind;
+	uint32_t pair;	     /* FILE_SOCKETPAIR: the same for both ends */
+	uint32_t creation;   /* eventfd2: its flags, timerfd_create: its clock */
+	uint8_t shut;	     /* FILE_SOCKETPAIR: 1 << SHUT_RD, 1 << SHUT_WR */
+	unsigned references; /* descriptors that share it; under the table's lock */
+	/* Listening sockets after a move: connections that the other host's kernel had accepted and the
+	 * program had not. Under the table's lock. */
+	int *pending;
+	unsigned pending_count;
+};
+
+struct descriptor {
+	int host_fd;
+	struct file *file;
+	bool cloexec;
+	/* The following are under the table's lock. A call under way keeps the host descriptor open (and its
+	 * number from being given to another file) when the program closes it meanwhile. */
+	unsigned users;
+	bool closed;
+};
+
+struct fdtable;
+
+/* A table with 0, 1 and 2 (those that are open). Ignores SIGPIPE in this process: EPIPE is the program's. */
+int fdtable_create(struct fdtable **out);
+/* Closes everything but stdio. No call may be under way. NULL is fine. */
+void fdtable_destroy(struct fdtable *t);
+/* Closes everything but stdio: a table as fdtable_create() makes it. */
+void fdtable_reset(struct fdtable *t);
+
+/* Functions below return a descriptor number or -errno. They own host_fd from the call on, failed or not. */
+int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexec);
+/* Both or none; out[0], out[1]. Returns 0. creation as in struct file. */
+int fdtable_add_pair(struct fdtable *t, const int host_fd[2], enum file_kind kind, bool cloexec, int out[2]);
+/* A number, when there is one to give: -EMFILE otherwise. For calls that must fail before they have an
+ * effect. */
+int fdtable_room(struct fdtable *t);
+int fdtable_dup(struct fdtable *t, int fd, int lowest, bool cloexec);
+int fdtable_dup_to(struct fdtable *t, int fd, int to, bool cloexec);
+int fdtable_close(struct fdtable *t, int fd);
+/* close_range(2); cloexec_only: CLOSE_RANGE_CLOEXEC. */
+int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool cloexec_only);
+
+int fdtable_cloexec(struct fdtable *t, int fd); /* 0, 1 or -EBADF */
+int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec);
+/* RLIMIT_NOFILE of the program. */
+void fdtable_limit(struct fdtable *t, uint64_t *soft, uint64_t *hard);
+int fdtable_set_limit(struct fdtable *t, uint64_t soft, uint64_t hard);
+
+/* For the length of a call. NULL if fd is not open. */
+struct descriptor *fdtable_borrow(struct fdtable *t, int fd);
+void fdtable_return(struct fdtable *t, struct descriptor *d);
+
+/* Pending connections of a listening socket. take: a host descriptor or -EAGAIN. */
+int fdtable_pending_take(struct fdtable *t, struct file *file);
+int fdtable_pending_add(struct fdtable *t, struct file *file, int host_fd);
+/* True if any listening socket has one: looked at before each wait, almost always false. */
+bool fdtable_pending_any(const struct fdtable *t);
+
+/* For a move, while no call is under way. Descriptors in rising order: the first at or after fd, -1 at the
+ * end. */
+int fdtable_next(struct fdtable *t, int fd, struct descriptor **out);
+/* A file without descriptors, for fdtable_put(); freed by the first fdtable_put() that fails. */
+struct file *fdtable_file(enum file_kind kind);
+/* Enters it at a given number, which must be free. Returns 0. */
+int fdtable_put(struct fdtable *t, int fd, int host_fd, struct file *file, bool cloexec);
+uint32_t fdtable_new_pair(struct fdtable *t);
+
+#endif

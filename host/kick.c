@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/ocall.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <ucontext.h>
+
+/* kick.S */
+extern const char kick_window[], kick_window_end[], kick_cut[];
+
+static void kick_handler(int signal_number, siginfo_t *info, void *context)
+{
+	greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+	if (*rip >= (greg_t)kick_window && *rip < (greg_t)kick_window_end)
+		*rip = (greg_t)kick_cut;
+}
+
+int kick_signal_install(void)
+{
+	/* Without SA_RESTART: a blocked call is to come back. */
+	struct sigaction action = {.sa_sigaction = kick_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	return sigaction(KICK_SIGNAL, &action, NULL) < 0 ? -errno : 0;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Calls that make, copy or close descriptors. Host descriptors are always
+ * close-on-exec (hooks must not inherit them); the program's own flag is kept
+ * in the table.
+ */
+#include "host/ocall_request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <termios.h>
+#include <unistd.h>
+
+long call_refused(struct request *r)
+{
+	return -EPERM;
+}
+
+long call_open(struct request *r)
+{
+	long directory = AT_FDCWD, path = r->arg[0], flags = r->arg[1], mode = r->arg[2];
+	if (r->nr == SYS_openat) {
+		directory = r->arg[0];
+		path = r->arg[1];
+		flags = r->arg[2];
+		mode = r->arg[3];
+	} else if (r->nr == SYS_creat) {
+		flags = O_CREAT | O_WRONLY | O_TRUNC;
+		mode = r->arg[1];
+	}
+	/* A full table must be noticed before a file is created or truncated. */
+	int room = fdtable_room(r->fds);
+	if (room < 0)
+		return room;
+	long fd = request_blocking(r, SYS_openat, directory, path, flags | O_CLOEXEC, mode, 0, 0);
+	return fd < 0 ? fd : fdtable_add(r->fds, (int)fd, FILE_OPENED, flags & O_CLOEXEC);
+}
+
+long call_close(struct request *r)
+{
+	return fdtable_close(r->fds, (int)r->arg[0]);
+}
+
+long call_close_range(struct request *r)
+{
+	if (r->arg[2] & ~(long)(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE))
+		return -EINVAL;
+	return fdtable_close_range(r->fds, (unsigned)r->arg[0], (unsigned)r->arg[1],
+				   r->arg[2] & CLOSE_RANGE_CLOEXEC);
+}
+
+long call_dup(struct request *r)
+{
+	int from = (int)r->arg[0], to = (int)r->arg[1];
+	switch (r->nr) {
+	case SYS_dup:
+		return fdtable_dup(r->fds, from, 0, false);
+	case SYS_dup2:
+		return fdtable_dup_to(r->fds, from, to, false);
+	default:
+		if (r->arg[2] & ~(long)O_CLOEXEC || from == to)
+			return -EINVAL;
+		return fdtable_dup_to(r->fds, from, to, r->arg[2] & O_CLOEXEC);
+	}
+}
+
+/* The descriptor argument was translated: what concerns the table needs the program's number. */
+static int program_fd(const struct request *r)
+{
+	return (int)r->thread->area->arg[0];
+}
+
+long call_fcntl(struct request *r)
+{
+	long value = r->arg[2];
+	switch ((int)r->arg[1]) {
+	case F_DUPFD:
+		return fdtable_dup(r->fds, program_fd(r), (int)value, false);
+	case F_DUPFD_CLOEXEC:
+		return fdtable_dup(r->fds, program_fd(r), (int)value, true);
+	case F_GETFD:
+		return fdtable_cloexec(r->fds, program_fd(r)) ? FD_CLOEXEC : 0;
+	case F_SETFD:
+		return fdtable_set_cloexec(r->fds, program_fd(r), value & FD_CLOEXEC);
+	case F_SETFL:
+		/* O_ASYNC would signal this process, not the program. */
+		value &= ~(long)O_ASYNC;
+		break;
+	case F_SETLKW:
+	case F_OFD_SETLKW:
+		return request_blocking(r, SYS_fcntl, r->arg[0], r->arg[1], value, 0, 0, 0);
+	case F_GETFL:
+	case F_SETLK:
+	case F_GETLK:
+	case F_OFD_SETLK:
+	case F_OFD_GETLK:
+	case F_GETPIPE_SZ:
+	case F_SETPIPE_SZ:
+		break;
+	default:
+		return -EINVAL;
+	}
+	return request_direct(SYS_fcntl, r->arg[0], r->arg[1], value, 0, 0, 0);
+}
+
+long call_ioctl(struct request *r)
+{
+	unsigned request = (unsigned)r->arg[1];
+	switch (request) {
+	case FIOCLEX:
+	case FIONCLEX:
+		return fdtable_set_cloexec(r->fds, program_fd(r), request == FIOCLEX);
+	case FIONREAD:
+	case FIONBIO:
+	case TIOCOUTQ:
+	case TCGETS:
+	case TCSETS:
+	case TCSETSW:
+	case TCSETSF:
+	case TIOCGWINSZ:
+	case TIOCGPGRP:
+	case SIOCGIFINDEX:
+	case SIOCGIFFLAGS:
+	case SIOCGIFADDR:
+	case SIOCGIFNETMASK:
+	case SIOCGIFHWADDR:
+	case SIOCGIFMTU:
+		return request_direct(SYS_ioctl, r->arg[0], request, r->arg[2], 0, 0, 0);
+	default:
+		/* Others may hold pointers that nobody has translated. */
+		return -ENOTTY;
+	}
+}
+
+long call_pipe(struct request *r)
+{
+	long flags = r->nr == SYS_pipe2 ? r->arg[1] : 0;
+	int host_fd[2], fd[2];
+	if (pipe2(host_fd, (int)flags | O_CLOEXEC) < 0)
+		return -errno;
+	int error = fdtable_add_pair(r->fds, host_fd, FILE_PIPE, flags & O_CLOEXEC, fd);
+	if (!error)
+		memcpy((void *)r->arg[0], fd, sizeof(fd));
+	return error;
+}
+
+/* Keeps what the kernel will not tell later. */
+static long add_created(struct request *r, int host_fd, enum file_kind kind, bool cloexec, uint32_t creation)
+{
+	if (host_fd < 0)
+		return -errno;
+	int fd = fdtable_add(r->fds, host_fd, kind, cloexec);
+	struct descriptor *d = fd < 0 ? NULL : fdtable_borrow(r->fds, fd);
+	if (d) {
+		d->file->creation = creation;
+		fdtable_return(r->fds, d);
+	}
+	return fd;
+}
+
+long call_eventfd(struct request *r)
+{
+	int flags = r->nr == SYS_eventfd2 ? (int)r->arg[1] : 0;
+	return add_created(r, eventfd((unsigned)r->arg[0], flags | EFD_CLOEXEC), FILE_EVENTFD,
+			   flags & EFD_CLOEXEC, (uint32_t)flags);
+}
+
+long call_timerfd_create(struct request *r)
+{
+	int clock = (int)r->arg[0], flags = (int)r->arg[1];
+	return add_created(r, timerfd_create(clock, flags | TFD_CLOEXEC), FILE_TIMERFD, flags & TFD_CLOEXEC,
+			   (uint32_t)clock);
+}

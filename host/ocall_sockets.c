@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/ocall_request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+long call_socket(struct request *r)
+{
+	int fd = socket((int)r->arg[0], (int)r->arg[1] | SOCK_CLOEXEC, (int)r->arg[2]);
+	return fd < 0 ? -errno : fdtable_add(r->fds, fd, FILE_SOCKET, r->arg[1] & SOCK_CLOEXEC);
+}
+
+long call_socketpair(struct request *r)
+{
+	int host_fd[2], fd[2];
+	if (socketpair((int)r->arg[0], (int)r->arg[1] | SOCK_CLOEXEC, (int)r->arg[2], host_fd) < 0)
+		return -errno;
+	int error = fdtable_add_pair(r->fds, host_fd, FILE_SOCKETPAIR, r->arg[1] & SOCK_CLOEXEC, fd);
+	if (!error)
+		memcpy((void *)r->arg[3], fd, sizeof(fd));
+	return error;
+}
+
+/* A connection that was accepted before the move, with the flags this accept asks for. */
+static long accept_pending(struct request *r, struct file *listener, int flags)
+{
+	int fd = fdtable_pending_take(r->fds, listener);
+	if (fd < 0)
+		return fd;
+	if (flags & SOCK_NONBLOCK)
+		fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	if (r->arg[1])
+		getpeername(fd, (struct sockaddr *)r->arg[1], (socklen_t *)r->arg[2]);
+	return fd;
+}
+
+long call_accept(struct request *r)
+{
+	int flags = r->nr == SYS_accept4 ? (int)r->arg[3] : 0;
+	int room = fdtable_room(r->fds);
+	if (room < 0)
+		return room;
+	long fd = accept_pending(r, r->borrowed[0]->file, flags);
+	if (fd < 0)
+		fd = request_blocking(r, SYS_accept4, r->arg[0], r->arg[1], r->arg[2], flags | SOCK_CLOEXEC,
+				      0, 0);
+	return fd < 0 ? fd : fdtable_add(r->fds, (int)fd, FILE_SOCKET, flags & SOCK_CLOEXEC);
+}
+
+long call_shutdown(struct request *r)
+{
+	int how = (int)r->arg[1];
+	if (shutdown((int)r->arg[0], how) < 0)
+		return -errno;
+	/* The kernel does not tell this of a socketpair, and it moves by what we know. */
+	struct file *f = r->borrowed[0]->file;
+	if (how == SHUT_RD || how == SHUT_RDWR)
+		f->shut |= 1u << SHUT_RD;
+	if (how == SHUT_WR || how == SHUT_RDWR)
+		f->shut |= 1u << SHUT_WR;
+	return 0;
+}
+
+static bool carries_descriptors(struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			return true;
+	return false;
+}
+
+/* Descriptors somebody sent would be host numbers the program knows nothing of. */
+static void drop_descriptors(struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+			int fd;
+			memcpy(&fd, (char *)c + at, sizeof(fd));
+			close(fd);
+		}
+		c->cmsg_type = 0; /* means nothing to anybody */
+		m->msg_flags |= MSG_CTRUNC;
+	}
+}
+
+long call_message(struct request *r)
+{
+	struct msghdr *m = (struct msghdr *)r->arg[1];
+	if (r->nr == SYS_sendmsg) {
+		if (carries_descriptors(m))
+			return -EINVAL;
+		return request_blocking(r, SYS_sendmsg, r->arg[0], r->arg[1], r->arg[2], 0, 0, 0);
+	}
+	long size =
+	    request_blocking(r, SYS_recvmsg, r->arg[0], r->arg[1], r->arg[2] | MSG_CMSG_CLOEXEC, 0, 0, 0);
+	if (size >= 0)
+		drop_descriptors(m);
+	return size;
+}
