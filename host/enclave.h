@@ -30,27 +30,34 @@ bool enclave_is_software(const struct enclave *e);
 struct softsgx_stats;
 int enclave_stats(const struct enclave *e, struct softsgx_stats *out);
 struct fdtable *enclave_fds(struct enclave *e);
+/* Host memory the enclave reads the time from; fresh from enclave_start() or enclave_standby() on. */
+struct time_page *enclave_time_page(struct enclave *e);
 
 /* Starts the program: SERVICE_START, then the main thread's host thread. */
 int enclave_start(struct enclave *e, int argc, char **argv, char **envp, uint32_t flags, struct failure *why);
 /* Destination: one host thread per slot of the bitmap (bit i = slot i) enters and waits in OCALL_PARK.
  * Returns when all of them are inside and waiting. May be called again for further slots. */
 int enclave_standby(struct enclave *e, const uint8_t *slots, unsigned slot_count);
-/* Enters a free service slot (waits for one) and makes the call. -EIO if the enclave is dead. */
+/* Enters a free service slot (waits for one) and makes the call. -EIO if the enclave is dead; 0 says only
+ * that the enclave answered: its own answer is call->result. */
 int enclave_service(struct enclave *e, struct service_call *call);
 
 /* Interrupts every host thread that is blocked in a system call or OCALL_WAIT for the enclave: the call
  * returns -EINTR with .interrupted = 1. A thread about to block does not. No kick is lost. Threads in
  * OCALL_PARK are not touched. */
 void enclave_kick_all(struct enclave *e);
-/* Answers every OCALL_PARK that waits now. */
+void enclave_kick(struct enclave *e, uint64_t slot); /* nothing if there is no such slot */
+/* Answers every OCALL_PARK that waits now or is on its way out of an entry made before. The answer may come
+ * to a thread that should stay: the enclave asks again. */
 void enclave_unpark_all(struct enclave *e);
-/* The moved-away source: host threads in OCALL_PARK end without entering again, the rest is an error. */
+/* The moved-away source: host threads in OCALL_PARK, now or later, end without entering again. */
 void enclave_abandon(struct enclave *e);
 
 enum enclave_end { ENCLAVE_EXITED, ENCLAVE_SIGNALED, ENCLAVE_DIED, ENCLAVE_MOVED };
 /* Blocks until the program ended; status: exit code, signal number, or enum fatal. */
 enum enclave_end enclave_wait(struct enclave *e, int *status);
+/* What an enum fatal means, for the operator. */
+const char *enclave_fatal_text(int fatal);
 /* Makes enclave_wait() return ENCLAVE_MOVED. */
 void enclave_set_moved(struct enclave *e);
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/command.h"
+
+bool size_parse(const char *text, uint64_t *out)
+{
+	static const char units[] = "KMGT";
+	unsigned long long value;
+	unsigned shift = 0;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	value = strtoull(text, &end, 10);
+	if (*end) {
+		const char *unit = strchr(units, toupper((unsigned char)*end));
+
+		if (!unit || end[1])
+			return false;
+		shift = 10 * (unit - units + 1);
+	}
+	if (value >= 1ull << 63 >> shift)
+		return false;
+	*out = value << shift;
+	return true;
+}
+
+void hex_format(const uint8_t *bytes, unsigned size, char *out)
+{
+	for (unsigned i = 0; i < size; i++)
+		sprintf(out + 2 * i, "%02x", bytes[i]);
+}
+
+int command_failed(const struct failure *why)
+{
+	fprintf(stderr, "optmig: %s\n", why->message);
+	return EXIT_FAILED;
+}
+
+int command_usage(const char *usage)
+{
+	fprintf(stderr, "usage: optmig %s\n", usage);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The host thread of an application slot: enter, do what the enclave asks, enter
+ * again. Everything it is asked is in the table at the end.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "host/enclave_private.h"
+#include "host/log.h"
+#include "host/ocall.h"
+
+#define NS_PER_S 1000000000ull
+#define HOST_STACK_SIZE (256u << 10)
+
+/* What becomes of the thread after a request. */
+enum next { NEXT_ENTER, NEXT_END };
+
+static enum next do_syscall(struct slot *s)
+{
+	ocall_syscall(&s->thread, s->thread.enclave->fds);
+	return NEXT_ENTER;
+}
+
+/* Waits for the token; a kick is the only other reason to come back before the deadline. */
+static enum next do_wait(struct slot *s)
+{
+	struct call_area *area = s->thread.area;
+	uint64_t deadline_ns = area->arg[0];
+	struct timespec deadline = {deadline_ns / NS_PER_S, deadline_ns % NS_PER_S};
+
+	area->interrupted = 0;
+	for (;;) {
+		long rc;
+
+		if (atomic_exchange(&s->wake_token, 0)) {
+			area->result = 0;
+			return NEXT_ENTER;
+		}
+		/* WAIT_BITSET takes an absolute CLOCK_MONOTONIC deadline */
+		rc = kick_syscall(&s->thread.kicked, SYS_futex, (long)&s->wake_token,
+				  FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, 0,
+				  deadline_ns == UINT64_MAX ? 0 : (long)&deadline, 0, FUTEX_BITSET_MATCH_ANY);
+		if (rc == -EINTR && s->thread.kicked) {
+			s->thread.kicked = 0;
+			area->interrupted = 1;
+			area->result = -EINTR;
+			return NEXT_ENTER;
+		}
+		if (rc == -ETIMEDOUT) {
+			area->result = -ETIMEDOUT;
+			return NEXT_ENTER;
+		}
+	}
+}
+
+static bool slot_valid(const struct enclave *e, uint64_t slot)
+{
+	return slot >= THREAD_SLOTS_SERVICE && slot < e->config.slot_count;
+}
+
+static enum next do_wake(struct slot *s)
+{
+	struct enclave *e = s->thread.enclave;
+	uint64_t slot = s->thread.area->arg[0];
+
+	if (!slot_valid(e, slot)) {
+		s->thread.area->result = -EINVAL;
+		return NEXT_ENTER;
+	}
+	atomic_store(&e->slot[slot].wake_token, 1);
+	syscall(SYS_futex, &e->slot[slot].wake_token, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
+	s->thread.area->result = 0;
+	return NEXT_ENTER;
+}
+
+static enum next do_thread_create(struct slot *s)
+{
+	s->thread.area->result = thread_start(s->thread.enclave, s->thread.area->arg[0]);
+	return NEXT_ENTER;
+}
+
+static enum next do_exit(struct slot *s)
+{
+	enclave_finish(s->thread.enclave, ENCLAVE_EXITED, s->thread.area->arg[0] & 0xff);
+	return NEXT_END;
+}
+
+static enum next do_signal_self(struct slot *s)
+{
+	enclave_finish(s->thread.enclave, ENCLAVE_SIGNALED, s->thread.area->arg[0] & 0x7f);
+	return NEXT_END;
+}
+
+/* An unpark that came while this thread was still on its way out counts: it parked before that. One that
+ * counts too early only makes the enclave ask again. */
+static enum next do_park(struct slot *s)
+{
+	struct enclave *e = s->thread.enclave;
+	enum next next;
+
+	pthread_mutex_lock(&e->lock);
+	s->parked = true;
+	pthread_cond_broadcast(&e->changed);
+	while (s->entered_generation == atomic_load(&e->unpark_generation) && !e->abandoned && !atomic_load(&e->ending))
+		pthread_cond_wait(&e->changed, &e->lock);
+	s->parked = false;
+	next = e->abandoned ? NEXT_END : NEXT_ENTER;
+	pthread_mutex_unlock(&e->lock);
+	s->thread.area->result = 0;
+	return next;
+}
+
+static int text_size(uint64_t size)
+{
+	return size < 400 ? size : 400;
+}
+
+static enum next do_trace(struct slot *s)
+{
+	const struct call_area *area = s->thread.area;
+
+	log_line("trace: %.*s", text_size(area->arg[0]), (const char *)area->data);
+	return NEXT_ENTER;
+}
+
+static enum next do_die(struct slot *s)
+{
+	const struct call_area *area = s->thread.area;
+
+	log_line("the enclave stopped itself: %.*s", text_size(area->arg[1]), (const char *)area->data);
+	enclave_finish(s->thread.enclave, ENCLAVE_DIED, area->arg[0]);
+	return NEXT_END;
+}
+
+static enum next (*const requests[])(struct slot *s) = {
+	[OCALL_SYSCALL] = do_syscall,
+	[OCALL_WAIT] = do_wait,
+	[OCALL_WAKE] = do_wake,
+	[OCALL_THREAD_CREATE] = do_thread_create,
+	[OCALL_EXIT] = do_exit,
+	[OCALL_PARK] = do_park,
+	[OCALL_TRACE] = do_trace,
+	[OCALL_SIGNAL_SELF] = do_signal_self,
+	[OCALL_DIE] = do_die,
+};
+
+static enum next request_serve(struct slot *s)
+{
+	uint32_t op = s->thread.area->op;
+
+	if (op < sizeof(requests) / sizeof(requests[0]) && requests[op])
+		return requests[op](s);
+	log_line("the enclave asks for something unknown (%u): is this optmig older than the one that signed?", op);
+	enclave_finish(s->thread.enclave, ENCLAVE_DIED, FATAL_INTERNAL);
+	return NEXT_END;
+}
+
+static void run_slot(struct slot *s)
+{
+	struct enclave *e = s->thread.enclave;
+	uint64_t words[3] = {ECALL_THREAD, (uintptr_t)s->thread.area, CALL_AREA_SIZE};
+	uint64_t status;
+
+	while (!atomic_load(&e->ending)) {
+		enum eexit exit;
+
+		s->entered_generation = atomic_load(&e->unpark_generation);
+		atomic_store(&s->outside, 0);
+		exit = border_enter(e, s->thread.slot, words, &status);
+		/* An exchange, so that a kick either sees the thread outside or its flag is seen here. */
+		atomic_exchange(&s->outside, 1);
+		if (exit == EEXIT_DONE)
+			return;
+		if (exit != EEXIT_OCALL) {
+			if (!atomic_load(&e->ending) && status != FATAL_MOVED)
+				enclave_finish(e, ENCLAVE_DIED, exit == EEXIT_FATAL ? (int)status : FATAL_INTERNAL);
+			return;
+		}
+		if (request_serve(s) == NEXT_END)
+			return;
+		words[0] = ECALL_RETURN;
+	}
+}
+
+static void *slot_main(void *arg)
+{
+	struct slot *s = arg;
+	struct enclave *e = s->thread.enclave;
+
+	pthread_mutex_lock(&e->lock);
+	s->tid = gettid();
+	pthread_mutex_unlock(&e->lock);
+	run_slot(s);
+	pthread_mutex_lock(&e->lock);
+	s->state = SLOT_FINISHED;
+	pthread_cond_broadcast(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+	return NULL;
+}
+
+/* Everything blocked but the kick and what the thread's own instructions raise. */
+static void signals_of_slots(sigset_t *set)
+{
+	static const int open[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+
+	sigfillset(set);
+	sigdelset(set, KICK_SIGNAL);
+	for (unsigned i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+		sigdelset(set, open[i]);
+}
+
+static int area_make(struct slot *s)
+{
+	void *area;
+
+	if (s->thread.area)
+		return 0;
+	area = mmap(NULL, CALL_AREA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (area == MAP_FAILED)
+		return -ENOMEM;
+	s->thread.area = area;
+	return 0;
+}
+
+static int pthread_start(struct slot *s)
+{
+	pthread_attr_t attr;
+	sigset_t mask;
+	int rc;
+
+	signals_of_slots(&mask);
+	rc = -pthread_attr_init(&attr);
+	if (rc)
+		return rc;
+	pthread_attr_setstacksize(&attr, HOST_STACK_SIZE);
+	pthread_attr_setsigmask_np(&attr, &mask);
+	rc = -pthread_create(&s->pthread, &attr, slot_main, s);
+	pthread_attr_destroy(&attr);
+	return rc;
+}
+
+/* Waits for the slot's thread to end. It may still be on its way out of the enclave, its TCS busy until then. */
+static void slot_join(struct slot *s)
+{
+	struct enclave *e = s->thread.enclave;
+	bool joinable;
+
+	if (!e)
+		return;
+	pthread_mutex_lock(&e->lock);
+	joinable = s->state != SLOT_UNUSED;
+	pthread_mutex_unlock(&e->lock);
+	if (joinable)
+		pthread_join(s->pthread, NULL);
+	s->state = SLOT_UNUSED;
+	s->tid = 0;
+}
+
+int thread_start(struct enclave *e, uint64_t slot)
+{
+	struct slot *s;
+	int rc;
+
+	if (!slot_valid(e, slot))
+		return -EINVAL;
+	s = &e->slot[slot];
+	slot_join(s);
+	rc = area_make(s);
+	if (rc)
+		return rc;
+	s->thread.enclave = e;
+	s->thread.slot = slot;
+	s->thread.kicked = 0;
+	atomic_store(&s->outside, 1);
+	atomic_store(&s->wake_token, 0);
+	pthread_mutex_lock(&e->lock);
+	rc = pthread_start(s);
+	if (!rc)
+		s->state = SLOT_RUNNING;
+	pthread_mutex_unlock(&e->lock);
+	return rc;
+}
+
+void thread_join_all(struct enclave *e)
+{
+	for (unsigned i = 0; i < e->config.slot_count; i++) {
+		struct slot *s = &e->slot[i];
+
+		slot_join(s);
+		if (s->thread.area)
+			munmap(s->thread.area, CALL_AREA_SIZE);
+		s->thread.area = NULL;
+	}
+}
+
+static void slot_kick(struct enclave *e, struct slot *s)
+{
+	if (s->state != SLOT_RUNNING || s->parked)
+		return;
+	s->thread.kicked = 1;
+	atomic_thread_fence(memory_order_seq_cst);
+	/* A thread that has not noted its number yet has made no call either: the flag is enough. */
+	if (s->tid && atomic_load(&s->outside))
+		syscall(SYS_tgkill, getpid(), s->tid, KICK_SIGNAL);
+}
+
+void enclave_kick(struct enclave *e, uint64_t slot)
+{
+	if (!slot_valid(e, slot))
+		return;
+	pthread_mutex_lock(&e->lock);
+	slot_kick(e, &e->slot[slot]);
+	pthread_mutex_unlock(&e->lock);
+}
+
+void enclave_kick_all(struct enclave *e)
+{
+	pthread_mutex_lock(&e->lock);
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count; i++)
+		slot_kick(e, &e->slot[i]);
+	pthread_mutex_unlock(&e->lock);
+}
+
+void enclave_unpark_all(struct enclave *e)
+{
+	pthread_mutex_lock(&e->lock);
+	atomic_fetch_add(&e->unpark_generation, 1);
+	pthread_cond_broadcast(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+}
+
+void enclave_abandon(struct enclave *e)
+{
+	pthread_mutex_lock(&e->lock);
+	e->abandoned = true;
+	pthread_cond_broadcast(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* Have all threads of the bitmap's slots parked (or ended, which is not what was asked)? Under the lock. */
+static bool all_settled(const struct enclave *e, const uint8_t *slots, unsigned slot_count, bool *all_parked)
+{
+	*all_parked = true;
+	for (unsigned i = 0; i < slot_count; i++) {
+		const struct slot *s = &e->slot[i];
+
+		if (!(slots[i / 8] & 1 << i % 8) || s->parked)
+			continue;
+		*all_parked = false;
+		if (s->state == SLOT_RUNNING && !e->ended)
+			return false;
+	}
+	return true;
+}
+
+int enclave_standby(struct enclave *e, const uint8_t *slots, unsigned slot_count)
+{
+	bool all_parked;
+	int rc;
+
+	if (slot_count > e->config.slot_count)
+		return -EINVAL;
+	rc = timepage_start(e->time);
+	for (unsigned i = 0; !rc && i < slot_count; i++)
+		if (slots[i / 8] & 1 << i % 8)
+			rc = thread_start(e, i);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&e->lock);
+	while (!all_settled(e, slots, slot_count, &all_parked))
+		pthread_cond_wait(&e->changed, &e->lock);
+	pthread_mutex_unlock(&e->lock);
+	return all_parked ? 0 : -EIO;
+}
