@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the two halves of a migration agree on: the service calls that drive the
+ * trusted half, the handshake messages, and the records that travel from
+ * enclave to enclave. Hosts carry records as they are; they can read headers
+ * and page numbers and nothing else.
+ *
+ *   source enclave                                   destination enclave
+ *   OFFER    -> struct handshake_hello  ------------>  ACCEPT (fresh enclaves only)
+ *   ANSWERED <------------------------------------- -> struct handshake_hello
+ *   REPORT, PEER  <--- struct evidence, both ways --->  REPORT, PEER
+ *   ROUND(PREPARE) SEND...  --- RECORD_PAGES ------->  RECEIVE
+ *   ROUND(LIVE)    SEND...  --- RECORD_PAGES ------->  RECEIVE        repeated
+ *   STOP, PENDING
+ *   ROUND(FINAL)   SEND...  --- RECORD_PAGES ------->  RECEIVE
+ *   EXPORT...   ----------- RECORD_MEMORY, _STATE -->  RECEIVE
+ *   COMMIT  <---------------------- RECORD_READY ----  READY
+ *           ----------------------- RECORD_COMMIT -->  RESUME         threads may run there
+ *   FINISH  <-------------------- RECORD_RESUMED ----
+ *
+ * All integers are little-endian. Nothing here holds padding: it would leak.
+ */
+#ifndef ABI_MIGRATE_H
+#define ABI_MIGRATE_H
+
+#include <stdint.h>
+#include "abi/call.h"
+#include "abi/layout.h"
+
+/* Service slots are shared with other calls of the host: leave some. */
+#define MIGRATE_STREAMS_MAX 6
+/* "Stream" number of everything that is not pages. */
+#define MIGRATE_CONTROL 0xffu
+
+/*
+ * in/out: what the call reads and writes. Every call may fail with -EPERM when the session is not in the
+ * state for it, -EBUSY when another one is under way, -EINVAL for malformed arguments, and -EBADMSG when
+ * something received is not authentic; a refused message changes nothing.
+ */
+enum migrate_op {
+	/* source: arg[0] streams. out: hello. Forgets an earlier, cancelled session. */
+	MIGRATE_OFFER = SERVICE_MIGRATE_FIRST,
+	/* destination: in: the source's hello. out: own hello. The enclave can no longer be started. */
+	MIGRATE_ACCEPT,
+	/* source: in: the destination's hello. */
+	MIGRATE_ANSWERED,
+	/* both: in: TARGETINFO of whoever makes evidence of it. out: REPORT bound to this handshake. */
+	MIGRATE_REPORT,
+	/* both: in: the peer's struct evidence. The session is secure after it. */
+	MIGRATE_PEER,
+	/* source: arg[0] enum migrate_round. ret[0] pages to look at, ret[1] of them newly dirty. */
+	MIGRATE_ROUND,
+	/* source: arg[0] stream. out: next record. ret[0] its size, 0: the round is over for this stream;
+	 * ret[1] pages with content, ret[2] zero pages in it. */
+	MIGRATE_SEND,
+	/* destination: arg[0] stream or MIGRATE_CONTROL, in: a record. ret[1], ret[2] as for SEND. */
+	MIGRATE_RECEIVE,
+	/* source: asks all threads to park. */
+	MIGRATE_STOP,
+	/* source: ret[0] threads that are not parked yet. */
+	MIGRATE_PENDING,
+	/* source, parked: out: bitmap of the slots that hold a thread, THREAD_SLOTS_MAX / 8 bytes. */
+	MIGRATE_SLOTS,
+	/* source, final round sent: out: next control record. ret[0] its size, 0: all exported. */
+	MIGRATE_EXPORT,
+	/* destination, all received: out: READY. */
+	MIGRATE_READY,
+	/* source: in: READY; out: COMMIT. From here on no thread runs here. Again without input: the same bytes. */
+	MIGRATE_COMMIT,
+	/* destination: in: COMMIT; out: RESUMED. The same COMMIT again: the same answer. */
+	MIGRATE_RESUME,
+	/* source: in: RESUMED: keys are wiped. Or REFUSED: ret[0] = 1 and the threads may go on here. */
+	MIGRATE_FINISH,
+	/* destination, before RESUME: out: REFUSED. This session can never be resumed. */
+	MIGRATE_REFUSE,
+	/* source, before COMMIT: forgets the session, un-asks the threads. */
+	MIGRATE_CANCEL,
+	MIGRATE_OP_END
+};
+
+enum migrate_round {
+	ROUND_PREPARE = 0, /* where pages will come: the destination makes room */
+	ROUND_LIVE = 1,    /* the first sends every page, later ones what became dirty */
+	ROUND_FINAL = 2,   /* parked: what is dirty, always dirty, or was never sent */
+};
+
+/* ---- handshake ---- */
+#define HELLO_MAGIC 0x314f4c4c48474d4full /* "OMGHLLO1" */
+struct handshake_hello {
+	uint64_t magic;
+	uint32_t role; /* enum migrate_role */
+	uint32_t streams;
+	uint8_t nonce[32];
+	uint8_t public_key[32]; /* ephemeral X25519 */
+} __attribute__((packed));
+
+enum migrate_role {
+	ROLE_NONE = 0,
+	ROLE_SOURCE = 1,
+	ROLE_DESTINATION = 2,
+};
+
+enum evidence_kind {
+	EVIDENCE_SOFTSGX_QUOTE = 1, /* body: struct softsgx_quote */
+};
+#define EVIDENCE_BODY_MAX 16384u
+struct evidence {
+	uint32_t kind; /* enum evidence_kind */
+	uint32_t size; /* of body */
+	uint8_t body[];
+} __attribute__((packed));
+
+/* ---- records: header, runs, body (ciphertext), tag. Header and runs are authenticated as they are. ---- */
+#define RECORD_MAGIC 0x4352474fu /* "OGRC" */
+#define RECORD_VERSION 1
+#define RECORD_BLOCK_PAGES 64u /* a run never crosses a block; a block always uses the same stream */
+#define RECORD_PAGES_MAX 64u   /* with content, in one record */
+#define RECORD_RUNS_MAX 248u
+#define RECORD_BODY_MAX (RECORD_PAGES_MAX * PAGE_SIZE)
+#define RECORD_TAG_SIZE 16u
+
+enum record_type {
+	RECORD_PAGES = 1,
+	RECORD_MEMORY = 2, /* part of the memory map: offset, total */
+	RECORD_STATE = 3,  /* part of the thread state, sealed with a key that only COMMIT completes */
+	RECORD_READY = 4,
+	RECORD_COMMIT = 5,
+	RECORD_RESUMED = 6,
+	RECORD_REFUSED = 7,
+};
+
+struct record_header {
+	uint32_t magic;
+	uint8_t version;
+	uint8_t type; /* enum record_type */
+	uint16_t stream;
+	uint64_t counter; /* from 1, without a gap, per stream and direction */
+	uint32_t run_count;
+	uint32_t body_size;
+	uint64_t offset; /* RECORD_MEMORY, RECORD_STATE: of body in the whole, and the size of the whole */
+	uint64_t total;
+} __attribute__((packed));
+_Static_assert(sizeof(struct record_header) == 40, "record header");
+
+enum run_kind {
+	RUN_DATA = 0,   /* count pages of the body */
+	RUN_ZERO = 1,   /* count pages of zeros */
+	RUN_EXPECT = 2, /* no content yet: make the pages exist */
+};
+struct record_run {
+	uint64_t page;
+	uint32_t count;
+	uint32_t kind; /* enum run_kind */
+} __attribute__((packed));
+_Static_assert(sizeof(struct record_run) == 16, "record run");
+
+#define RECORD_SIZE_MAX                                                                            \
+	(sizeof(struct record_header) + RECORD_RUNS_MAX * sizeof(struct record_run) + RECORD_BODY_MAX +  \
+	 RECORD_TAG_SIZE)
+#define RECORD_SIZE_MIN (sizeof(struct record_header) + RECORD_TAG_SIZE)
+
+static inline unsigned migrate_stream_of(uint64_t page, unsigned streams)
+{
+	return (unsigned)((page / RECORD_BLOCK_PAGES) % streams);
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "enclave/pageset.h"
+#include <errno.h>
+
+int pageset_init(struct pageset *s, uint64_t end_page)
+{
+	s->block_end = (end_page + 63) / 64;
+	s->size = (s->block_end - PAGESET_FIRST / 64) * sizeof(uint64_t);
+	s->word = rt_pages_alloc(s->size);
+	if (!s->word)
+		return -ENOMEM;
+	pageset_clear(s);
+	return 0;
+}
+
+void pageset_free(struct pageset *s)
+{
+	if (s->word)
+		rt_pages_free(s->word, s->size);
+	memset(s, 0, sizeof(*s));
+}
+
+void pageset_clear(struct pageset *s)
+{
+	memset(s->word, 0, s->size);
+}
+
+uint64_t pageset_count(const struct pageset *s)
+{
+	uint64_t count = 0;
+	for (size_t i = 0; i < s->size / sizeof(uint64_t); i++)
+		count += (uint64_t)__builtin_popcountll(s->word[i]);
+	return count;
+}
