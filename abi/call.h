@@ -56,7 +56,7 @@ enum fatal {
 enum ocall {
 	OCALL_SYSCALL = 1,       /* nr, arg[6] -> result (value or -errno) */
 	OCALL_WAIT = 2,          /* arg[0]: absolute CLOCK_MONOTONIC ns of the host or ~0; wait for this slot's wake token */
-	OCALL_WAKE = 3,          /* arg[0]: slot; give it its token and wake it */
+	OCALL_WAKE = 3,          /* arg[0]: slot; give it its token and wake it. arg[1] = 1: out of any blocking call */
 	OCALL_THREAD_CREATE = 4, /* arg[0]: slot; a host thread enters it with ECALL_THREAD -> 0 or -errno */
 	OCALL_EXIT = 5,          /* arg[0]: exit status of the whole program; does not return */
 	OCALL_PARK = 6,          /* parked for a move; wait until the host unparks this slot */
@@ -97,7 +97,6 @@ struct start_info {
 	uint32_t uid, gid, pid;
 	uint32_t strings_size;
 	uint32_t reserved;
-	uint64_t time_page; /* address of a struct time_page in host memory */
 	char strings[];     /* argv[0] .. argv[argc-1], env[0] .. env[envc-1] */
 };
 #define START_TRACE 1u
@@ -130,6 +129,7 @@ enum service_op {
 	SERVICE_START = 1,  /* in: struct start_info. Makes the main thread's record: slot THREAD_SLOTS_SERVICE may then be entered */
 	SERVICE_SIGNAL = 2, /* arg[0]: signal number from outside, delivered at a safepoint; ret[0]: slot to kick or ~0 */
 	SERVICE_STATS = 3,  /* out: struct runtime_stats */
+	SERVICE_CLOCK = 4,  /* arg[0]: address of a struct time_page in host memory. Once, before anything runs */
 	SERVICE_MIGRATE_FIRST = 100, /* abi/migrate.h */
 };
 

@@ -70,6 +70,8 @@ void stop_undo(void); /* before commit only: threads go on once the host unparks
 /* parked -> committed, one compare-and-swap; after it stop_undo() is refused and no thread ever runs here
  * again. -EBUSY if not all parked, -EALREADY if committed before. */
 int stop_commit(void);
+/* Takes a commit back: only on the destination's authenticated word that it never began. */
+int stop_uncommit(void);
 /* The stacks' live parts, TLS, small globals: calls add(first_page, count) for each always-dirty range. Parked only. */
 void stop_always_dirty(void (*add)(void *ctx, uint64_t page, uint64_t count), void *ctx);
 /* Thread records, futex/clock/signal/brk state. Parked only. Returns bytes or -ENOSPC. */

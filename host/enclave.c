@@ -52,6 +52,19 @@ static int parts_make(struct enclave *e, struct failure *why)
 	return 0;
 }
 
+/* Before anything runs, here or after a move to here. */
+static int clock_give(struct enclave *e, struct failure *why)
+{
+	struct service_call call = {.op = SERVICE_CLOCK, .arg = {(uintptr_t)timepage_page(e->time)}};
+	int rc = timepage_start(e->time);
+
+	if (!rc)
+		rc = enclave_service(e, &call);
+	if (!rc)
+		rc = call.result;
+	return rc ? fail(why, rc, "the enclave does not answer: %s", strerror(-rc)) : 0;
+}
+
 int enclave_load(const char *image_path, struct enclave **out, struct failure *why)
 {
 	struct enclave *e = calloc(1, sizeof(*e));
@@ -68,6 +81,8 @@ int enclave_load(const char *image_path, struct enclave **out, struct failure *w
 		rc = parts_make(e, why);
 	if (!rc)
 		rc = device_load(e, &image, why);
+	if (!rc)
+		rc = clock_give(e, why);
 	image_close(&image);
 	if (rc)
 		enclave_destroy(e);
@@ -165,7 +180,6 @@ static struct start_info *start_info_make(struct enclave *e, int argc, char **ar
 		.gid = getgid(),
 		.pid = getpid(),
 		.strings_size = strings,
-		.time_page = (uintptr_t)timepage_page(e->time),
 	};
 	strings_put(strings_put(info->strings, argv, argc), envp, envc);
 	return info;
@@ -177,9 +191,6 @@ int enclave_start(struct enclave *e, int argc, char **argv, char **envp, uint32_
 	struct start_info *info;
 	int rc;
 
-	rc = timepage_start(e->time);
-	if (rc)
-		return fail(why, rc, "cannot start a thread: %s", strerror(-rc));
 	info = start_info_make(e, argc, argv, envp, flags, &call.in_size);
 	if (!info)
 		return fail(why, -ENOMEM, "out of memory");

@@ -76,6 +76,8 @@ static enum next do_wake(struct slot *s)
 	}
 	atomic_store(&e->slot[slot].wake_token, 1);
 	syscall(SYS_futex, &e->slot[slot].wake_token, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
+	if (s->thread.area->arg[1])
+		enclave_kick(e, slot);
 	s->thread.area->result = 0;
 	return NEXT_ENTER;
 }

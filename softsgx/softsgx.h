@@ -15,6 +15,7 @@
 #include <sys/types.h>
 #include "sgx/arch.h"
 #include "sgx/uapi.h"
+#include "softsgx/root_key.h"
 
 /* A new, real file descriptor that stands for one enclave (or for the provisioning device). path is one
  * of the device nodes' names. -ENOENT for another name. */
@@ -64,8 +65,5 @@ struct softsgx_quote {
 _Static_assert(sizeof(struct softsgx_quote) == SOFTSGX_QUOTE_SIZE, "quote");
 int softsgx_quote_target(struct sgx_targetinfo *target);
 int softsgx_quote(const struct sgx_report *report, struct softsgx_quote *quote);
-/* The software root's public key: X || Y, big-endian. Enclaves that accept software evidence embed it. */
-#define SOFTSGX_ROOT_PUBLIC_KEY_SIZE 64
-extern const uint8_t softsgx_root_public_key[SOFTSGX_ROOT_PUBLIC_KEY_SIZE];
 
 #endif

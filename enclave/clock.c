@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <time.h>
+#include "enclave/clock.h"
+#include "enclave/mm.h"
+
+#define NS_PER_S 1000000000ull
+/* A destination's wall clock says how long the move took; believed up to this. */
+#define MOVE_NS_MAX (60 * NS_PER_S)
+
+static uint64_t u_page;
+static int64_t mono_offset; /* enclave = host + offset */
+static uint64_t mono_last;
+static uint64_t imported_mono, imported_real;
+
+int clock_init(uint64_t u_time_page)
+{
+	uint64_t none = 0;
+	return __atomic_compare_exchange_n(&u_page, &none, u_time_page, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+		       ? 0
+		       : -EBUSY;
+}
+
+static uint64_t rdtsc(void)
+{
+	uint32_t lo, hi;
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (uint64_t)hi << 32 | lo;
+}
+
+/* The host's clocks now. A host that lies here lies about the time of day: no worse than any clock of its. */
+static void host_now(uint64_t *mono, uint64_t *real)
+{
+	*mono = *real = 0;
+	if (!u_page)
+		return;
+	for (int tries = 0; tries < 1000; tries++) {
+		const volatile struct time_page *u = (const volatile struct time_page *)u_page;
+		uint32_t seq = u->seq;
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		struct time_page p = {.tsc = u->tsc, .mono_ns = u->mono_ns, .real_ns = u->real_ns, .tsc_hz = u->tsc_hz};
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (seq & 1 || u->seq != seq || p.tsc_hz == 0) {
+			__asm__ volatile("pause");
+			continue;
+		}
+		uint64_t now = rdtsc(), ticks = now > p.tsc ? now - p.tsc : 0;
+		uint64_t ns = (uint64_t)((unsigned __int128)ticks * NS_PER_S / p.tsc_hz);
+		*mono = p.mono_ns + ns;
+		*real = p.real_ns + ns;
+		return;
+	}
+}
+
+uint64_t clock_mono_ns(void)
+{
+	uint64_t mono, real;
+	host_now(&mono, &real);
+	uint64_t now = mono + (uint64_t)mono_offset;
+	uint64_t last = __atomic_load_n(&mono_last, __ATOMIC_RELAXED);
+	while (now > last)
+		if (__atomic_compare_exchange_n(&mono_last, &last, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return now;
+	return last;
+}
+
+uint64_t clock_real_ns(void)
+{
+	uint64_t mono, real;
+	host_now(&mono, &real);
+	return real;
+}
+
+uint64_t clock_to_host(uint64_t deadline_ns)
+{
+	return deadline_ns == ~0ull ? ~0ull : deadline_ns - (uint64_t)mono_offset;
+}
+
+int64_t clock_gettime_call(int id, uint64_t app_timespec)
+{
+	uint64_t ns;
+	switch (id) {
+	case CLOCK_REALTIME:
+	case CLOCK_REALTIME_COARSE:
+	case CLOCK_TAI:
+		ns = clock_real_ns();
+		break;
+	case CLOCK_MONOTONIC:
+	case CLOCK_MONOTONIC_RAW:
+	case CLOCK_MONOTONIC_COARSE:
+	case CLOCK_BOOTTIME:
+		ns = clock_mono_ns();
+		break;
+	default:
+		return -ENOSYS; /* CPU clocks: the host is asked */
+	}
+	uint64_t ts[2] = {ns / NS_PER_S, ns % NS_PER_S};
+	if (!mm_app_range(app_timespec, sizeof ts))
+		return -EFAULT;
+	memcpy((void *)app_timespec, ts, sizeof ts);
+	marks_set(app_timespec, sizeof ts);
+	return 0;
+}
+
+void clock_export(struct writer *w)
+{
+	put_u64(w, clock_mono_ns());
+	put_u64(w, clock_real_ns());
+}
+
+void clock_import(struct reader *r)
+{
+	imported_mono = get_u64(r);
+	imported_real = get_u64(r);
+}
+
+void clock_go(void)
+{
+	uint64_t mono, real;
+	host_now(&mono, &real);
+	uint64_t gone = real > imported_real ? real - imported_real : 0;
+	if (gone > MOVE_NS_MAX)
+		gone = 0;
+	mono_offset = (int64_t)(imported_mono + gone - mono);
+	mono_last = imported_mono;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Time. The host's clocks are the only ones there are; the enclave adds an
+ * offset of its own and never lets CLOCK_MONOTONIC run backwards, not even over
+ * a move.
+ */
+#ifndef ENCLAVE_CLOCK_H
+#define ENCLAVE_CLOCK_H
+
+#include <stdint.h>
+#include "enclave/rt.h"
+#include "enclave/wire.h"
+
+/* An address that passed host_range_ok(). Once: -EBUSY. */
+int clock_init(uint64_t u_time_page);
+uint64_t clock_real_ns(void);
+/* The enclave's monotonic deadline as the host's; ~0 stays ~0. */
+uint64_t clock_to_host(uint64_t deadline_ns);
+int64_t clock_gettime_call(int id, uint64_t u_app_timespec);
+void clock_export(struct writer *w);
+void clock_import(struct reader *r); /* takes effect with clock_go() */
+void clock_go(void);
+
+#endif

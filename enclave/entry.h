@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What entry.S calls.
+ */
+#ifndef ENCLAVE_ENTRY_H
+#define ENCLAVE_ENTRY_H
+
+#include "enclave/thread.h"
+
+_Noreturn void entry_c(struct thread *t, uint64_t op, uint64_t rsi, uint64_t rdx);
+uint64_t fault_c(struct thread *t, uint64_t op); /* 0: resume; else enum fatal */
+int64_t gate_enter(struct thread *t, const uint64_t call[7]);
+void safepoint_enter(struct thread *t);
+
+#endif

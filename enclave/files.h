@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * System calls on descriptors that need more than the table in calls.c: vectors,
+ * messages, waiting with time-outs, file mappings, the random devices.
+ */
+#ifndef ENCLAVE_FILES_H
+#define ENCLAVE_FILES_H
+
+#include <stdint.h>
+#include "enclave/wire.h"
+
+struct thread;
+
+/* Everything gate.c does not answer itself. */
+int64_t files_call(struct thread *t, uint64_t nr, const uint64_t arg[6]);
+int64_t files_mmap(struct thread *t, const uint64_t arg[6]);
+void files_export(struct writer *w);
+void files_import(struct reader *r);
+
+#endif

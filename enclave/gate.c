@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The gate: what musl would ask the kernel arrives here as a function call, on a
+ * private stack. What the runtime can answer it answers; the rest goes out
+ * through calls.c. On the way back every call is a safepoint.
+ */
+#include <asm/prctl.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include "enclave/calls.h"
+#include "enclave/clock.h"
+#include "enclave/entry.h"
+#include "enclave/files.h"
+#include "enclave/futex.h"
+#include "enclave/mm.h"
+#include "enclave/ocall.h"
+#include "enclave/signal.h"
+#include "enclave/start.h"
+#include "enclave/text.h"
+#include "enclave/thread.h"
+
+/* entry.S gives these to __optmig_clone and __optmig_unmapself. */
+#define CALL_CLONE 0x10000
+#define CALL_UNMAPSELF 0x10001
+
+static bool tracing;
+
+void gate_set_tracing(bool on)
+{
+	tracing = on;
+}
+
+static void trace_refusal(uint64_t nr, int64_t rc)
+{
+	struct text msg = {0};
+	text_str(&msg, rc == CALL_UNKNOWN ? "unsupported system call " : "refused system call ");
+	text_dec(&msg, nr);
+	rt_trace(msg.s);
+}
+
+/* flags of the only clone a C library makes for a thread */
+#define CLONE_THREAD_NEEDS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
+
+static int64_t do_clone(struct thread *t, const uint64_t arg[6])
+{
+	uint64_t fn = arg[0], stack = arg[1], flags = arg[2], start_arg = arg[3], ptid = arg[4];
+	uint64_t pair[2]; /* tls, ctid */
+	if ((flags & CLONE_THREAD_NEEDS) != CLONE_THREAD_NEEDS)
+		return -ENOSYS; /* fork: an enclave cannot be copied */
+	memcpy(pair, (const void *)arg[5], sizeof pair);
+	struct thread *child;
+	int rc = thread_alloc(&child);
+	if (rc < 0)
+		return rc;
+	struct context *c = &child->ctx;
+	*c = (struct context){.kind = CONTEXT_START, .mxcsr = t->ctx.mxcsr, .fcw = t->ctx.fcw, .rsp = stack,
+		.fs = flags & CLONE_SETTLS ? pair[0] : t->ctx.fs, .call = {fn, start_arg}, .stack_top = stack,
+		.clear_tid = flags & CLONE_CHILD_CLEARTID ? pair[1] : 0, .signal_mask = t->ctx.signal_mask,
+		.tid = thread_new_tid()};
+	if (flags & CLONE_PARENT_SETTID && mm_app_range(ptid, 4)) {
+		*(volatile uint32_t *)ptid = c->tid;
+		marks_set(ptid, 4);
+	}
+	uint32_t tid = c->tid;
+	uint64_t slot = child->slot;
+	__atomic_store_n(&child->state, THREAD_READY, __ATOMIC_SEQ_CST);
+	int64_t made = ocall1(t, OCALL_THREAD_CREATE, slot);
+	if (made < 0) {
+		/* Only if nobody entered it meanwhile is the slot ours to take back. */
+		uint32_t ready = THREAD_READY;
+		if (__atomic_compare_exchange_n(&child->state, &ready, THREAD_FREE, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST))
+			return -EAGAIN;
+	}
+	return tid;
+}
+
+static int64_t do_nanosleep(struct thread *t, int id, int flags, uint64_t request, uint64_t remain)
+{
+	if (t->ctx.deadline_ns == 0) {
+		int64_t ts[2];
+		if (!mm_app_range(request, sizeof ts))
+			return -EFAULT;
+		memcpy(ts, (void *)request, sizeof ts);
+		if (ts[0] < 0 || ts[1] < 0 || ts[1] >= 1000000000)
+			return -EINVAL;
+		uint64_t ns = ts[0] > 4000000000 ? ~0ull / 4 : (uint64_t)ts[0] * 1000000000 + (uint64_t)ts[1];
+		uint64_t now = id == CLOCK_REALTIME ? clock_real_ns() : clock_mono_ns();
+		if (flags & TIMER_ABSTIME)
+			ns = ns > now ? ns - now : 0;
+		t->ctx.deadline_ns = clock_mono_ns() + ns;
+	}
+	for (;;) {
+		uint64_t now = clock_mono_ns();
+		if (now >= t->ctx.deadline_ns)
+			return 0;
+		ocall1(t, OCALL_WAIT, clock_to_host(t->ctx.deadline_ns));
+		if (call_must_park())
+			call_park_again(t);
+		if (call_must_signal(t)) {
+			now = clock_mono_ns();
+			uint64_t left = t->ctx.deadline_ns > now ? t->ctx.deadline_ns - now : 0;
+			if (remain && !(flags & TIMER_ABSTIME) && mm_app_range(remain, 16)) {
+				uint64_t ts[2] = {left / 1000000000, left % 1000000000};
+				memcpy((void *)remain, ts, sizeof ts);
+				marks_set(remain, sizeof ts);
+			}
+			return left ? -EINTR : 0;
+		}
+	}
+}
+
+static int64_t do_arch_prctl(struct thread *t, uint64_t code, uint64_t addr)
+{
+	if (code != ARCH_SET_FS)
+		return -EINVAL;
+	if (!mm_app_range(addr, 8))
+		return -EPERM;
+	t->ctx.fs = addr;
+	__asm__ volatile("wrfsbase %0" : : "r"(addr));
+	return 0;
+}
+
+static int64_t do_getrandom(uint64_t buf, uint64_t size)
+{
+	if (size > 1 << 20)
+		size = 1 << 20;
+	if (!mm_app_range(buf, size))
+		return -EFAULT;
+	rt_random((void *)buf, size);
+	marks_set(buf, size);
+	return (int64_t)size;
+}
+
+static int64_t do_mmap(struct thread *t, const uint64_t a[6])
+{
+	int flags = (int)a[3];
+	if (flags & 0x20 /* MAP_ANONYMOUS */)
+		return mm_mmap(a[0], a[1], (int)a[2], flags);
+	return files_mmap(t, a);
+}
+
+static int64_t do_getcpu(uint64_t cpu, uint64_t node)
+{
+	if (cpu && mm_app_range(cpu, 4)) {
+		*(uint32_t *)cpu = 0;
+		marks_set(cpu, 4);
+	}
+	if (node && mm_app_range(node, 4)) {
+		*(uint32_t *)node = 0;
+		marks_set(node, 4);
+	}
+	return 0;
+}
+
+static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
+{
+	switch (nr) {
+	case CALL_CLONE:
+		return do_clone(t, a);
+	case CALL_UNMAPSELF:
+		mm_munmap(a[0], a[1]);
+		thread_exit(t);
+	case SYS_exit:
+		thread_exit(t);
+	case SYS_exit_group:
+		ocall1(t, OCALL_EXIT, (uint64_t)(int)a[0]);
+		rt_die(FATAL_BAD_ENTRY, "the host came back after exit");
+	case SYS_mmap:
+		return do_mmap(t, a);
+	case SYS_munmap:
+		return mm_munmap(a[0], a[1]);
+	case SYS_mprotect:
+		return mm_mprotect(a[0], a[1], (int)a[2]);
+	case SYS_mremap:
+		return mm_mremap(a[0], a[1], a[2], (int)a[3], a[4]);
+	case SYS_madvise:
+		return mm_madvise(a[0], a[1], (int)a[2]);
+	case SYS_brk:
+		return mm_brk(a[0]);
+	case SYS_mlock:
+	case SYS_munlock:
+	case SYS_mlockall:
+	case SYS_munlockall:
+	case SYS_msync:
+	case SYS_set_robust_list:
+		return 0;
+	case SYS_futex:
+		return futex_call(t, a);
+	case SYS_arch_prctl:
+		return do_arch_prctl(t, a[0], a[1]);
+	case SYS_set_tid_address:
+		t->ctx.clear_tid = a[0];
+		return t->ctx.tid;
+	case SYS_gettid:
+		return t->ctx.tid;
+	case SYS_getpid:
+	case SYS_getpgrp:
+	case SYS_getpgid:
+	case SYS_getsid:
+		return 1;
+	case SYS_getppid:
+		return 0;
+	case SYS_sched_yield:
+		return 0;
+	case SYS_getcpu:
+		return do_getcpu(a[0], a[1]);
+	case SYS_nanosleep:
+		return do_nanosleep(t, CLOCK_MONOTONIC, 0, a[0], a[1]);
+	case SYS_clock_nanosleep:
+		return do_nanosleep(t, (int)a[0], (int)a[1], a[2], a[3]);
+	case SYS_clock_gettime: {
+		int64_t rc = clock_gettime_call((int)a[0], a[1]);
+		return rc == -ENOSYS ? calls_host(t, nr, a) : rc;
+	}
+	case SYS_gettimeofday: {
+		int64_t rc = a[0] ? clock_gettime_call(CLOCK_REALTIME, a[0]) : 0;
+		if (rc == 0 && a[0])
+			((uint64_t *)a[0])[1] /= 1000;
+		return rc;
+	}
+	case SYS_time:
+		if (a[0] && mm_app_range(a[0], 8)) {
+			*(uint64_t *)a[0] = clock_real_ns() / 1000000000;
+			marks_set(a[0], 8);
+		}
+		return (int64_t)(clock_real_ns() / 1000000000);
+	case SYS_getrandom:
+		return do_getrandom(a[0], a[1]);
+	case SYS_rt_sigaction:
+		return signal_action(t, (int)a[0], a[1], a[2]);
+	case SYS_rt_sigprocmask:
+		return signal_procmask(t, (int)a[0], a[1], a[2]);
+	case SYS_rt_sigreturn:
+		return signal_return(t, a[0]);
+	case SYS_rt_sigpending:
+		return signal_pending_call(t, a[0]);
+	case SYS_rt_sigsuspend:
+		return signal_suspend(t, a[0]);
+	case SYS_pause:
+		return signal_pause(t);
+	case SYS_sigaltstack:
+		return signal_altstack(t, a[0], a[1]);
+	case SYS_kill:
+		return (int64_t)a[0] == 1 || a[0] == 0 ? signal_send(t, (int)a[1]) : -ESRCH;
+	case SYS_tkill:
+		return signal_thread(t, (uint32_t)a[0], (int)a[1]);
+	case SYS_tgkill:
+		return a[0] == 1 ? signal_thread(t, (uint32_t)a[1], (int)a[2]) : -ESRCH;
+	default:
+		return files_call(t, nr, a);
+	}
+}
+
+bool call_must_park(void)
+{
+	return stop_word() & STOP_MOVE;
+}
+
+bool call_must_signal(struct thread *t)
+{
+	return signal_deliverable(t);
+}
+
+_Noreturn void call_park_again(struct thread *t)
+{
+	t->ctx.kind = CONTEXT_AGAIN;
+	park(t);
+}
+
+int64_t gate_answer(struct thread *t)
+{
+	uint64_t nr = t->ctx.call[0];
+	int64_t rc = dispatch(t, nr, t->ctx.call + 1);
+	if (tracing && (rc == CALL_UNKNOWN || rc == -ENOSYS))
+		trace_refusal(nr, rc);
+	if (rc == CALL_UNKNOWN)
+		rc = -ENOSYS;
+	if (stop_word() & STOP_MOVE) {
+		t->ctx.kind = CONTEXT_DONE;
+		t->ctx.result = rc;
+		park(t);
+	}
+	if (signal_deliverable(t)) {
+		t->ctx.kind = CONTEXT_DONE;
+		t->ctx.result = rc;
+		signal_deliver(t); /* goes to the handler; sigreturn finishes the call */
+	}
+	return rc;
+}
+
+int64_t gate_enter(struct thread *t, const uint64_t call[7])
+{
+	memcpy(t->ctx.call, call, sizeof t->ctx.call);
+	t->ctx.deadline_ns = 0;
+	return gate_answer(t);
+}
+
+/* From the safepoint stub: the stop word was not zero. */
+void safepoint_enter(struct thread *t)
+{
+	uint8_t word = stop_word();
+	t->ctx.kind = CONTEXT_SAFEPOINT;
+	if (word & STOP_MOVE)
+		park(t);
+	if (signal_deliverable(t))
+		signal_deliver(t);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The application's memory: which pages exist, which it has mapped. One state
+ * byte a page (PG_* in rt.h), changed by atomic operations, so the fault handler
+ * needs no lock. Marks and states of 16 MiB share a chunk: one page each.
+ */
+#ifndef ENCLAVE_MM_H
+#define ENCLAVE_MM_H
+
+#include "enclave/rt.h"
+
+#define CHUNK_PAGES PAGE_SIZE
+
+void mm_init(void);
+/* Do marks and states of this page's chunk exist? Without them no page of it does. */
+bool mm_chunk_ready(uint64_t page);
+/* Fault at addr: 0 when the page exists now and the access is the application's right, else -EFAULT. */
+int mm_fault(uint64_t addr);
+/* Is [addr, addr+size) application memory (mapped or not)? For pointers the application passes. */
+bool mm_app_range(uint64_t addr, uint64_t size);
+
+/* System calls; addresses or -errno. */
+int64_t mm_mmap(uint64_t addr, uint64_t size, int prot, int flags);
+int64_t mm_munmap(uint64_t addr, uint64_t size);
+int64_t mm_mprotect(uint64_t addr, uint64_t size, int prot);
+int64_t mm_mremap(uint64_t old, uint64_t old_size, uint64_t new_size, int flags, uint64_t new_addr);
+int64_t mm_madvise(uint64_t addr, uint64_t size, int advice);
+int64_t mm_brk(uint64_t addr);
+/* What mm_export() would need now. */
+size_t mm_export_max(void);
+void mm_counts(uint64_t *accepted, uint64_t *mapped);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Signals of the application. Nothing asynchronous: one is taken at a safepoint
+ * or when a system call returns, and its handler runs on the application's stack
+ * as an ordinary call.
+ */
+#ifndef ENCLAVE_SIGNAL_H
+#define ENCLAVE_SIGNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "enclave/wire.h"
+
+struct thread;
+
+bool signal_deliverable(struct thread *t);
+/* Context is DONE or SAFEPOINT. Runs the handler, whose return goes on with that context. */
+_Noreturn void signal_deliver(struct thread *t);
+
+int64_t signal_action(struct thread *t, int signum, uint64_t app_new, uint64_t app_old);
+int64_t signal_procmask(struct thread *t, int how, uint64_t app_set, uint64_t app_old);
+int64_t signal_pending_call(struct thread *t, uint64_t app_set);
+int64_t signal_suspend(struct thread *t, uint64_t app_set);
+int64_t signal_pause(struct thread *t);
+int64_t signal_altstack(struct thread *t, uint64_t app_new, uint64_t app_old);
+int64_t signal_send(struct thread *t, int signum);
+int64_t signal_thread(struct thread *t, uint32_t tid, int signum);
+int64_t signal_return(struct thread *t, uint64_t frame);
+/* From outside: slot to kick, -1 if none needs it. */
+int64_t signal_from_host(int signum);
+/* A write to a closed pipe or socket. */
+void signal_sigpipe(struct thread *t);
+
+void signal_export(struct writer *w);
+void signal_import(struct reader *r);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include "enclave/calls.h"
+#include "enclave/marshal.h"
+#include "enclave/mm.h"
+#include "enclave/thread.h"
+#include "enclave/waits.h"
+
+#define NS_PER_MS 1000000ull
+#define POLL_MAX 65536u
+#define EPOLL_EVENT_SIZE 12u
+#define SELECT_MAX 1024u
+
+static void deadline_from_ms(struct thread *t, int64_t ms)
+{
+	if (t->ctx.deadline_ns)
+		return;
+	t->ctx.deadline_ns = ms < 0 ? ~0ull : clock_mono_ns() + (uint64_t)ms * NS_PER_MS;
+}
+
+static int64_t deadline_from_pair(struct thread *t, uint64_t app, uint64_t unit_ns)
+{
+	int64_t v[2];
+	if (t->ctx.deadline_ns)
+		return 0;
+	if (!app) {
+		t->ctx.deadline_ns = ~0ull;
+		return 0;
+	}
+	if (!mm_app_range(app, sizeof v))
+		return -EFAULT;
+	memcpy(v, (const void *)app, sizeof v);
+	if (v[0] < 0 || v[1] < 0)
+		return -EINVAL;
+	if (v[0] > 4000000000)
+		v[0] = 4000000000;
+	t->ctx.deadline_ns = clock_mono_ns() + (uint64_t)v[0] * 1000000000 + (uint64_t)v[1] * unit_ns;
+	return 0;
+}
+
+/* Milliseconds left, rounded up: a wait never ends early. */
+static uint64_t left_ms(struct thread *t)
+{
+	if (t->ctx.deadline_ns == ~0ull)
+		return (uint64_t)-1;
+	uint64_t now = clock_mono_ns();
+	uint64_t left = t->ctx.deadline_ns > now ? (t->ctx.deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+	return left < 0x7fffffff ? left : 0x7fffffff;
+}
+
+/* One wait outside; time-out argument number `at` is brought up to date before each try. */
+static int64_t wait_out(struct thread *t, uint64_t nr, uint64_t out[6], int at)
+{
+	for (;;) {
+		bool interrupted;
+		out[at] = left_ms(t);
+		int64_t rc = ocall(t, OCALL_SYSCALL, nr, out, &interrupted);
+		if (!interrupted)
+			return rc;
+		if (call_must_park())
+			call_park_again(t);
+		if (call_must_signal(t))
+			return -EINTR;
+	}
+}
+
+static int64_t poll_out(struct thread *t, uint64_t u_fds, uint64_t count)
+{
+	int64_t rc = wait_out(t, SYS_poll, (uint64_t[6]){u_fds, count}, 2);
+	return rc > (int64_t)count || rc < -4095 ? -EIO : rc;
+}
+
+static int64_t do_poll(struct thread *t, uint64_t app_fds, uint64_t count)
+{
+	struct marshal m = marshal_begin(t);
+	if (count > POLL_MAX)
+		return -EINVAL;
+	if (count && !mm_app_range(app_fds, count * sizeof(struct pollfd)))
+		return -EFAULT;
+	uint64_t at = marshal_room(&m, count * sizeof(struct pollfd));
+	host_copy_out(at, (const void *)app_fds, count * sizeof(struct pollfd));
+	int64_t rc = poll_out(t, at, count);
+	if (rc < 0)
+		return rc;
+	for (uint64_t i = 0; i < count; i++)
+		((struct pollfd *)app_fds)[i].revents = ((const volatile struct pollfd *)at)[i].revents;
+	marks_set(app_fds, count * sizeof(struct pollfd));
+	return rc;
+}
+
+static const short select_events[3] = {POLLIN, POLLOUT, POLLPRI};
+static const short select_ready[3] = {POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI};
+
+static int64_t do_select(struct thread *t, uint64_t count, const uint64_t app_set[3])
+{
+	uint64_t set[3][SELECT_MAX / 64] = {0};
+	if (count > SELECT_MAX)
+		return -EINVAL;
+	uint64_t bytes = (count + 63) / 64 * 8;
+	for (int k = 0; k < 3; k++) {
+		if (app_set[k] && !mm_app_range(app_set[k], bytes))
+			return -EFAULT;
+		if (app_set[k])
+			memcpy(set[k], (const void *)app_set[k], bytes);
+	}
+	struct marshal m = marshal_begin(t);
+	uint64_t at = marshal_room(&m, count * sizeof(struct pollfd)), n = 0;
+	for (uint64_t fd = 0; fd < count; fd++) {
+		struct pollfd p = {.fd = (int)fd};
+		for (int k = 0; k < 3; k++)
+			if (set[k][fd / 64] >> (fd % 64) & 1)
+				p.events |= select_events[k];
+		if (p.events)
+			host_copy_out(at + n++ * sizeof p, &p, sizeof p);
+	}
+	int64_t rc = poll_out(t, at, n);
+	if (rc < 0)
+		return rc;
+	uint64_t got[3][SELECT_MAX / 64] = {0};
+	int64_t total = 0;
+	uint64_t next = 0;
+	for (uint64_t fd = 0; fd < count && next < n; fd++) {
+		short asked = 0;
+		for (int k = 0; k < 3; k++)
+			if (set[k][fd / 64] >> (fd % 64) & 1)
+				asked |= select_events[k];
+		if (!asked)
+			continue;
+		struct pollfd p;
+		host_copy_in(&p, at + next++ * sizeof p, sizeof p);
+		if (p.revents & POLLNVAL)
+			return -EBADF;
+		for (int k = 0; k < 3; k++)
+			if (set[k][fd / 64] >> (fd % 64) & 1 && p.revents & select_ready[k]) {
+				got[k][fd / 64] |= 1ull << (fd % 64);
+				total++;
+			}
+	}
+	for (int k = 0; k < 3; k++)
+		if (app_set[k]) {
+			memcpy((void *)app_set[k], got[k], bytes);
+			marks_set(app_set[k], bytes);
+		}
+	return total;
+}
+
+static int64_t do_epoll_wait(struct thread *t, const uint64_t a[6])
+{
+	struct marshal m = marshal_begin(t);
+	int64_t most = (int)a[2];
+	if (most <= 0)
+		return -EINVAL;
+	if (most > POLL_MAX)
+		most = POLL_MAX;
+	if (!mm_app_range(a[1], (uint64_t)most * EPOLL_EVENT_SIZE))
+		return -EFAULT;
+	uint64_t at = marshal_room(&m, (uint64_t)most * EPOLL_EVENT_SIZE);
+	int64_t rc = wait_out(t, SYS_epoll_wait, (uint64_t[6]){a[0], at, (uint64_t)most}, 3);
+	if (rc > most || rc < -4095)
+		return -EIO;
+	if (rc > 0)
+		app_write(a[1], at, (uint64_t)rc * EPOLL_EVENT_SIZE);
+	return rc;
+}
+
+int64_t waits_call(struct thread *t, uint64_t nr, const uint64_t a[6])
+{
+	int64_t rc = 0;
+	switch (nr) {
+	case SYS_poll:
+		deadline_from_ms(t, (int)a[2]);
+		return do_poll(t, a[0], a[1]);
+	case SYS_ppoll:
+		rc = deadline_from_pair(t, a[2], 1);
+		return rc < 0 ? rc : do_poll(t, a[0], a[1]);
+	case SYS_select:
+		rc = deadline_from_pair(t, a[4], 1000);
+		return rc < 0 ? rc : do_select(t, a[0], a + 1);
+	case SYS_pselect6:
+		rc = deadline_from_pair(t, a[4], 1);
+		return rc < 0 ? rc : do_select(t, a[0], a + 1);
+	default:
+		deadline_from_ms(t, (int)a[3]);
+		return do_epoll_wait(t, a);
+	}
+}
