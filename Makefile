@@ -5,6 +5,10 @@
 #   make demo     Redis moved between two hosts
 .SUFFIXES:
 .DELETE_ON_ERROR:
+# make V=1 shows the commands
+ifndef V
+.SILENT:
+endif
 B := build
 CC := clang-19
 CXX := clang++-19
@@ -35,10 +39,10 @@ all:
 all: $(ALL)
 
 $(B)/%.o: %.c
-	@mkdir -p $(@D)
+	@mkdir -p $(@D); echo '  CC      $<'
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/%.o: %.S
-	@mkdir -p $(@D)
+	@mkdir -p $(@D); echo '  AS      $<'
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
 .PHONY: check clean setup

@@ -13,10 +13,10 @@ RT_CFLAGS := -O2 -g $(WARN) -std=gnu11 -ffreestanding -fno-pic -mcmodel=small -f
 RT_GATES := __optmig_entry __optmig_syscall __optmig_clone __optmig_unmapself __optmig_safepoint
 
 $(RT_DIR)/%.o: enclave/%.c
-	@mkdir -p $(@D)
+	@mkdir -p $(@D); echo '  CC [E]  $<'
 	$(CC) $(CPPFLAGS) $(RT_CFLAGS) -MMD -MP -c -o $@ $<
 $(RT_DIR)/%.o: enclave/%.S
-	@mkdir -p $(@D)
+	@mkdir -p $(@D); echo '  AS [E]  $<'
 	$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
 $(RT_DIR)/root_public_key.o: softsgx/root_public_key.c
@@ -24,6 +24,7 @@ $(RT_DIR)/root_public_key.o: softsgx/root_public_key.c
 	$(CC) $(CPPFLAGS) $(RT_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(RT_DIR)/joined.o: $(RT_OBJ)
+	echo '  LD [E]  $@'
 	$(LD) -r -o $@ $(RT_OBJ) --start-group $(RT_CRYPTO_LIBS) --end-group
 
 $(B)/libexec/optmig/enclave.o: $(RT_DIR)/joined.o
