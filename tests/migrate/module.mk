@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+# The trusted half as an ordinary object: only its one entry is visible, so its private calloc, printf and friends do
+# not meet the C library's.
+include enclave/crypto.mk
+MIGRATE_TRUSTED := $(B)/tests/migrate/trusted.o
+MIGRATE_TRUSTED_OBJS := $(patsubst %.c,$(B)/tests/migrate/%.o,$(filter-out enclave/report.c,$(RT_CRYPTO_SRCS)))
+$(B)/tests/migrate/enclave/%.o: enclave/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -ffreestanding -MMD -MP -c -o $@ $<
+$(MIGRATE_TRUSTED): $(MIGRATE_TRUSTED_OBJS)
+	$(LD) -r -o $@ $^ $(RT_CRYPTO_LIBS)
+	$(OBJCOPY) --keep-global-symbol=migrate_service $@
+
+MIGRATE_TESTS := $(addprefix $(B)/tests/migrate/,handshake records commit)
+$(MIGRATE_TESTS): $(B)/tests/migrate/%: $(B)/tests/migrate/%.o $(B)/tests/migrate/pair.o \
+		$(B)/tests/migrate/fake_runtime.o $(MIGRATE_TRUSTED)
+	$(CC) -o $@ $^ -lmbedcrypto
+TESTS += $(MIGRATE_TESTS)
