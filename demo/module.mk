@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# The demo: a client that knows every reply, Redis built by optmig-cc, two hosts.
+LOAD_OBJS := $(addprefix $(B)/demo/,load.o resp.o fill.o client.o run.o)
+REDIS := $(B)/demo/redis
+REDIS_HEAP ?= 3G
+
+$(B)/demo/load: $(LOAD_OBJS)
+	$(CC) $(LDFLAGS) -o $@ $^
+
+$(REDIS)/Makefile:
+	scripts/fetch-source redis $(REDIS)
+	touch $@
+
+# Debian's Redis by its own Makefile, as anybody would build it. That make is none of
+# ours: it must not see our variables.
+$(REDIS)/src/redis-server: $(REDIS)/Makefile $(OPTMIG_TOOLCHAIN)
+	env -u MAKEFLAGS -u MFLAGS -u CFLAGS -u LDFLAGS $(MAKE) -C $(REDIS) -j$(shell nproc) \
+		CC=$(abspath $(B)/optmig-cc) MALLOC=libc redis-server >$(B)/demo/redis-build.log 2>&1 || \
+		{ tail -n 30 $(B)/demo/redis-build.log; false; }
+
+$(B)/demo/key.pem: $(B)/optmig
+	$(B)/optmig keygen $@
+
+$(B)/demo/redis.signed: $(REDIS)/src/redis-server $(B)/demo/key.pem
+	$(B)/optmig sign --key $(B)/demo/key.pem --heap $(REDIS_HEAP) --threads 16 $< $@
+
+.PHONY: demo demo-build
+demo-build: $(B)/demo/load $(B)/demo/redis.signed
+demo: setup
+	$(MAKE) all demo-build
+	BUILD=$(B) demo/run
