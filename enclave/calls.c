@@ -156,8 +156,10 @@ int64_t call_out(struct thread *t, uint64_t nr, const uint64_t arg[6])
 			return rc;
 		if (call_must_park())
 			call_park_again(t);
-		if (call_must_signal(t))
+		if (call_must_signal(t)) {
+			t->restartable = true;
 			return -EINTR;
+		}
 	}
 }
 

@@ -7,6 +7,7 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <sched.h>
+#include <linux/prctl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -124,6 +125,33 @@ static int64_t do_arch_prctl(struct thread *t, uint64_t code, uint64_t addr)
 	return 0;
 }
 
+#define NAME_SIZE 16
+static char thread_name[NAME_SIZE]; /* one for all: nobody outside sees it */
+
+static int64_t do_prctl(struct thread *t, const uint64_t a[6])
+{
+	switch (a[0]) {
+	case PR_SET_NAME:
+		if (!mm_app_range(a[1], NAME_SIZE))
+			return -EFAULT;
+		memcpy(thread_name, (const void *)a[1], NAME_SIZE);
+		return 0;
+	case PR_GET_NAME:
+		if (!mm_app_range(a[1], NAME_SIZE))
+			return -EFAULT;
+		memcpy((void *)a[1], thread_name, NAME_SIZE);
+		marks_set(a[1], NAME_SIZE);
+		return 0;
+	case PR_SET_DUMPABLE: /* memory of an enclave is in no dump */
+	case PR_SET_PDEATHSIG:
+		return 0;
+	case PR_GET_DUMPABLE:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
 static int64_t do_getrandom(uint64_t buf, uint64_t size)
 {
 	if (size > 1 << 20)
@@ -197,6 +225,8 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return t->ctx.tid;
 	case SYS_gettid:
 		return t->ctx.tid;
+	case SYS_prctl:
+		return do_prctl(t, a);
 	case SYS_getpid:
 	case SYS_getpgrp:
 	case SYS_getpgid:
@@ -274,6 +304,7 @@ _Noreturn void call_park_again(struct thread *t)
 int64_t gate_answer(struct thread *t)
 {
 	uint64_t nr = t->ctx.call[0];
+	t->restartable = false;
 	int64_t rc = dispatch(t, nr, t->ctx.call + 1);
 	if (tracing && (rc == CALL_UNKNOWN || rc == -ENOSYS))
 		trace_refusal(nr, rc);
@@ -285,9 +316,10 @@ int64_t gate_answer(struct thread *t)
 		park(t);
 	}
 	if (signal_deliverable(t)) {
-		t->ctx.kind = CONTEXT_DONE;
+		/* Goes to the handler; its return finishes the call, or issues it again. */
+		t->ctx.kind = rc == -EINTR && t->restartable && signal_restarts(t) ? CONTEXT_AGAIN : CONTEXT_DONE;
 		t->ctx.result = rc;
-		signal_deliver(t); /* goes to the handler; sigreturn finishes the call */
+		signal_deliver(t);
 	}
 	return rc;
 }

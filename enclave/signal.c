@@ -49,6 +49,12 @@ bool signal_deliverable(struct thread *t)
 	return (load(&process_pending) | load(&t->signal_pending)) & ~t->ctx.signal_mask;
 }
 
+bool signal_restarts(struct thread *t)
+{
+	uint64_t due = (load(&process_pending) | load(&t->signal_pending)) & ~t->ctx.signal_mask;
+	return due && action[__builtin_ctzll(due) + 1].flags & SA_RESTART;
+}
+
 /* The stop word's signal bit: set while some thread could take something. Pending is written before the
  * bit is set, the bit is cleared before pending is read: never lost. */
 static void word_update(void)
@@ -120,7 +126,7 @@ int64_t signal_return(struct thread *t, uint64_t frame)
 	if (!mm_app_range(frame, sizeof(struct frame)))
 		rt_die(FATAL_SEGV, "sigreturn without a signal frame");
 	struct frame f = *(const struct frame *)frame;
-	if (f.saved.kind != CONTEXT_DONE && f.saved.kind != CONTEXT_SAFEPOINT)
+	if (f.saved.kind != CONTEXT_DONE && f.saved.kind != CONTEXT_AGAIN && f.saved.kind != CONTEXT_SAFEPOINT)
 		rt_die(FATAL_SEGV, "sigreturn with a damaged signal frame");
 	/* What the handler may have changed for good stays. */
 	f.saved.altstack = t->ctx.altstack;

@@ -14,7 +14,9 @@
 struct thread;
 
 bool signal_deliverable(struct thread *t);
-/* Context is DONE or SAFEPOINT. Runs the handler, whose return goes on with that context. */
+/* Does the one that comes next ask for the interrupted call to go on (SA_RESTART)? */
+bool signal_restarts(struct thread *t);
+/* Context is DONE, AGAIN or SAFEPOINT. Runs the handler, whose return goes on with that context. */
 _Noreturn void signal_deliver(struct thread *t);
 
 int64_t signal_action(struct thread *t, int signum, uint64_t app_new, uint64_t app_old);

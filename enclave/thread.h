@@ -79,6 +79,7 @@ struct thread {
 	uint32_t futex_queued;
 	/* signal.c */
 	uint64_t signal_pending;
+	bool restartable; /* the call under way gave way to a signal and had no effect */
 	/* fault.c */
 	uint64_t fault_addr;
 	uint32_t fault_repeats;
