@@ -130,6 +130,12 @@ enum service_op {
 	SERVICE_SIGNAL = 2, /* arg[0]: signal number from outside, delivered at a safepoint; ret[0]: slot to kick or ~0 */
 	SERVICE_STATS = 3,  /* out: struct runtime_stats */
 	SERVICE_CLOCK = 4,  /* arg[0]: address of a struct time_page in host memory. Once, before anything runs */
+	/* DEBUG enclaves only, for tests of the tracker: stop all threads as a move would, ask how many still run
+	 * (ret[0]), take what a final round would send (pages arg[0] .. arg[0] + arg[1], out: bitmap), go on. */
+	SERVICE_INSPECT_STOP = 10,
+	SERVICE_INSPECT_PENDING = 11,
+	SERVICE_INSPECT_DIRTY = 12,
+	SERVICE_INSPECT_GO = 13,
 	SERVICE_MIGRATE_FIRST = 100, /* abi/migrate.h */
 };
 

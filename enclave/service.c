@@ -8,6 +8,7 @@
 #include <linux/mman.h>
 #include "enclave/clock.h"
 #include "enclave/entry.h"
+#include "enclave/inspect.h"
 #include "enclave/leaf.h"
 #include "enclave/mm.h"
 #include "enclave/ocall.h"
@@ -67,6 +68,11 @@ static int service(struct service_call *c)
 		return service_clock(c);
 	case SERVICE_STATS:
 		return service_stats(c);
+	case SERVICE_INSPECT_STOP:
+	case SERVICE_INSPECT_PENDING:
+	case SERVICE_INSPECT_DIRTY:
+	case SERVICE_INSPECT_GO:
+		return inspect_service(c);
 	default:
 		return c->op >= SERVICE_MIGRATE_FIRST ? migrate_service(c) : -ENOSYS;
 	}
