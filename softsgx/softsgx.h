@@ -10,11 +10,14 @@
 #ifndef SOFTSGX_SOFTSGX_H
 #define SOFTSGX_SOFTSGX_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include "sgx/arch.h"
 #include "sgx/uapi.h"
+
+#pragma GCC visibility push(default)
 #include "softsgx/root_key.h"
 
 /* A new, real file descriptor that stands for one enclave (or for the provisioning device). path is one
@@ -29,9 +32,13 @@ int softsgx_munmap(void *addr, size_t size);
 int softsgx_owns(int fd); /* 1 if fd came from softsgx_open (or a dup of it) */
 
 /* Same contract as __vdso_sgx_enter_enclave (kernel: Documentation/arch/x86/sgx.rst). */
-int softsgx_enter_enclave(unsigned long rdi, unsigned long rsi, unsigned long rdx,
-			  unsigned int function, unsigned long r8, unsigned long r9,
-			  struct sgx_enclave_run *run);
+int softsgx_enter_enclave(unsigned long rdi, unsigned long rsi, unsigned long rdx, unsigned int function,
+			  unsigned long r8, unsigned long r9, struct sgx_enclave_run *run);
+
+/* For handlers of signals that may arrive while a thread is inside: the enclave's registers go to its SSA
+ * first, the handler sees the synthetic state at the AEP, and returning from it resumes the enclave. Use it
+ * instead of sigaction() in a program linked with this library; the preload library interposes. */
+int softsgx_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
 
 /* What has been done on behalf of one enclave since it was created. */
 struct softsgx_stats {
@@ -65,5 +72,7 @@ struct softsgx_quote {
 _Static_assert(sizeof(struct softsgx_quote) == SOFTSGX_QUOTE_SIZE, "quote");
 int softsgx_quote_target(struct sgx_targetinfo *target);
 int softsgx_quote(const struct sgx_report *report, struct softsgx_quote *quote);
+
+#pragma GCC visibility pop
 
 #endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Building an enclave: ECREATE, EADD, EEXTEND and EINIT behind the kernel's
+ * ioctls.
+ */
+#include "softsgx/device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "softsgx/measure.h"
+#include "softsgx/mm.h"
+#include "softsgx/sigstruct.h"
+
+#define SIZE_MAX_LOG2 56
+#define CHUNK_PAGES 64u
+
+static uint64_t platform_xfrm(void)
+{
+	uint32_t low, high;
+
+	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return low & 0x2e7u;
+}
+
+/* XCR0 combinations the processor accepts. */
+static int xfrm_is_legal(uint64_t xfrm)
+{
+	if ((xfrm & 3) != 3 || (xfrm & ~platform_xfrm()))
+		return 0;
+	if ((xfrm & 0xe0) && ((xfrm & 0xe0) != 0xe0 || !(xfrm & 4)))
+		return 0;
+	return 1;
+}
+
+static int all_zero(const void *bytes, size_t size)
+{
+	const uint8_t *p = bytes;
+
+	return !size || (!*p && !memcmp(p, p + 1, size - 1));
+}
+
+/* What makes ECREATE fault. */
+static int ecreate_faults(const struct sgx_secs *secs)
+{
+	const uint64_t attributes = SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY |
+				    SGX_ATTR_EINITTOKENKEY | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY;
+	size_t frame = (size_t)secs->ssa_frame_size * SGX_PAGE_SIZE;
+	size_t misc = secs->miscselect & SGX_MISC_EXINFO ? sizeof(struct sgx_exinfo) : 0;
+
+	if (secs->size < 2 * SGX_PAGE_SIZE || secs->size > 1ull << SIZE_MAX_LOG2 ||
+	    secs->base & (secs->size - 1))
+		return 1;
+	if (!(secs->attributes.flags & SGX_ATTR_MODE64BIT) || (secs->attributes.flags & ~attributes))
+		return 1;
+	if ((secs->miscselect & ~SGX_MISC_EXINFO) || !xfrm_is_legal(secs->attributes.xfrm))
+		return 1;
+	if (frame < xsave_size(secs->attributes.xfrm) + misc + sizeof(struct sgx_gprsgx))
+		return 1;
+	if (!(secs->attributes.flags & SGX_ATTR_KSS) &&
+	    (!all_zero(secs->configid, sizeof(secs->configid)) || secs->config_svn))
+		return 1;
+	if (secs->cet_legacy_bitmap || secs->cet_attributes)
+		return 1;
+	return !all_zero(secs->reserved1, sizeof(secs->reserved1)) ||
+	       !all_zero(secs->reserved2, sizeof(secs->reserved2)) ||
+	       !all_zero(secs->reserved3, sizeof(secs->reserved3)) ||
+	       !all_zero(secs->reserved4, sizeof(secs->reserved4));
+}
+
+long build_create(struct enclave *e, void *arg)
+{
+	struct sgx_enclave_create *create = arg;
+	struct sgx_secs secs;
+	void *view;
+	int error;
+
+	if (sys_copy_in(&secs, (void *)create->src, sizeof(secs)))
+		return -EFAULT;
+	if (!secs.size || secs.size & (secs.size - 1))
+		return -EINVAL;
+	if (ecreate_faults(&secs))
+		return -EIO;
+	if (SYS(SYS_ftruncate, e->backing_fd, secs.size))
+		return -ENOMEM;
+	view =
+	    sys_mmap(NULL, secs.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, e->backing_fd, 0);
+	if (sys_failed(view))
+		return -ENOMEM;
+	error = epcm_create(&e->epcm, secs.size / SGX_PAGE_SIZE);
+	if (error) {
+		SYS(SYS_munmap, view, secs.size);
+		return error;
+	}
+	memset(secs.mrenclave, 0, sizeof(secs.mrenclave));
+	memset(secs.mrsigner, 0, sizeof(secs.mrsigner));
+	secs.isv_prod_id = 0;
+	secs.isv_svn = 0;
+	e->view = view;
+	e->base = secs.base;
+	e->size = secs.size;
+	e->secs = secs;
+	e->attributes_allowed = SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY;
+	measure_ecreate(&e->measurement, secs.ssa_frame_size, secs.size);
+	e->created = 1;
+	return mm_created(e);
+}
+
+static int secinfo_is_valid(const struct sgx_secinfo *secinfo)
+{
+	uint64_t rwx = secinfo->flags & EPCM_RWX, type = secinfo->flags & EPCM_TYPE_MASK;
+
+	if (type != SGX_SECINFO_REG && type != SGX_SECINFO_TCS)
+		return 0;
+	if ((rwx & SGX_SECINFO_W) && !(rwx & SGX_SECINFO_R))
+		return 0;
+	if (type == SGX_SECINFO_TCS && rwx)
+		return 0;
+	return !(secinfo->flags & ~(EPCM_RWX | (uint64_t)EPCM_TYPE_MASK)) &&
+	       all_zero(secinfo->reserved, sizeof(secinfo->reserved));
+}
+
+static int tcs_is_valid(const struct sgx_tcs *tcs)
+{
+	return !(tcs->flags & ~(SGX_TCS_DBGOPTIN | SGX_TCS_AEXNOTIFY)) &&
+	       !(tcs->ossa & (SGX_PAGE_SIZE - 1)) && !(tcs->ofsbase & (SGX_PAGE_SIZE - 1)) &&
+	       !(tcs->ogsbase & (SGX_PAGE_SIZE - 1)) && all_zero(tcs->reserved, sizeof(tcs->reserved));
+}
+
+/* EADD, then EEXTEND if asked. page is our copy and may be changed. */
+static int add_page(struct enclave *e, uint64_t offset, uint8_t *page, const struct sgx_secinfo *secinfo,
+		    int measure)
+{
+	uint32_t rwx = secinfo->flags & EPCM_RWX;
+	uint32_t entry = EPCM_VALID | (uint32_t)secinfo->flags;
+	struct sgx_tcs *tcs = (void *)page;
+
+	if (epcm_get(&e->epcm, offset / SGX_PAGE_SIZE) & EPCM_VALID)
+		return -EBUSY;
+	if (mm_epc_charge(1))
+		return -ENOMEM;
+	if (epcm_type(entry) == SGX_PT_TCS) {
+		if (!tcs_is_valid(tcs)) {
+			mm_epc_release(1);
+			return -EIO;
+		}
+		tcs->flags &= ~SGX_TCS_DBGOPTIN;
+		tcs->state = 0;
+		tcs->cssa = 0;
+		tcs->aep = 0;
+		rwx = PROT_READ | PROT_WRITE;
+	}
+	/* A page of zeros stays a hole of the backing file. */
+	if (!all_zero(page, SGX_PAGE_SIZE)) {
+		long written = SYS(SYS_pwrite64, e->backing_fd, page, SGX_PAGE_SIZE, offset);
+
+		if (written != SGX_PAGE_SIZE) {
+			mm_epc_release(1);
+			return -ENOMEM;
+		}
+		entry |= EPCM_STORED;
+	}
+	epcm_set(&e->epcm, offset / SGX_PAGE_SIZE, entry | rwx << EPCM_MAX_SHIFT);
+	measure_eadd(&e->measurement, offset, secinfo);
+	if (measure)
+		measure_eextend_page(&e->measurement, offset, page);
+	enclave_count(&e->stats.eadd);
+	return 0;
+}
+
+long build_add_pages(struct enclave *e, void *arg)
+{
+	struct sgx_enclave_add_pages *add = arg;
+	struct sgx_secinfo secinfo;
+	uint8_t *chunk;
+	long error = 0;
+	uint64_t done = 0;
+
+	if (add->src & (SGX_PAGE_SIZE - 1) || !device_range_ok(e, add->offset, add->length))
+		return -EINVAL;
+	if (sys_copy_in(&secinfo, (void *)add->secinfo, sizeof(secinfo)))
+		return -EFAULT;
+	if (!secinfo_is_valid(&secinfo))
+		return -EINVAL;
+	chunk = sys_reserve(CHUNK_PAGES * SGX_PAGE_SIZE, MAP_PRIVATE);
+	if (sys_failed(chunk))
+		return -ENOMEM;
+	lock_take(&e->lock);
+	while (!error && done < add->length) {
+		size_t size = add->length - done, at;
+
+		if (size > CHUNK_PAGES * SGX_PAGE_SIZE)
+			size = CHUNK_PAGES * SGX_PAGE_SIZE;
+		/* A range that ends in the middle is added page by page up to there. */
+		if (sys_copy_in(chunk, (void *)(add->src + done), size)) {
+			size = SGX_PAGE_SIZE;
+			error = sys_copy_in(chunk, (void *)(add->src + done), size);
+		}
+		for (at = 0; !error && at < size; at += SGX_PAGE_SIZE) {
+			error = add_page(e, add->offset + done, chunk + at, &secinfo,
+					 add->flags & SGX_PAGE_MEASURE);
+			if (!error)
+				done += SGX_PAGE_SIZE;
+		}
+	}
+	lock_drop(&e->lock);
+	SYS(SYS_munmap, chunk, CHUNK_PAGES * SGX_PAGE_SIZE);
+	add->count = done;
+	return error;
+}
+
+/* EINIT. 0 or an enum sgx_error, which the kernel does not pass on. */
+static int einit(struct enclave *e, const struct sgx_sigstruct *sig)
+{
+	struct sgx_secs *secs = &e->secs;
+	uint8_t mrenclave[32];
+	int error = sigstruct_check_form(sig);
+
+	if (!error)
+		error = sigstruct_check_signature(sig);
+	if (error)
+		return error;
+	measure_final(&e->measurement, mrenclave);
+	if (memcmp(mrenclave, sig->enclavehash, sizeof(mrenclave)))
+		return SGX_INVALID_MEASUREMENT;
+	if (((secs->attributes.flags ^ sig->attributes.flags) & sig->attribute_mask.flags) ||
+	    ((secs->attributes.xfrm ^ sig->attributes.xfrm) & sig->attribute_mask.xfrm) ||
+	    ((secs->miscselect ^ sig->miscselect) & sig->miscmask))
+		return SGX_INVALID_ATTRIBUTE;
+
+	memcpy(secs->mrenclave, mrenclave, sizeof(mrenclave));
+	sigstruct_mrsigner(sig, secs->mrsigner);
+	secs->isv_prod_id = sig->isv_prod_id;
+	secs->isv_svn = sig->isv_svn;
+	if (secs->attributes.flags & SGX_ATTR_KSS) {
+		memcpy(e->isv_family_id, sig->isv_family_id, sizeof(e->isv_family_id));
+		memcpy(e->isv_ext_prod_id, sig->isv_ext_prod_id, sizeof(e->isv_ext_prod_id));
+	}
+	secs->attributes.flags |= SGX_ATTR_INIT;
+	return 0;
+}
+
+long build_init(struct enclave *e, void *arg)
+{
+	struct sgx_enclave_init *init = arg;
+	struct sgx_sigstruct sig;
+	const uint64_t known = SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY |
+			       SGX_ATTR_EINITTOKENKEY | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY | SGX_ATTR_INIT;
+	int error;
+
+	if (sys_copy_in(&sig, (void *)init->sigstruct, sizeof(sig)))
+		return -EFAULT;
+	if (sig.vendor != 0 && sig.vendor != 0x8086)
+		return -EINVAL;
+	if (e->secs.attributes.flags & ~e->attributes_allowed)
+		return -EACCES;
+	if ((sig.attributes.flags & sig.attribute_mask.flags & ~known) ||
+	    (sig.attributes.xfrm & sig.attribute_mask.xfrm & ~platform_xfrm()) ||
+	    (sig.miscselect & sig.miscmask & ~SGX_MISC_EXINFO))
+		return -EINVAL;
+	lock_take(&e->lock);
+	error = einit(e, &sig);
+	if (!error)
+		e->initialised = 1;
+	lock_drop(&e->lock);
+	return error ? -EPERM : 0;
+}
+
+long build_provision(struct enclave *e, void *arg)
+{
+	struct sgx_enclave_provision *provision = arg;
+
+	if (!device_is_provision((int)provision->fd))
+		return -EINVAL;
+	e->attributes_allowed |= SGX_ATTR_PROVISIONKEY;
+	return 0;
+}

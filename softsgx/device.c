@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "softsgx/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include "softsgx/keys.h"
+#include "softsgx/mm.h"
+#include "softsgx/signals.h"
+#include "softsgx/thread.h"
+
+static struct lock table_lock;
+static struct enclave *enclaves[ENCLAVES_MAX];
+static uint64_t provision_inos[ENCLAVES_MAX];
+static dev_t token_dev;
+
+static int init_result;
+static pthread_once_t init_once = PTHREAD_ONCE_INIT;
+
+static void init(void)
+{
+	init_result = mm_init();
+	if (!init_result)
+		init_result = keys_init();
+	if (!init_result)
+		init_result = thread_init();
+	if (!init_result)
+		init_result = signals_init();
+}
+
+int device_init(void)
+{
+	pthread_once(&init_once, init);
+	return init_result;
+}
+
+/* Descriptors are empty memory files, recognised by inode: dup, fork and close stay the kernel's business. */
+static int token_make(const char *name, uint64_t *ino)
+{
+	struct stat st;
+	long fd = SYS(SYS_memfd_create, name, MFD_CLOEXEC);
+
+	if (fd < 0)
+		return (int)fd;
+	SYS(SYS_fstat, fd, &st);
+	token_dev = st.st_dev;
+	*ino = st.st_ino;
+	return (int)fd;
+}
+
+static int token_ino(int fd, uint64_t *ino)
+{
+	struct stat st;
+
+	if (!token_dev || SYS(SYS_fstat, fd, &st) || st.st_dev != token_dev)
+		return 0;
+	*ino = st.st_ino;
+	return 1;
+}
+
+struct enclave *device_enclave(int fd)
+{
+	struct enclave *found = NULL;
+	uint64_t ino;
+
+	if (!token_ino(fd, &ino))
+		return NULL;
+	for (int i = 0; i < ENCLAVES_MAX && !found; i++)
+		if (enclaves[i] && enclaves[i]->token_ino == ino)
+			found = enclaves[i];
+	return found;
+}
+
+int device_is_provision(int fd)
+{
+	uint64_t ino;
+
+	if (!token_ino(fd, &ino))
+		return 0;
+	for (int i = 0; i < ENCLAVES_MAX; i++)
+		if (provision_inos[i] == ino)
+			return 1;
+	return 0;
+}
+
+static int enclave_make(struct enclave *e)
+{
+	long fd = SYS(SYS_memfd_create, "softsgx", MFD_CLOEXEC);
+	long high;
+	int error;
+
+	if (fd < 0)
+		return (int)fd;
+	/* Out of the way of programs that count on low descriptors. */
+	high = SYS(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
+	if (high >= 0) {
+		SYS(SYS_close, fd);
+		fd = high;
+	}
+	e->backing_fd = (int)fd;
+	error = mm_attach(e);
+	if (error)
+		SYS(SYS_close, fd);
+	return error;
+}
+
+static int open_enclave(void)
+{
+	struct enclave *e = sys_reserve(sizeof(*e), MAP_SHARED);
+	int fd = -EMFILE, error;
+	uint32_t i;
+
+	if (sys_failed(e))
+		return -ENOMEM;
+	lock_take(&table_lock);
+	for (i = 0; i < ENCLAVES_MAX && enclaves[i]; i++)
+		;
+	if (i < ENCLAVES_MAX) {
+		e->index = i;
+		fd = token_make("sgx_enclave", &e->token_ino);
+	}
+	if (fd >= 0) {
+		error = enclave_make(e);
+		if (error) {
+			SYS(SYS_close, fd);
+			fd = error;
+		} else {
+			enclaves[i] = e;
+		}
+	}
+	lock_drop(&table_lock);
+	if (fd < 0)
+		SYS(SYS_munmap, e, sizeof(*e));
+	return fd;
+}
+
+static int open_provision(void)
+{
+	int fd = -EMFILE;
+
+	lock_take(&table_lock);
+	for (int i = 0; i < ENCLAVES_MAX; i++) {
+		if (!provision_inos[i]) {
+			fd = token_make("sgx_provision", &provision_inos[i]);
+			break;
+		}
+	}
+	lock_drop(&table_lock);
+	return fd;
+}
+
+int softsgx_open(const char *path)
+{
+	int enclave = !strcmp(path, SGX_DEVICE_ENCLAVE) || !strcmp(path, "/dev/sgx/enclave");
+	int provision = !strcmp(path, SGX_DEVICE_PROVISION) || !strcmp(path, "/dev/sgx/provision");
+	uint64_t mask;
+	int fd;
+
+	if (!enclave && !provision)
+		return -ENOENT;
+	fd = device_init();
+	if (fd)
+		return fd;
+	mask = signals_off();
+	fd = enclave ? open_enclave() : open_provision();
+	signals_restore(mask);
+	return fd;
+}
+
+int softsgx_owns(int fd)
+{
+	return device_enclave(fd) || device_is_provision(fd);
+}
+
+/* Does any descriptor of this process still stand for ino? */
+static int token_is_open(uint64_t ino)
+{
+	char buffer[4096];
+	long dir = SYS(SYS_open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	long got;
+	int found = dir < 0; /* unknown: keep the enclave */
+
+	while (!found && (got = SYS(SYS_getdents64, dir, buffer, sizeof(buffer))) > 0) {
+		for (long at = 0; at < got;) {
+			struct dirent64 *entry = (void *)(buffer + at);
+			uint64_t other;
+
+			at += entry->d_reclen;
+			if (token_ino(atoi(entry->d_name), &other) && other == ino)
+				found = 1;
+		}
+	}
+	if (dir >= 0)
+		SYS(SYS_close, dir);
+	return found;
+}
+
+/* An enclave lives as long as a descriptor or a mapping. */
+static void release_unused(void)
+{
+	lock_take(&table_lock);
+	for (int i = 0; i < ENCLAVES_MAX; i++) {
+		struct enclave *e = enclaves[i];
+
+		if (provision_inos[i] && !token_is_open(provision_inos[i]))
+			provision_inos[i] = 0;
+		if (!e || mm_maps(e) || token_is_open(e->token_ino))
+			continue;
+		enclaves[i] = NULL;
+		mm_generation_bump();
+		mm_detach(e);
+		SYS(SYS_close, e->backing_fd);
+		if (e->view)
+			SYS(SYS_munmap, e->view, e->size);
+		epcm_destroy(&e->epcm);
+		SYS(SYS_munmap, e, sizeof(*e));
+	}
+	lock_drop(&table_lock);
+}
+
+int softsgx_close(int fd)
+{
+	int owned = softsgx_owns(fd);
+	uint64_t mask = signals_off();
+	int result = (int)SYS(SYS_close, fd);
+
+	if (owned)
+		release_unused();
+	signals_restore(mask);
+	return result;
+}
+
+int device_range_ok(const struct enclave *e, uint64_t offset, uint64_t length)
+{
+	if ((offset | length) & (SGX_PAGE_SIZE - 1) || !length)
+		return 0;
+	return offset + length > offset && offset + length - SGX_PAGE_SIZE < e->size;
+}
+
+static const struct command {
+	unsigned long number;
+	size_t size;
+	long (*run)(struct enclave *, void *);
+	uint8_t writes_back;
+} commands[] = {
+    {SGX_IOC_ENCLAVE_CREATE, sizeof(struct sgx_enclave_create), build_create, 0},
+    {SGX_IOC_ENCLAVE_ADD_PAGES, sizeof(struct sgx_enclave_add_pages), build_add_pages, 1},
+    {SGX_IOC_ENCLAVE_INIT, sizeof(struct sgx_enclave_init), build_init, 0},
+    {SGX_IOC_ENCLAVE_PROVISION, sizeof(struct sgx_enclave_provision), build_provision, 0},
+    {SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, sizeof(struct sgx_enclave_restrict_permissions), sgx2_restrict, 1},
+    {SGX_IOC_ENCLAVE_MODIFY_TYPES, sizeof(struct sgx_enclave_modify_types), sgx2_modify_types, 1},
+    {SGX_IOC_ENCLAVE_REMOVE_PAGES, sizeof(struct sgx_enclave_remove_pages), sgx2_remove, 1},
+};
+
+/* Readiness comes before the argument is even looked at. */
+static int command_ready(const struct enclave *e, unsigned long number)
+{
+	switch (number) {
+	case SGX_IOC_ENCLAVE_CREATE:
+		return !e->created;
+	case SGX_IOC_ENCLAVE_ADD_PAGES:
+	case SGX_IOC_ENCLAVE_INIT:
+		return e->created && !e->initialised;
+	case SGX_IOC_ENCLAVE_PROVISION:
+		return 1;
+	default:
+		return e->created && e->initialised;
+	}
+}
+
+static long run_command(struct enclave *e, const struct command *command, void *u_arg)
+{
+	union {
+		struct sgx_enclave_add_pages largest;
+		uint64_t words[8];
+	} arg = {0};
+	long result;
+
+	if (!command_ready(e, command->number))
+		return -EINVAL;
+	if (sys_copy_in(&arg, u_arg, command->size))
+		return -EFAULT;
+	result = command->run(e, &arg);
+	/* Parameter errors leave the program's structure alone; the handlers mark them by EINVAL before work.
+	 */
+	if (command->writes_back && sys_copy_out(u_arg, &arg, command->size))
+		return -EFAULT;
+	return result;
+}
+
+int softsgx_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	struct enclave *e = device_enclave(fd);
+	long result = -ENOTTY;
+	uint64_t mask;
+
+	if (!e)
+		return device_is_provision(fd) ? -ENOTTY : -EBADF;
+	if (__atomic_exchange_n(&e->busy, 1, __ATOMIC_ACQUIRE))
+		return -EBUSY;
+	mask = signals_off();
+	enclave_count(&e->stats.ioctls);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (commands[i].number == cmd)
+			result = run_command(e, &commands[i], arg);
+	__atomic_store_n(&e->busy, 0, __ATOMIC_RELEASE);
+	signals_restore(mask);
+	return (int)result;
+}
+
+void *softsgx_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
+{
+	struct enclave *e = flags & MAP_ANONYMOUS ? NULL : device_enclave(fd);
+	uint64_t mask;
+	void *at;
+
+	if (e) {
+		mask = signals_off();
+		at = mm_map(e, addr, size, prot, flags);
+		signals_restore(mask);
+		return at;
+	}
+	at = sys_mmap(addr, size, prot, flags, fd, offset);
+	if (!sys_failed(at) && mm_overlaps((uint64_t)at, (uint64_t)at + size)) {
+		mask = signals_off();
+		mm_forget((uint64_t)at, ((uint64_t)at + size + 4095) & ~4095ull);
+		signals_restore(mask);
+	}
+	return at;
+}
+
+int softsgx_mprotect(void *addr, size_t size, int prot)
+{
+	uint64_t start = (uint64_t)addr, mask;
+	int result;
+
+	if (!mm_overlaps(start, start + size))
+		return (int)SYS(SYS_mprotect, addr, size, prot);
+	mask = signals_off();
+	result = mm_protect(start, start + size, prot);
+	signals_restore(mask);
+	return result;
+}
+
+int softsgx_munmap(void *addr, size_t size)
+{
+	uint64_t start = (uint64_t)addr, mask;
+	int result;
+
+	if (!mm_overlaps(start, start + size))
+		return (int)SYS(SYS_munmap, addr, size);
+	mask = signals_off();
+	result = mm_unmap(start, start + size);
+	if (!result)
+		release_unused();
+	signals_restore(mask);
+	return result;
+}
+
+int softsgx_stats(int fd, struct softsgx_stats *out)
+{
+	struct enclave *e = device_enclave(fd);
+
+	if (!e)
+		return -EBADF;
+	*out = e->stats;
+	return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "softsgx/epcm.h"
+
+#include <errno.h>
+#include "softsgx/sys.h"
+
+static size_t entry_bytes(size_t count)
+{
+	return count * sizeof(uint32_t);
+}
+
+static size_t chunk_bytes(size_t count)
+{
+	return ((count >> EPCM_CHUNK_SHIFT) + 1) * sizeof(uint16_t);
+}
+
+int epcm_create(struct epcm *epcm, size_t page_count)
+{
+	/* Shared: a forked child works on the same enclave. */
+	void *entry = sys_reserve(entry_bytes(page_count), MAP_SHARED);
+	void *chunk = sys_reserve(chunk_bytes(page_count), MAP_SHARED);
+
+	epcm->entry = sys_failed(entry) ? NULL : entry;
+	epcm->chunk = sys_failed(chunk) ? NULL : chunk;
+	epcm->count = page_count;
+	if (epcm->entry && epcm->chunk)
+		return 0;
+	epcm_destroy(epcm);
+	return -ENOMEM;
+}
+
+void epcm_destroy(struct epcm *epcm)
+{
+	if (epcm->entry)
+		SYS(SYS_munmap, epcm->entry, entry_bytes(epcm->count));
+	if (epcm->chunk)
+		SYS(SYS_munmap, epcm->chunk, chunk_bytes(epcm->count));
+	*epcm = (struct epcm){0};
+}

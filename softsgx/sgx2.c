@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Changing a running enclave: EMODPR, EMODT and the removal of trimmed pages
+ * behind the kernel's ioctls. Taking the page table entry away is also what
+ * stops other threads from using the old right, as ETRACK and the interrupts do.
+ */
+#include "softsgx/device.h"
+
+#include <errno.h>
+#include "softsgx/mm.h"
+
+/* One page's work; an SGX error goes to *result with -EFAULT. */
+typedef int (*page_work)(struct enclave *e, size_t index, uint64_t argument, uint64_t *result);
+
+static long for_each_page(struct enclave *e, uint64_t offset, uint64_t length, uint64_t argument,
+			  page_work work, uint64_t *result, uint64_t *count)
+{
+	size_t first = offset / SGX_PAGE_SIZE, end = first + length / SGX_PAGE_SIZE, i = first;
+	int error = 0;
+
+	for (; i < end; i++) {
+		lock_take(&e->lock);
+		error = epcm_get(&e->epcm, i) & EPCM_VALID ? work(e, i, argument, result) : -EFAULT;
+		lock_drop(&e->lock);
+		if (error)
+			break;
+	}
+	*count = (i - first) * SGX_PAGE_SIZE;
+	mm_generation_bump();
+	enclave_count(&e->stats.shootdowns);
+	return error;
+}
+
+static int emodpr(struct enclave *e, size_t index, uint64_t permissions, uint64_t *result)
+{
+	uint32_t entry = e->epcm.entry[index];
+
+	if (epcm_type(entry) != SGX_PT_REG)
+		return -EINVAL;
+	if (entry & (EPCM_PENDING | EPCM_MODIFIED)) {
+		*result = SGX_PAGE_NOT_MODIFIABLE;
+		return -EFAULT;
+	}
+	epcm_set(&e->epcm, index, (entry & ~(EPCM_RWX & ~(uint32_t)permissions)) | EPCM_PR);
+	if (entry & EPCM_PRESENT)
+		mm_zap(e, index, 1);
+	return 0;
+}
+
+static int emodt(struct enclave *e, size_t index, uint64_t type, uint64_t *result)
+{
+	uint32_t entry = e->epcm.entry[index], from = epcm_type(entry);
+
+	if (!(from == SGX_PT_REG || (from == SGX_PT_TCS && type == SGX_PT_TRIM)))
+		return -EINVAL;
+	if (type == SGX_PT_TCS) {
+		const uint32_t rw = PROT_READ | PROT_WRITE;
+
+		if (((entry >> EPCM_MAX_SHIFT) & rw) != rw)
+			return -EPERM;
+	}
+	if (entry & (EPCM_PENDING | EPCM_MODIFIED)) {
+		*result = SGX_PAGE_NOT_MODIFIABLE;
+		return -EFAULT;
+	}
+	if (type == SGX_PT_TCS) {
+		entry &= ~(EPCM_MAX_MASK | EPCM_PRESENT);
+		entry |= (uint32_t)(PROT_READ | PROT_WRITE) << EPCM_MAX_SHIFT;
+	}
+	entry &= ~(EPCM_RWX | EPCM_PR | EPCM_TYPE_MASK);
+	epcm_set(&e->epcm, index, entry | EPCM_MODIFIED | (uint32_t)type << EPCM_TYPE_SHIFT);
+	mm_zap(e, index, 1);
+	return 0;
+}
+
+static int remove_page(struct enclave *e, size_t index, uint64_t unused, uint64_t *result)
+{
+	uint32_t entry = e->epcm.entry[index];
+
+	if (epcm_type(entry) != SGX_PT_TRIM || (entry & EPCM_MODIFIED))
+		return -EPERM;
+	mm_discard(e, index, 1);
+	mm_widen(e, index);
+	epcm_set(&e->epcm, index, 0);
+	mm_epc_release(1);
+	return 0;
+}
+
+long sgx2_restrict(struct enclave *e, void *arg)
+{
+	struct sgx_enclave_restrict_permissions *p = arg;
+
+	if (!device_range_ok(e, p->offset, p->length) || (p->permissions & ~(uint64_t)EPCM_RWX))
+		return -EINVAL;
+	if ((p->permissions & SGX_SECINFO_W) && !(p->permissions & SGX_SECINFO_R))
+		return -EINVAL;
+	if (p->result || p->count)
+		return -EINVAL;
+	return for_each_page(e, p->offset, p->length, p->permissions, emodpr, &p->result, &p->count);
+}
+
+long sgx2_modify_types(struct enclave *e, void *arg)
+{
+	struct sgx_enclave_modify_types *p = arg;
+
+	if (!device_range_ok(e, p->offset, p->length) || (p->page_type & ~0xffull))
+		return -EINVAL;
+	if (p->page_type != SGX_PT_TCS && p->page_type != SGX_PT_TRIM)
+		return -EINVAL;
+	if (p->result || p->count)
+		return -EINVAL;
+	return for_each_page(e, p->offset, p->length, p->page_type, emodt, &p->result, &p->count);
+}
+
+long sgx2_remove(struct enclave *e, void *arg)
+{
+	struct sgx_enclave_remove_pages *p = arg;
+	uint64_t result = 0;
+
+	if (!device_range_ok(e, p->offset, p->length) || p->count)
+		return -EINVAL;
+	return for_each_page(e, p->offset, p->length, 0, remove_page, &result, &p->count);
+}

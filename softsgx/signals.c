@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "softsgx/signals.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SIGNALS 65
+#define SA_RESTORER_FLAG 0x04000000ul
+#define RED_ZONE 128
+#define XSTATE_MAGIC1 0x46505853u
+#define RFLAGS_DF_TF_RF (0x400ull | 0x100ull | 0x10000ull)
+#define KERNEL_UCONTEXT_SIZE 304 /* its signal mask is one word, the C library's is 128 bytes */
+#define KERNEL_SIGINFO_SIZE 128
+
+struct kernel_action {
+	uint64_t handler;
+	uint64_t flags;
+	uint64_t restorer;
+	uint64_t mask;
+};
+
+extern char softsgx_signal[], softsgx_restorer[];
+
+/* What the program wants; ours[] says which of them come to us first. */
+static struct kernel_action program[SIGNALS];
+static uint8_t ours[SIGNALS];
+static struct lock actions_lock;
+
+static const int always_ours[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP};
+
+static long set_action(int signal, const struct kernel_action *action, struct kernel_action *old)
+{
+	return SYS(SYS_rt_sigaction, signal, action, old, sizeof(uint64_t));
+}
+
+/* Our handler, with those of the program's flags that act on the kernel's side of the call. */
+static struct kernel_action our_action(uint64_t program_flags)
+{
+	const uint64_t kept = SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT;
+
+	return (struct kernel_action){.handler = (uint64_t)softsgx_signal,
+				      .flags =
+					  (program_flags & kept) | SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG,
+				      .restorer = (uint64_t)softsgx_restorer,
+				      .mask = ~0ull};
+}
+
+int signals_init(void)
+{
+	for (size_t i = 0; i < sizeof(always_ours) / sizeof(always_ours[0]); i++) {
+		struct kernel_action action = our_action(0);
+		int signal = always_ours[i];
+
+		ours[signal] = 1;
+		if (set_action(signal, &action, &program[signal]))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int is_always_ours(int signal)
+{
+	for (size_t i = 0; i < sizeof(always_ours) / sizeof(always_ours[0]); i++)
+		if (always_ours[i] == signal)
+			return 1;
+	return 0;
+}
+
+static void action_from_program(const struct sigaction *from, struct kernel_action *to)
+{
+	to->handler = (uint64_t)from->sa_handler;
+	to->flags = (uint64_t)(unsigned int)from->sa_flags;
+	to->restorer = (uint64_t)softsgx_restorer;
+	memcpy(&to->mask, &from->sa_mask, sizeof(to->mask));
+	to->mask &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+}
+
+static void action_to_program(const struct kernel_action *from, struct sigaction *to)
+{
+	memset(to, 0, sizeof(*to));
+	to->sa_handler = (void (*)(int))from->handler;
+	to->sa_flags = (int)(from->flags & ~SA_RESTORER_FLAG);
+	memcpy(&to->sa_mask, &from->mask, sizeof(from->mask));
+}
+
+static int change_action(int signal, const struct kernel_action *wanted)
+{
+	struct kernel_action real = *wanted;
+	int handled = wanted->handler != (uint64_t)SIG_DFL && wanted->handler != (uint64_t)SIG_IGN;
+	int error;
+
+	if (handled || is_always_ours(signal)) {
+		real = our_action(wanted->flags);
+	} else {
+		real.flags |= SA_RESTORER_FLAG;
+		real.restorer = (uint64_t)softsgx_restorer;
+	}
+	program[signal] = *wanted;
+	ours[signal] = handled || is_always_ours(signal);
+	error = (int)set_action(signal, &real, NULL);
+	return error;
+}
+
+int softsgx_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
+{
+	struct kernel_action wanted, was;
+	uint64_t mask;
+	int error = 0;
+
+	if (signal < 1 || signal >= SIGNALS || (action && (signal == SIGKILL || signal == SIGSTOP)))
+		return -EINVAL;
+	mask = signals_off();
+	lock_take(&actions_lock);
+	was = program[signal];
+	if (!ours[signal])
+		set_action(signal, NULL, &was);
+	if (action) {
+		action_from_program(action, &wanted);
+		error = change_action(signal, &wanted);
+	}
+	lock_drop(&actions_lock);
+	signals_restore(mask);
+	if (!error && old)
+		action_to_program(&was, old);
+	return error;
+}
+
+/* The default action, by the kernel's own hand. */
+static void take_default(int signal, const siginfo_t *info)
+{
+	struct kernel_action action = {
+	    .handler = (uint64_t)SIG_DFL, .flags = SA_RESTORER_FLAG, .restorer = (uint64_t)softsgx_restorer};
+	siginfo_t copy = *info;
+
+	set_action(signal, &action, NULL);
+	/* A fault happens again when we return; what somebody sent must be sent again. */
+	if (info->si_code <= 0)
+		SYS(SYS_rt_tgsigqueueinfo, SYS(SYS_getpid), SYS(SYS_gettid), signal, &copy);
+}
+
+static int on_stack(const stack_t *stack, uint64_t sp)
+{
+	return !(stack->ss_flags & SS_DISABLE) && sp - (uint64_t)stack->ss_sp < stack->ss_size;
+}
+
+/* Where the kernel would have put the handler's frame. */
+static uint64_t frame_top(const struct kernel_action *action, const ucontext_t *context, struct thread *t)
+{
+	const stack_t *stack = t ? &t->program_stack : &context->uc_stack;
+	uint64_t sp = (uint64_t)context->uc_mcontext.gregs[REG_RSP];
+	uint64_t here = (uint64_t)__builtin_frame_address(0);
+
+	if (!(action->flags & SA_ONSTACK) || (stack->ss_flags & SS_DISABLE) || !stack->ss_size ||
+	    on_stack(stack, sp))
+		sp -= RED_ZONE;
+	else
+		sp = (uint64_t)stack->ss_sp + stack->ss_size;
+	/* A thread without a record is served on the program's own stack: stay below ourselves. */
+	if (here < sp && sp - here < 0x10000 && !t)
+		sp = here - 0x1000;
+	return sp;
+}
+
+struct frame {
+	uint64_t restorer;
+	uint8_t context[KERNEL_UCONTEXT_SIZE];
+	uint8_t info[KERNEL_SIGINFO_SIZE];
+};
+
+static size_t state_size(const uint8_t *area)
+{
+	uint32_t magic, extended;
+
+	memcpy(&magic, area + 464, sizeof(magic));
+	memcpy(&extended, area + 468, sizeof(extended));
+	return magic == XSTATE_MAGIC1 ? extended : 512;
+}
+
+void signals_deliver(int signal, const siginfo_t *info, ucontext_t *context, struct thread *t)
+{
+	struct kernel_action action = program[signal];
+	greg_t *g = context->uc_mcontext.gregs;
+	uint8_t *area = (uint8_t *)context->uc_mcontext.fpregs, *area_copy;
+	struct frame *frame;
+	uint64_t sp, *mask = (uint64_t *)&context->uc_sigmask, blocked = *mask;
+
+	if (action.handler == (uint64_t)SIG_IGN && info->si_code <= 0)
+		return;
+	if (action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN) {
+		take_default(signal, info);
+		return;
+	}
+	if (action.flags & SA_RESETHAND)
+		program[signal].handler = (uint64_t)SIG_DFL;
+
+	sp = frame_top(&action, context, t);
+	area_copy = (uint8_t *)((sp - state_size(area)) & ~63ull);
+	frame = (struct frame *)((((uint64_t)area_copy - sizeof(*frame)) & ~15ull) - 8);
+	memcpy(area_copy, area, state_size(area));
+	memcpy(frame->context, context, sizeof(frame->context));
+	memcpy(frame->info, info, sizeof(frame->info));
+	((ucontext_t *)(void *)frame->context)->uc_mcontext.fpregs = (void *)area_copy;
+	frame->restorer = action.flags & SA_RESTORER_FLAG ? action.restorer : (uint64_t)softsgx_restorer;
+
+	blocked |= action.mask;
+	if (!(action.flags & SA_NODEFER))
+		blocked |= 1ull << (signal - 1);
+	*mask = blocked;
+	g[REG_RSP] = (greg_t)frame;
+	g[REG_RIP] = (greg_t)action.handler;
+	g[REG_RDI] = signal;
+	g[REG_RSI] = (greg_t)frame->info;
+	g[REG_RDX] = (greg_t)frame->context;
+	g[REG_RAX] = 0;
+	g[REG_EFL] &= ~(greg_t)RFLAGS_DF_TF_RF;
+}

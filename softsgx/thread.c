@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "softsgx/thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+__thread struct thread *softsgx_self;
+/* Read by entry.S to tell whether a signal arrived on one of our stacks. */
+char *softsgx_slots __attribute__((visibility("hidden")));
+
+static struct lock slots_lock;
+static unsigned int slots_used; /* slots below this have been made accessible */
+static pthread_key_t exit_key;
+
+static struct thread *slot_record(unsigned int i)
+{
+	return (struct thread *)(softsgx_slots + (size_t)i * SLOT_SIZE + SLOT_RECORD);
+}
+
+static void thread_exited(void *record)
+{
+	struct thread *t = record;
+	stack_t none = t->program_stack;
+	uint64_t mask = signals_off();
+
+	SYS(SYS_sigaltstack, &none, 0);
+	softsgx_self = NULL;
+	lock_take(&slots_lock);
+	*t = (struct thread){0};
+	lock_drop(&slots_lock);
+	signals_restore(mask);
+}
+
+/* Only the forking thread lives on. */
+static void forked(void)
+{
+	slots_lock = (struct lock){0};
+	for (unsigned int i = 0; i < slots_used; i++)
+		if (slot_record(i) != softsgx_self)
+			*slot_record(i) = (struct thread){0};
+}
+
+int thread_init(void)
+{
+	void *slots = sys_mmap(NULL, (size_t)(SLOTS_MAX + 1) * SLOT_SIZE, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (sys_failed(slots))
+		return -ENOMEM;
+	softsgx_slots = (char *)(((uintptr_t)slots + SLOT_SIZE - 1) & ~(uintptr_t)(SLOT_SIZE - 1));
+	if (pthread_key_create(&exit_key, thread_exited))
+		return -EAGAIN;
+	pthread_atfork(NULL, NULL, forked);
+	return 0;
+}
+
+static struct thread *slot_take(void)
+{
+	struct thread *t = NULL;
+
+	lock_take(&slots_lock);
+	for (unsigned int i = 0; i < slots_used && !t; i++)
+		if (!slot_record(i)->used)
+			t = slot_record(i);
+	if (!t && slots_used < SLOTS_MAX) {
+		char *slot = softsgx_slots + (size_t)slots_used * SLOT_SIZE;
+
+		if (!SYS(SYS_mprotect, slot + SLOT_STACK, SLOT_SIZE - SLOT_STACK, PROT_READ | PROT_WRITE))
+			t = slot_record(slots_used++);
+	}
+	if (t)
+		t->used = 1;
+	lock_drop(&slots_lock);
+	return t;
+}
+
+struct thread *thread_register(const stack_t *previous)
+{
+	struct thread *t = slot_take();
+
+	if (!t)
+		return NULL;
+	t->program_stack = *previous;
+	t->program_stack.ss_flags &= ~SS_ONSTACK;
+	softsgx_self = t;
+	pthread_setspecific(exit_key, t);
+	return t;
+}
+
+stack_t thread_stack(struct thread *t)
+{
+	char *slot = (char *)t - SLOT_RECORD;
+
+	return (stack_t){.ss_sp = slot + SLOT_STACK, .ss_size = SLOT_RECORD - SLOT_STACK};
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the processor and the kernel's fault handlers do, from a signal handler:
+ * finds out what happened, and to whom.
+ */
+#include <string.h>
+#include "softsgx/leaf.h"
+#include "softsgx/mm.h"
+#include "softsgx/signals.h"
+
+extern char softsgx_aep[], softsgx_fault[], softsgx_claim[], softsgx_claimed[], softsgx_entered[],
+    softsgx_again[];
+
+struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, struct thread *t);
+
+enum { TRAP_UD = 6, TRAP_GP = 13, TRAP_PF = 14 };
+
+/* An event as the handlers see it. */
+struct event {
+	int signal;
+	siginfo_t *info;
+	ucontext_t *context;
+	greg_t *g;
+	struct thread *t;
+};
+
+/* A signal in the middle of the short EENTER: as if it had not begun. */
+static void unwind_entry(struct event *ev)
+{
+	uint64_t rip = (uint64_t)ev->g[REG_RIP];
+	int claimed;
+
+	if (rip < (uint64_t)softsgx_claim || rip >= (uint64_t)softsgx_entered || !ev->t)
+		return;
+	claimed =
+	    rip > (uint64_t)softsgx_claimed || (rip == (uint64_t)softsgx_claimed && !(ev->g[REG_EFL] & 1));
+	if (claimed)
+		tcs_release(ev->t->ready.view);
+	ev->t->inside = 0;
+	ev->t->selector = 0;
+	ev->g[REG_RIP] = (greg_t)softsgx_again;
+}
+
+/* Registers the thread if this is the first time we hear of it. */
+static struct thread *thread_of(struct event *ev)
+{
+	if (!ev->t)
+		ev->t = softsgx_self;
+	if (!ev->t) {
+		ev->t = thread_register(&ev->context->uc_stack);
+		/* The return from this handler puts it in force. */
+		if (ev->t)
+			ev->context->uc_stack = thread_stack(ev->t);
+	}
+	return ev->t;
+}
+
+/* Length of the ENCLU in these bytes, or 0. REX prefixes are ignored, others make it #UD. */
+static unsigned int enclu_length(const uint8_t *code, size_t size)
+{
+	unsigned int prefix = size && (code[0] & 0xf0) == 0x40;
+
+	if (size < prefix + 3 || memcmp(code + prefix, "\x0f\x01\xd7", 3))
+		return 0;
+	return prefix + 3;
+}
+
+/* Could this signal be an ENCLU that the processor did not execute? Not if fetching it already failed. */
+static int may_be_enclu(const struct event *ev)
+{
+	greg_t trap = ev->g[REG_TRAPNO];
+
+	if (ev->signal == SIGILL)
+		return 1;
+	return ev->signal == SIGSEGV &&
+	       (trap == TRAP_GP || (trap == TRAP_PF && !(ev->g[REG_ERR] & SGX_PF_I)));
+}
+
+static unsigned int enclu_inside(const struct event *ev)
+{
+	const struct enclave *e = ev->t->enclave;
+	uint64_t rip = (uint64_t)ev->g[REG_RIP];
+	size_t size = 4;
+
+	if (!may_be_enclu(ev) || !enclave_contains(e, rip, 3))
+		return 0;
+	if (!enclave_contains(e, rip, size))
+		size = 3;
+	if (!(epcm_get(&e->epcm, enclave_page(e, rip)) & EPCM_VALID))
+		return 0;
+	return enclu_length(e->view + (rip - e->base), size);
+}
+
+static unsigned int enclu_outside(const struct event *ev)
+{
+	uint64_t rip = (uint64_t)ev->g[REG_RIP];
+	uint8_t code[4];
+	size_t size = sizeof(code);
+
+	if (!may_be_enclu(ev))
+		return 0;
+	if (rip == (uint64_t)softsgx_aep)
+		return 3;
+	if (sys_copy_in(code, (void *)rip, size)) {
+		size = 3;
+		if (sys_copy_in(code, (void *)rip, size))
+			return 0;
+	}
+	return enclu_length(code, size);
+}
+
+/* The signal a vector becomes, and its siginfo. */
+static int describe(const struct exception *x, siginfo_t *info)
+{
+	switch (x->vector) {
+	case 0:
+		info->si_code = FPE_INTDIV;
+		return SIGFPE;
+	case 1:
+		info->si_code = TRAP_TRACE;
+		return SIGTRAP;
+	case 3:
+		info->si_code = SI_KERNEL;
+		return SIGTRAP;
+	case TRAP_UD:
+		info->si_code = ILL_ILLOPN;
+		return SIGILL;
+	case TRAP_PF:
+		info->si_addr = (void *)x->address;
+		if (x->code & MM_BUS) {
+			info->si_code = BUS_ADRERR;
+			return SIGBUS;
+		}
+		info->si_code = x->code & MM_MAPPED ? SEGV_ACCERR : SEGV_MAPERR;
+		return SIGSEGV;
+	case 16:
+	case 19:
+		info->si_code = FPE_FLTINV;
+		return SIGFPE;
+	case 17:
+		info->si_code = BUS_ADRALN;
+		return SIGBUS;
+	default:
+		info->si_code = SI_KERNEL;
+		return SIGSEGV;
+	}
+}
+
+/* An exception at an ENCLU of the host: told through the run structure if it is our call's, else a signal. */
+static void raise_outside(struct event *ev, const struct exception *x)
+{
+	siginfo_t info = {0};
+	int signal;
+
+	/* Debug exceptions are never converted. */
+	if (ev->g[REG_RIP] == (greg_t)softsgx_aep && x->vector != 1 && x->vector != 3) {
+		ev->g[REG_RIP] = (greg_t)softsgx_fault;
+		ev->g[REG_RDI] = x->vector;
+		ev->g[REG_RSI] = x->code & 0xffff;
+		ev->g[REG_RDX] = x->vector == TRAP_PF ? (greg_t)x->address : 0;
+		return;
+	}
+	signal = describe(x, &info);
+	info.si_signo = signal;
+	if (x->vector != TRAP_PF)
+		info.si_addr = x->vector == 13 ? NULL : (void *)ev->g[REG_RIP];
+	ev->g[REG_TRAPNO] = x->vector;
+	ev->g[REG_ERR] = x->code & 0xffff;
+	ev->g[REG_CR2] = (greg_t)x->address;
+	signals_deliver(signal, &info, ev->context, ev->t);
+}
+
+static void exit_with(struct event *ev, struct exception *x)
+{
+	uint64_t address = x->address;
+
+	aex(ev->t, ev->context, x);
+	/* Only EXINFO learns where in the page it was. */
+	x->address = address & ~(uint64_t)(SGX_PAGE_SIZE - 1);
+	raise_outside(ev, x);
+}
+
+/* A page fault in enclave mode. 1 if the access may be tried again. */
+static int page_fault(struct event *ev, struct exception *x)
+{
+	struct enclave *e = ev->t->enclave;
+	uint64_t address = (uint64_t)ev->g[REG_CR2];
+	uint32_t error = (uint32_t)ev->g[REG_ERR];
+	enum mm_access access = error & SGX_PF_I   ? ACCESS_FETCH
+				: error & SGX_PF_W ? ACCESS_WRITE
+						   : ACCESS_READ;
+	struct mm_page page;
+
+	if (!enclave_contains(e, address, 1)) {
+		*x = (struct exception){.vector = TRAP_PF, .code = error & 0xffff, .address = address};
+		if (access == ACCESS_FETCH)
+			*x = (struct exception){.vector = TRAP_GP};
+		else if (ev->signal == SIGBUS)
+			x->code |= MM_BUS;
+		else if (ev->info->si_code == SEGV_ACCERR)
+			x->code |= MM_MAPPED;
+		return 0;
+	}
+	lock_take(&e->lock);
+	enclave_count(&e->stats.faults);
+	*x = (struct exception){.vector = TRAP_PF, .address = address};
+	x->code = mm_access(e, address, access, &page);
+	if (!x->code && mm_install(&page))
+		x->code = SGX_PF_U | access | MM_BUS;
+	lock_drop(&e->lock);
+	return !x->code;
+}
+
+static int is_synchronous(const struct event *ev)
+{
+	switch (ev->signal) {
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE:
+	case SIGTRAP:
+		return ev->info->si_code > 0;
+	default:
+		return 0;
+	}
+}
+
+static void trap_inside(struct event *ev)
+{
+	struct exception x = {.vector = VECTOR_NONE};
+	unsigned int length;
+
+	if (!is_synchronous(ev)) {
+		aex(ev->t, ev->context, &x);
+		signals_deliver(ev->signal, ev->info, ev->context, ev->t);
+		return;
+	}
+	length = enclu_inside(ev);
+	if (length) {
+		if (leaf_inside(ev->t, ev->context, length, &x))
+			exit_with(ev, &x);
+		return;
+	}
+	if (ev->g[REG_TRAPNO] == TRAP_PF) {
+		if (!page_fault(ev, &x))
+			exit_with(ev, &x);
+		return;
+	}
+	x.vector = (uint8_t)ev->g[REG_TRAPNO];
+	x.code = (uint32_t)ev->g[REG_ERR] & 0xffff;
+	exit_with(ev, &x);
+}
+
+static void trap_outside(struct event *ev)
+{
+	struct exception x;
+	unsigned int length;
+
+	if (is_synchronous(ev)) {
+		length = enclu_outside(ev);
+		if (length && thread_of(ev)) {
+			if (leaf_outside(ev->t, ev->context, length, &x))
+				raise_outside(ev, &x);
+			return;
+		}
+	}
+	signals_deliver(ev->signal, ev->info, ev->context, ev->t);
+}
+
+struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, struct thread *t)
+{
+	struct event ev = {signal, info, context, context->uc_mcontext.gregs, t};
+
+	unwind_entry(&ev);
+	if (ev.t && ev.t->inside)
+		trap_inside(&ev);
+	else
+		trap_outside(&ev);
+	return ev.t;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/softsgx/harness.h"
+
+#include <mbedtls/bignum.h>
+#include <mbedtls/sha256.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/softsgx/test_key.inc"
+
+extern const uint8_t test_enclave_entry[], test_enclave_end[];
+
+#define RW (SGX_SECINFO_R | SGX_SECINFO_W)
+#define PREFERRED_SIZE 0x400000
+
+static struct test_options opts;
+static mbedtls_sha256_context measured; /* an own account of MRENCLAVE */
+
+static void record(const char *name, const void *rest, size_t size)
+{
+	uint8_t block[64] = {0};
+
+	memcpy(block, name, strlen(name));
+	memcpy(block + 8, rest, size);
+	mbedtls_sha256_update_ret(&measured, block, sizeof(block));
+}
+
+int test_add(struct test_enclave *t, const void *data, uint64_t offset, uint64_t size, uint64_t flags,
+	     int measure)
+{
+	uint8_t *copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sgx_secinfo secinfo = {.flags = flags};
+	struct sgx_enclave_add_pages add = {.src = (uint64_t)copy,
+					    .offset = offset,
+					    .length = size,
+					    .secinfo = (uint64_t)&secinfo,
+					    .flags = measure ? SGX_PAGE_MEASURE : 0};
+	int error;
+
+	if (data)
+		memcpy(copy, data, size);
+	error = softsgx_ioctl(t->fd, SGX_IOC_ENCLAVE_ADD_PAGES, &add);
+	for (uint64_t at = 0; at < add.count; at += 4096) {
+		uint64_t eadd[7] = {offset + at, flags};
+
+		record("EADD", eadd, sizeof(eadd));
+		for (uint64_t i = 0; measure && i < 4096; i += 256) {
+			uint64_t where = offset + at + i;
+
+			record("EEXTEND", &where, sizeof(where));
+			mbedtls_sha256_update_ret(&measured, copy + at + i, 256);
+		}
+	}
+	munmap(copy, size);
+	return error;
+}
+
+int test_map(struct test_enclave *t, uint64_t offset, uint64_t size, int prot)
+{
+	void *at = softsgx_mmap((void *)(t->base + offset), size, prot, MAP_SHARED | MAP_FIXED, t->fd, 0);
+
+	return (uint64_t)at >= (uint64_t)-4095 ? (int)(long)at : 0;
+}
+
+static void reserve(struct test_enclave *t)
+{
+	uint64_t at;
+
+	if (opts.base) {
+		t->base = opts.base & ~0xfffull;
+		return;
+	}
+	at = (uint64_t)mmap(NULL, 2 * t->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	CHECK(at != (uint64_t)MAP_FAILED);
+	t->base = (at + t->size - 1) & ~(t->size - 1);
+}
+
+static void create(struct test_enclave *t)
+{
+	struct sgx_enclave_create create = {.src = (uint64_t)&t->secs};
+	struct {
+		uint32_t frame;
+		uint64_t size;
+	} __attribute__((packed)) ecreate;
+
+	t->secs =
+	    (struct sgx_secs){.size = t->size,
+			      .base = t->base,
+			      .ssa_frame_size = opts.frame_pages ? opts.frame_pages : 1,
+			      .miscselect = opts.miscselect,
+			      .attributes = {SGX_ATTR_MODE64BIT | opts.attributes, opts.xfrm ? opts.xfrm : 3},
+			      .config_svn = opts.config_svn};
+	if (opts.configid)
+		memcpy(t->secs.configid, opts.configid, 64);
+	CHECK_EQ(softsgx_ioctl(t->fd, SGX_IOC_ENCLAVE_CREATE, &create), 0);
+	ecreate.frame = t->secs.ssa_frame_size;
+	ecreate.size = t->size;
+	mbedtls_sha256_init(&measured);
+	mbedtls_sha256_starts_ret(&measured, 0);
+	record("ECREATE", &ecreate, sizeof(ecreate));
+}
+
+static void add_thread(struct test_enclave *t, int i)
+{
+	struct sgx_tcs tcs = {.flags = opts.tcs_flags,
+			      .ossa = AT_SSA(i, 0),
+			      .nssa = 3 / t->secs.ssa_frame_size,
+			      .oentry = AT_CODE,
+			      .ofsbase = AT_GS(i),
+			      .ogsbase = AT_GS(i),
+			      .fslimit = 0xfff,
+			      .gslimit = 0xfff};
+
+	CHECK_EQ(test_add(t, &tcs, AT_TCS(i), 4096, SGX_SECINFO_TCS, 1), 0);
+	CHECK_EQ(test_add(t, NULL, AT_SSA(i, 0), 0x8000, SGX_SECINFO_REG | RW, 0), 0);
+	CHECK_EQ(test_map(t, AT_TCS(i), 0x9000, PROT_READ | PROT_WRITE), 0);
+}
+
+void test_build(struct test_enclave *t, const struct test_options *options)
+{
+	size_t code = (size_t)(test_enclave_end - test_enclave_entry + 4095) & ~4095ull;
+
+	opts = options ? *options : (struct test_options){0};
+	memset(t, 0, sizeof(*t));
+	t->fd = softsgx_open(SGX_DEVICE_ENCLAVE);
+	CHECK(t->fd >= 0);
+	t->size = opts.size ? opts.size : PREFERRED_SIZE;
+	reserve(t);
+	create(t);
+	CHECK(code <= 0x10000);
+	CHECK_EQ(test_add(t, test_enclave_entry, AT_CODE, code,
+			  SGX_SECINFO_REG | SGX_SECINFO_R | SGX_SECINFO_X, 1),
+		 0);
+	CHECK_EQ(test_add(t, NULL, AT_DATA, 0x4000, SGX_SECINFO_REG | RW, 1), 0);
+	CHECK_EQ(test_add(t, NULL, AT_READONLY, 0x1000, SGX_SECINFO_REG | SGX_SECINFO_R, 1), 0);
+	CHECK_EQ(test_map(t, AT_CODE, code, PROT_READ | PROT_EXEC), 0);
+	CHECK_EQ(test_map(t, AT_DATA, 0x4000, PROT_READ | PROT_WRITE), 0);
+	CHECK_EQ(test_map(t, AT_READONLY, 0x1000, PROT_READ), 0);
+	for (int i = 0; i < TCS_COUNT; i++)
+		add_thread(t, i);
+	test_sign(t, &t->sig);
+	if (opts.unsigned_only)
+		return;
+	CHECK_EQ(test_init(t, &t->sig), 0);
+	CHECK_EQ(test_map(t, AT_FREE, t->size - AT_FREE, PROT_READ | PROT_WRITE), 0);
+}
+
+void test_destroy(struct test_enclave *t)
+{
+	softsgx_munmap((void *)(t->base + AT_CODE), t->size - AT_CODE);
+	softsgx_close(t->fd);
+}
+
+/* Writes a number little-endian, as SIGSTRUCT has them. */
+static void put(const mbedtls_mpi *number, uint8_t out[384])
+{
+	CHECK_EQ(mbedtls_mpi_write_binary_le(number, out, 384), 0);
+}
+
+void test_sign_again(struct sgx_sigstruct *sig)
+{
+	static const uint8_t prefix[] = {0x00, 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48,
+					 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20};
+	mbedtls_sha256_context sha;
+	mbedtls_mpi n, d, m, s, q, r, product;
+	uint8_t block[384];
+
+	memset(block, 0xff, sizeof(block));
+	block[0] = 0;
+	block[1] = 1;
+	memcpy(block + 384 - 52, prefix, 20);
+	mbedtls_sha256_init(&sha);
+	mbedtls_sha256_starts_ret(&sha, 0);
+	mbedtls_sha256_update_ret(&sha, (uint8_t *)sig, 128);
+	mbedtls_sha256_update_ret(&sha, (uint8_t *)sig + 900, 128);
+	mbedtls_sha256_finish_ret(&sha, block + 384 - 32);
+
+	mbedtls_mpi_init(&n);
+	mbedtls_mpi_init(&d);
+	mbedtls_mpi_init(&m);
+	mbedtls_mpi_init(&s);
+	mbedtls_mpi_init(&q);
+	mbedtls_mpi_init(&r);
+	mbedtls_mpi_init(&product);
+	mbedtls_mpi_read_string(&n, 16, test_key_modulus);
+	mbedtls_mpi_read_string(&d, 16, test_key_private);
+	mbedtls_mpi_read_binary(&m, block, sizeof(block));
+	mbedtls_mpi_exp_mod(&s, &m, &d, &n, NULL);
+	put(&n, sig->modulus);
+	put(&s, sig->signature);
+	sig->exponent = 3;
+	mbedtls_mpi_mul_mpi(&product, &s, &s);
+	mbedtls_mpi_div_mpi(&q, &r, &product, &n);
+	put(&q, sig->q1);
+	mbedtls_mpi_mul_mpi(&product, &s, &r);
+	mbedtls_mpi_div_mpi(&q, &r, &product, &n);
+	put(&q, sig->q2);
+	mbedtls_mpi_free(&n);
+	mbedtls_mpi_free(&d);
+	mbedtls_mpi_free(&m);
+	mbedtls_mpi_free(&s);
+	mbedtls_mpi_free(&q);
+	mbedtls_mpi_free(&r);
+	mbedtls_mpi_free(&product);
+}
+
+void test_sign(struct test_enclave *t, struct sgx_sigstruct *sig)
+{
+	mbedtls_sha256_context copy;
+
+	*sig = (struct sgx_sigstruct){.header = SGX_SIGSTRUCT_HEADER,
+				      .header2 = SGX_SIGSTRUCT_HEADER2,
+				      .date = 0x20250101,
+				      .attributes = t->secs.attributes,
+				      .attribute_mask = {~0ull, ~0ull},
+				      .miscselect = t->secs.miscselect,
+				      .miscmask = ~0u,
+				      .isv_prod_id = opts.isv_prod_id,
+				      .isv_svn = opts.isv_svn};
+	mbedtls_sha256_init(&copy);
+	mbedtls_sha256_clone(&copy, &measured);
+	mbedtls_sha256_finish_ret(&copy, sig->enclavehash);
+	test_sign_again(sig);
+}
+
+int test_init(struct test_enclave *t, struct sgx_sigstruct *sig)
+{
+	struct sgx_enclave_init init = {.sigstruct = (uint64_t)sig};
+
+	t->error = softsgx_ioctl(t->fd, SGX_IOC_ENCLAVE_INIT, &init);
+	return t->error;
+}
+
+/* The call keeps only RBX, RBP and RSP: a caller written in C has to save the rest. */
+static int call_enclave(unsigned long rdi, void *rsi, unsigned long rdx, unsigned int function,
+			struct sgx_enclave_run *run)
+{
+	register struct sgx_enclave_run *run_ __asm__("r11") = run;
+	unsigned long a = rdi, b = (unsigned long)rsi, c = rdx, d = function;
+	int result;
+
+	__asm__ volatile("xor %%r8d, %%r8d; xor %%r9d, %%r9d\n"
+			 "mov %%rsp, %%rax; sub $128, %%rsp; and $-16, %%rsp; push %%rax; push %%r11\n"
+			 "call softsgx_enter_enclave; pop %%r11; pop %%rsp"
+			 : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+c"(d), "+r"(run_)
+			 :
+			 : "r8", "r9", "r10", "r12", "r13", "r14", "r15", "memory", "cc", "st", "st(1)",
+			   "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "xmm0", "xmm1", "xmm2",
+			   "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+			   "xmm13", "xmm14", "xmm15");
+	return result;
+}
+
+int test_enter(struct test_enclave *t, int i, enum test_op op, struct test_args *args,
+	       struct sgx_enclave_run *run)
+{
+	memset(run, 0, sizeof(*run));
+	run->tcs = t->base + AT_TCS(i);
+	return call_enclave((unsigned long)op, args, 0, SGX_EENTER, run);
+}
+
+int test_resume(struct test_enclave *t, int i, struct sgx_enclave_run *run)
+{
+	memset(run, 0, sizeof(*run));
+	run->tcs = t->base + AT_TCS(i);
+	return call_enclave(0, NULL, 0, SGX_ERESUME, run);
+}
+
+void test_call(struct test_enclave *t, int i, enum test_op op, struct test_args *args)
+{
+	struct sgx_enclave_run run;
+
+	CHECK_EQ(test_enter(t, i, op, args, &run), 0);
+	if (run.function != SGX_EEXIT)
+		fprintf(stderr, "op %d: vector %u code %#x at %#llx\n", (int)op, run.exception_vector,
+			run.exception_error_code, (unsigned long long)run.exception_addr);
+	CHECK_EQ(run.function, SGX_EEXIT);
+}
+
+uint64_t test_leaf(struct test_enclave *t, uint64_t rax, uint64_t rbx, uint64_t rcx, uint64_t rdx)
+{
+	struct test_args args = {.rax = rax, .rbx = rbx, .rcx = rcx, .rdx = rdx};
+
+	test_call(t, 0, OP_LEAF, &args);
+	return args.rax;
+}
+
+/* Leaves the TCS as it was before: the frame is dropped by an exception entry that skips nothing. */
+static void drop_frame(struct test_enclave *t, int i)
+{
+	struct sgx_enclave_run run;
+	struct test_args leave = {.rax = SGX_EDECCSSA};
+
+	CHECK_EQ(test_enter(t, i, OP_LEAF, &leave, &run), 0);
+	CHECK_EQ(run.function, SGX_EEXIT);
+}
+
+void test_faults(struct test_enclave *t, enum test_op op, struct test_args *args, unsigned int vector,
+		 unsigned int code, uint64_t address)
+{
+	struct sgx_enclave_run run;
+
+	CHECK_EQ(test_enter(t, 7, op, args, &run), 0);
+	CHECK_EQ(run.function, SGX_ERESUME);
+	CHECK_EQ(run.exception_vector, vector);
+	CHECK_EQ(run.exception_error_code, code);
+	CHECK_EQ(run.exception_addr, address);
+	drop_frame(t, 7);
+}
+
+void test_put(struct test_enclave *t, uint64_t offset, const void *data, size_t size)
+{
+	struct test_args args = {.rbx = t->base + offset, .rcx = (uint64_t)data, .rdx = size};
+
+	test_call(t, 0, OP_COPY, &args);
+}
+
+void test_get(struct test_enclave *t, uint64_t offset, void *data, size_t size)
+{
+	struct test_args args = {.rbx = (uint64_t)data, .rcx = t->base + offset, .rdx = size};
+
+	test_call(t, 0, OP_COPY, &args);
+}
