@@ -3,6 +3,8 @@
 #   make          build/optmig, build/optmig-cc, build/libsoftsgx.so, build/libexec/...
 #   make check    all tests; ends with "N passed, N failed, N skipped"
 #   make demo     Redis moved between two hosts
+#   make install  under PREFIX (/usr/local), into DESTDIR if given
+# The first three install what Debian packages are missing (scripts/setup); NO_SETUP=1 leaves that out.
 .SUFFIXES:
 .DELETE_ON_ERROR:
 # make V=1 shows the commands
@@ -36,7 +38,12 @@ all:
 
 -include $(wildcard */module.mk)
 
+ifdef NO_SETUP
 all: $(ALL)
+else
+all: setup
+	$(MAKE) NO_SETUP=1 all
+endif
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D); echo '  CC      $<'
@@ -45,15 +52,21 @@ $(B)/%.o: %.S
 	@mkdir -p $(@D); echo '  AS      $<'
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
-.PHONY: check clean setup
+.PHONY: check clean setup install
 setup:
 	@[ -n "$(NO_SETUP)" ] || scripts/setup
 check: setup
-	$(MAKE) all check-build
+	$(MAKE) NO_SETUP=1 all check-build
 	tests/run $(B) $(TESTS)
 .PHONY: check-build
 check-build: $(TESTS) $(CHECK_DEPS)
 clean:
 	rm -rf $(B)
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/libexec/optmig
+	install $(B)/optmig $(B)/optmig-cc $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(B)/libsoftsgx.so $(DESTDIR)$(PREFIX)/lib
+	cp -R $(B)/libexec/optmig/. $(DESTDIR)$(PREFIX)/libexec/optmig
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+# not those of other projects' sources that are built in there
+-include $(shell find $(B) \( -path '$(B)/demo/*/*' -o -path $(B)/sources -o -path $(B)/musl \) -prune -o -name '*.d' -type f -print 2>/dev/null)
