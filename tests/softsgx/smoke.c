@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-int main(void)
+static void live(const struct test_options *options)
 {
 	struct test_enclave t;
 	struct test_args args = {0};
@@ -14,7 +14,7 @@ int main(void)
 	struct sgx_gprsgx gpr = {0};
 	uint64_t page;
 
-	test_build(&t, NULL);
+	test_build(&t, options);
 	test_call(&t, 0, OP_NULL, &args);
 	test_call(&t, 0, OP_NULL, &args);
 	test_call(&t, 0, OP_BASES, &args);
@@ -49,5 +49,14 @@ int main(void)
 	args.rbx = page + 0x20010;
 	test_faults(&t, OP_READ, &args, 14, 0x8005, page + 0x20000);
 	test_destroy(&t);
+}
+
+int main(void)
+{
+	struct test_options sparse = {.base = 1, .size = 128ull << 30, .xfrm = SGX_XFRM_AVX};
+
+	live(NULL);
+	/* ELRANGE from address 0 on, as large as it gets. */
+	live(&sparse);
 	return 0;
 }
