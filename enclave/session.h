@@ -96,9 +96,6 @@ int call_write(struct service_call *call, const struct record *r);
 /* Seals a record that is complete except for counter and tag, and writes it. -ENOSPC: the counter did not move. */
 int call_send(struct service_call *call, struct channel *c, struct record *r);
 
-/* park.c: committed -> parked again. Only for an authentic REFUSED: the instance that could have run has wiped
- * what it needed. */
-int stop_uncommit(void);
 
 /* source.c */
 int source_offer(struct service_call *call);

@@ -10,6 +10,8 @@
 
 #define SIGNALS 64
 #define BIT(signum) (1ull << ((signum)-1))
+/* musl's: a thread that is cancelled must come out of its call, whatever SA_RESTART says */
+#define SIGNAL_CANCEL 33
 #define UNBLOCKABLE (BIT(SIGKILL) | BIT(SIGSTOP))
 #define IGNORED_BY_DEFAULT (BIT(SIGCHLD) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGCONT) | BIT(SIGTSTP) | BIT(SIGTTIN) | BIT(SIGTTOU))
 
@@ -27,11 +29,15 @@ static uint64_t process_pending;
 /* On the application's stack while its handler runs. */
 struct frame {
 	struct context saved;
-	uint64_t mask;
-	uint64_t reserved;
 	uint8_t siginfo[128];
-	uint8_t ucontext[1024];
+	uint8_t ucontext[968]; /* only its signal mask means something: a handler may change it */
 };
+
+#define UCONTEXT_SIGMASK 296
+static uint64_t *frame_mask(struct frame *f)
+{
+	return (uint64_t *)(f->ucontext + UCONTEXT_SIGMASK);
+}
 
 static uint64_t load(const uint64_t *p)
 {
@@ -52,7 +58,8 @@ bool signal_deliverable(struct thread *t)
 bool signal_restarts(struct thread *t)
 {
 	uint64_t due = (load(&process_pending) | load(&t->signal_pending)) & ~t->ctx.signal_mask;
-	return due && action[__builtin_ctzll(due) + 1].flags & SA_RESTART;
+	int signum = due ? __builtin_ctzll(due) + 1 : 0;
+	return due && signum != SIGNAL_CANCEL && action[signum].flags & SA_RESTART;
 }
 
 /* The stop word's signal bit: set while some thread could take something. Pending is written before the
@@ -108,7 +115,7 @@ _Noreturn void signal_deliver(struct thread *t)
 	struct frame *f = (struct frame *)sp;
 	memset(f, 0, sizeof *f);
 	f->saved = t->ctx;
-	f->mask = t->ctx.sigsuspend_mask;
+	*frame_mask(f) = t->ctx.sigsuspend_mask;
 	((int32_t *)f->siginfo)[0] = signum;
 	if (a.flags & SA_RESETHAND)
 		action[signum].handler = (uint64_t)SIG_DFL;
@@ -133,7 +140,7 @@ int64_t signal_return(struct thread *t, uint64_t frame)
 	f.saved.altstack_size = t->ctx.altstack_size;
 	f.saved.clear_tid = t->ctx.clear_tid;
 	f.saved.tid = t->ctx.tid;
-	f.saved.signal_mask = f.mask & ~UNBLOCKABLE;
+	f.saved.signal_mask = *frame_mask(&f) & ~UNBLOCKABLE;
 	t->ctx = f.saved;
 	word_update();
 	if (call_must_park())

@@ -15,10 +15,20 @@ static enum eexit entry_failed(struct enclave *e, unsigned slot, const struct sg
 	return EEXIT_FATAL;
 }
 
+/* The fault handler left a sentence in the call area before it gave up. */
+static void fault_report(struct enclave *e, unsigned slot)
+{
+	const struct call_area *area = e->slot[slot].thread.area;
+
+	if (area && !atomic_load(&e->ending))
+		log_line("in the program: %.*s", 160, (const char *)area->data);
+}
+
 enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[static 3], uint64_t *status)
 {
 	struct enter_words w = {words[0], words[1], words[2]};
 	unsigned function = SGX_EENTER;
+	bool fault = false;
 
 	for (;;) {
 		struct sgx_enclave_run run = {.tcs = slot_tcs(slot)};
@@ -30,11 +40,14 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 			return EEXIT_FATAL;
 		}
 		if (run.function == SGX_EEXIT) {
+			if (w.rdi == EEXIT_FATAL && fault)
+				fault_report(e, slot);
 			if (w.rdi != EEXIT_RESUME) {
 				*status = w.rsi;
 				return w.rdi;
 			}
 			function = SGX_ERESUME;
+			fault = false;
 			continue;
 		}
 		/* An exception inside: the enclave's own handler answers it, in the next SSA frame. One in that
@@ -43,5 +56,6 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 			return entry_failed(e, slot, &run, status);
 		w = (struct enter_words){ECALL_FAULT, 0, 0};
 		function = SGX_EENTER;
+		fault = true;
 	}
 }
