@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where marks go: decided on the unchanged function, carried out by emit.h.
+ *
+ *   straight code  writes are collected until something needs them marked (a
+ *                  call, an atomic, assembly, the end of the block) and merged
+ *                  where they start from the same pointer
+ *   loops          without calls: a store that every iteration makes, at an
+ *                  address that moves by a constant, is marked as a range where
+ *                  the loop is left and once every LOOP_STRIP iterations
+ */
+#ifndef PASS_PLAN_H
+#define PASS_PLAN_H
+
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/Analysis/LoopInfo.h"
+#include "llvm/Analysis/ScalarEvolution.h"
+#include "pass/rebuild.h"
+#include "pass/writes.h"
+
+namespace optmig
+{
+
+/* Bytes [low, high] relative to base, at most a page apart. */
+struct Span {
+	llvm::Value *base;
+	int64_t low, high;
+	/* base + anchor is a multiple of align: may prove that the span lies in one page */
+	int64_t anchor;
+	llvm::Align align;
+	bool streamed;
+};
+
+/* Marks to be set before an instruction. */
+struct Flush {
+	llvm::Instruction *before;
+	llvm::SmallVector<Span, 4> spans;
+	llvm::SmallVector<llvm::CallBase *, 1> scatters;
+};
+
+/* In every iteration, [address + low, address + high] is written; address moves by step. */
+struct Sweep {
+	Recipe address;
+	int64_t low, high;
+	int64_t step;
+	bool streamed;
+};
+
+enum class Poll {
+	None,    /* short, or calls something that polls */
+	Each,    /* test the stop word in every iteration */
+	Counted, /* every LOOP_STRIP iterations */
+};
+
+constexpr unsigned LOOP_STRIP = 1024;
+
+/* Ends of blocks rather than blocks: emitting splits blocks, and the end is what moves along. */
+struct LoopPlan {
+	llvm::BasicBlock *header;
+	llvm::SmallVector<llvm::Instruction *, 4> latches;
+	/* the rest only if sweeps or Counted; the loop then has one latch */
+	llvm::Instruction *entry; /* end of the preheader */
+	llvm::SmallVector<llvm::BasicBlock *, 4> exits;
+	llvm::SmallVector<Sweep, 4> sweeps;
+	Poll poll;
+};
+
+struct Plan {
+	std::vector<Flush> flushes;
+	std::vector<LoopPlan> loops;
+	bool pollAtEntry = false;
+};
+
+/* Functions of the module that poll whenever they are called. */
+using PollingFunctions = llvm::DenseSet<const llvm::Function *>;
+
+bool pollsAtEntry(const llvm::Function &function);
+
+Plan makePlan(llvm::Function &function, llvm::LoopInfo &loops, llvm::ScalarEvolution &evolution,
+	      llvm::DominatorTree &tree, const PollingFunctions &polling);
+
+} // namespace optmig
+
+#endif
