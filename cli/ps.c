@@ -4,7 +4,3 @@ int command_ps(int argc, char **argv)
 {
 	return EXIT_FAILED;
 }
-int command_check(int argc, char **argv)
-{
-	return EXIT_FAILED;
-}

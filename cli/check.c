@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `optmig check`: tries what running and moving programs needs, by doing it.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <linux/bpf.h>
+#include <linux/userfaultfd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "cli/command.h"
+#include "host/device.h"
+#include "host/vdso.h"
+
+static const char usage[] = "check [--json]\n  Says what this machine lacks to run and to move programs, and what to do about it.";
+
+#define HWCAP2_FSGSBASE_BIT (1ul << 1)
+
+static bool has_device(void)
+{
+	return device_is_hardware();
+}
+
+static bool has_entry(void)
+{
+	return device_is_hardware() ? vdso_symbol("__vdso_sgx_enter_enclave") != NULL
+				    : getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT;
+}
+
+static bool has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2");
+}
+
+static bool has_avx512(void)
+{
+	return __builtin_cpu_supports("avx512f");
+}
+
+static bool has_tcp_repair(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+	bool ok = fd >= 0 && !setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static bool has_nfqueue(void)
+{
+	return !access("/proc/net/netfilter/nfnetlink_queue", R_OK);
+}
+
+static bool has_bpf(void)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_ARRAY,
+		.key_size = 4,
+		.value_size = 4,
+		.max_entries = 1,
+	};
+	int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static bool has_userfaultfd(void)
+{
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static const struct item {
+	const char *name;
+	bool (*has)(void);
+	const char *needed_for;
+	const char *remedy;
+} items[] = {
+	{"sgx-device", has_device, "secrecy",
+	 "no " SGX_DEVICE_ENCLAVE ": software SGX is used, which keeps nothing secret from this host; on an SGX machine enable "
+	 "SGX in the firmware and use Linux 5.11 or later"},
+	{"enclave-entry", has_entry, "running programs",
+	 "with SGX: Linux 5.11 or later; without: a processor and kernel with FSGSBASE (Linux 5.9)"},
+	{"avx2", has_avx2, "images signed with --isa avx2", "use a processor with AVX2"},
+	{"avx512", has_avx512, "images signed with --isa avx512", "use a processor with AVX-512, or sign with --isa avx2"},
+	{"tcp-repair", has_tcp_repair, "moving established connections",
+	 "run as root or with CAP_NET_ADMIN, on a kernel with CONFIG_CHECKPOINT_RESTORE"},
+	{"nfqueue", has_nfqueue, "holding packets while a program moves", "modprobe nfnetlink_queue, as root"},
+	{"bpf", has_bpf, "redirecting packets while a program moves", "run as root or with CAP_BPF and CAP_NET_ADMIN"},
+	{"userfaultfd", has_userfaultfd, "the write-tracking tests only", "sysctl vm.unprivileged_userfaultfd=1, or run as root"},
+};
+#define ITEM_COUNT (sizeof(items) / sizeof(items[0]))
+
+static int print_text(const bool *ok)
+{
+	for (size_t i = 0; i < ITEM_COUNT; i++) {
+		printf("%-14s %-8s for %s\n", items[i].name, ok[i] ? "ok" : "missing", items[i].needed_for);
+		if (!ok[i])
+			printf("%-14s          %s\n", "", items[i].remedy);
+	}
+	return EXIT_DONE;
+}
+
+static int print_json(const bool *ok)
+{
+	json_t *list = json_array(), *root;
+	int rc;
+
+	for (size_t i = 0; i < ITEM_COUNT; i++) {
+		json_t *item = json_pack("{s:s,s:b,s:s}", "name", items[i].name, "ok", ok[i], "needed_for", items[i].needed_for);
+
+		if (!ok[i])
+			json_object_set_new(item, "remedy", json_string(items[i].remedy));
+		json_array_append_new(list, item);
+	}
+	root = json_pack("{s:i,s:s,s:o}", "schema_version", 1, "sgx", ok[0] ? "hardware" : "software", "items", list);
+	rc = root ? json_dumpf(root, stdout, JSON_INDENT(2)) : -1;
+	printf("\n");
+	json_decref(root);
+	return rc ? EXIT_FAILED : EXIT_DONE;
+}
+
+int command_check(int argc, char **argv)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+	bool ok[ITEM_COUNT], json = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option != 'j')
+			return command_usage(usage);
+		json = true;
+	}
+	if (optind != argc) {
+		fprintf(stderr, "optmig: whether \"%s\" could move is not something check can tell yet: "
+				"optmig migrate refuses before it changes anything\n",
+			argv[optind]);
+		return EXIT_USAGE;
+	}
+	for (size_t i = 0; i < ITEM_COUNT; i++)
+		ok[i] = items[i].has();
+	return json ? print_json(ok) : print_text(ok);
+}
