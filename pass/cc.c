@@ -165,6 +165,7 @@ int main(int argc, char **argv)
 		args_add(&args, ours[i]);
 	args_add(&args, format("-fpass-plugin=%s/optmig-pass.so", libexec));
 	args_add(&args, format("--ld-path=%s/optmig-ld", libexec));
+	args_add(&args, format("--sysroot=%s/musl", libexec));
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i];
 
@@ -193,8 +194,9 @@ int main(int argc, char **argv)
 	args_add(&args, format("%s/include", libexec));
 	args_add(&args, "-isystem");
 	args_add(&args, format("%s/musl/include", libexec));
-	args_add(&args, native ? "-Wl,--optmig-native" : "-Wl,--optmig-enclave");
 	args_add(&args, format("-L%s/musl/lib", libexec));
+	/* for optmig-ld; an option for it would make clang link when there is nothing to link */
+	setenv("OPTMIG_NATIVE", native ? "1" : "0", 1);
 	execvp(CLANG, (char **)args.item);
 	die("cannot run " CLANG ": install the package " CLANG);
 }

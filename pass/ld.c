@@ -38,6 +38,9 @@ static void job_parse(struct job *job, int argc, char **argv)
 	    "-dynamic-linker",	"--dynamic-linker", "-rpath", "--rpath", "-rpath-link", "-soname", "-h",
 	    "--version-script", "--dynamic-list"};
 
+	const char *native = getenv("OPTMIG_NATIVE");
+
+	job->native = native && !strcmp(native, "1");
 	job->output = OUTPUT_DEFAULT;
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i];
@@ -50,10 +53,6 @@ static void job_parse(struct job *job, int argc, char **argv)
 				skip = true;
 				i++;
 			}
-		}
-		if (!strcmp(arg, "--optmig-native") || !strcmp(arg, "--optmig-enclave")) {
-			job->native = !strcmp(arg, "--optmig-native");
-			skip = true;
 		}
 		if (!strcmp(arg, "-shared") || !strcmp(arg, "-Bshareable"))
 			die("-shared: an enclave is one static image; link the objects or a static library "
