@@ -13,16 +13,17 @@ $(REDIS)/Makefile:
 
 # Debian's Redis by its own Makefile, as anybody would build it. That make is none of
 # ours: it must not see our variables.
-$(REDIS)/src/redis-server: $(REDIS)/Makefile $(OPTMIG_TOOLCHAIN)
+$(REDIS)/src/redis-server: $(REDIS)/Makefile $(ENCLAVE_PARTS)
 	env -u MAKEFLAGS -u MFLAGS -u CFLAGS -u LDFLAGS $(MAKE) -C $(REDIS) -j$(shell nproc) \
 		CC=$(abspath $(B)/optmig-cc) MALLOC=libc redis-server >$(B)/demo/redis-build.log 2>&1 || \
 		{ tail -n 30 $(B)/demo/redis-build.log; false; }
 
 $(B)/demo/key.pem: $(B)/optmig
+	@rm -f $@
 	$(B)/optmig keygen $@
 
 $(B)/demo/redis.signed: $(REDIS)/src/redis-server $(B)/demo/key.pem
-	$(B)/optmig sign --key $(B)/demo/key.pem --heap $(REDIS_HEAP) --threads 16 $< $@
+	$(B)/optmig sign --key $(B)/demo/key.pem --heap $(REDIS_HEAP) --threads 16 -o $@ $<
 
 .PHONY: demo demo-build
 demo-build: $(B)/demo/load $(B)/demo/redis.signed

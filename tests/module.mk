@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Test programs: ordinary C, each built three times: for this machine as it is
+# (NAME.native), by optmig-cc, and signed as an enclave (NAME.signed).
+PROGRAMS_DIR := $(B)/tests/programs
+PROGRAMS := hello echo syscalls pattern markers sqlite-insert
+PROGRAM_HEAP := 256M
+PROGRAM_CFLAGS := -O2 -g -Wall -Wextra -Itests/programs -I$(B)/sqlite -pthread
+SIGNED_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.signed)
+NATIVE_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.native)
+OPTMIG_CC := $(abspath $(B))/optmig-cc
+ENCLAVE_PARTS := $(B)/optmig-cc $(B)/libexec/optmig/optmig-pass.so \
+	$(B)/libexec/optmig/enclave.o $(B)/libexec/optmig/musl/lib/libc.a
+
+# SQLite's amalgamation is made from Debian's source package by its own scripts.
+$(B)/sqlite/sqlite3.c:
+	scripts/fetch-source sqlite3 $(B)/sqlite/source
+	cd $(B)/sqlite/source && env -u MAKEFLAGS -u MFLAGS sh -c './configure && make sqlite3.c' >../make.log 2>&1
+	cp $(B)/sqlite/source/sqlite3.h $(B)/sqlite/source/sqlite3.c $(B)/sqlite
+SQLITE_CFLAGS := -O2 -g -w -DSQLITE_THREADSAFE=1 -DSQLITE_OMIT_LOAD_EXTENSION
+$(B)/sqlite/sqlite3.native.o: $(B)/sqlite/sqlite3.c
+	$(CC) $(SQLITE_CFLAGS) -c -o $@ $<
+$(B)/sqlite/sqlite3.o: $(B)/sqlite/sqlite3.c $(ENCLAVE_PARTS)
+	$(OPTMIG_CC) $(SQLITE_CFLAGS) -c -o $@ $<
+
+CONTROLLED := pattern markers sqlite-insert
+$(foreach p,$(CONTROLLED),$(eval $(PROGRAMS_DIR)/$(p).native $(PROGRAMS_DIR)/$(p): tests/programs/control.c))
+$(PROGRAMS_DIR)/sqlite-insert.native: $(B)/sqlite/sqlite3.native.o
+$(PROGRAMS_DIR)/sqlite-insert: $(B)/sqlite/sqlite3.o
+
+$(NATIVE_PROGRAMS): $(PROGRAMS_DIR)/%.native: tests/programs/%.c tests/programs/control.h
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) -o $@ $(filter %.c %.o,$^) -lm
+$(PROGRAMS:%=$(PROGRAMS_DIR)/%): $(PROGRAMS_DIR)/%: tests/programs/%.c tests/programs/control.h $(ENCLAVE_PARTS)
+	@mkdir -p $(@D)
+	$(OPTMIG_CC) $(PROGRAM_CFLAGS) -o $@ $(filter %.c $(B)/sqlite/%.o,$(filter-out pass/%,$^)) -lm
+
+$(PROGRAMS_DIR)/key.pem: $(B)/optmig
+	@mkdir -p $(@D); rm -f $@
+	$(B)/optmig keygen $@
+$(SIGNED_PROGRAMS): %.signed: % $(PROGRAMS_DIR)/key.pem $(B)/optmig
+	$(B)/optmig sign --key $(PROGRAMS_DIR)/key.pem --heap $(PROGRAM_HEAP) -o $@ $<
+
+.PHONY: programs
+programs: $(SIGNED_PROGRAMS) $(NATIVE_PROGRAMS)
+CHECK_DEPS += programs

@@ -1,0 +1,833 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * syscalls [DIRECTORY]: one small check for each facility of the C library a
+ * program may count on. Prints the name of what fails; the exit status says
+ * whether anything did. Nothing here knows where it runs.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fenv.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <wchar.h>
+
+static const char *directory = "/tmp";
+static const char *current;
+static int failures;
+
+/* Ends the check it stands in. */
+#define CHECK(condition)                                                                                             \
+	do {                                                                                                         \
+		errno = 0;                                                                                           \
+		if (!(condition)) {                                                                                  \
+			printf("FAILED %s: line %d: %s (%s)\n", current, __LINE__, #condition, strerror(errno));      \
+			failures++;                                                                                  \
+			return;                                                                                      \
+		}                                                                                                    \
+	} while (0)
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void path_of(const char *name, char out[256])
+{
+	snprintf(out, 256, "%s/syscalls.%d.%s", directory, (int)getpid(), name);
+}
+
+/* ---- memory ---- */
+
+static void check_malloc(void)
+{
+	enum { COUNT = 500 };
+	unsigned char *block[COUNT];
+
+	for (int i = 0; i < COUNT; i++) {
+		CHECK(block[i] = malloc((size_t)i * 37 + 1));
+		memset(block[i], i, (size_t)i * 37 + 1);
+	}
+	for (int i = 0; i < COUNT; i += 2)
+		free(block[i]);
+	for (int i = 1; i < COUNT; i += 2) {
+		CHECK(block[i] = realloc(block[i], (size_t)i * 100));
+		for (size_t k = 0; k < (size_t)i * 37 + 1; k++)
+			CHECK(block[i][k] == (unsigned char)i);
+		free(block[i]);
+	}
+	void *big = calloc(1, 64 << 20);
+	CHECK(big && ((char *)big)[(64 << 20) - 1] == 0);
+	free(big);
+	void *aligned;
+	CHECK(!posix_memalign(&aligned, 65536, 100) && (uintptr_t)aligned % 65536 == 0);
+	free(aligned);
+}
+
+static void check_mmap(void)
+{
+	char *p = mmap(NULL, 16 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	for (int i = 0; i < 16 * 4096; i++)
+		CHECK(p[i] == 0);
+	memset(p, 7, 16 * 4096);
+	CHECK(!munmap(p + 4 * 4096, 4 * 4096)); /* a hole in the middle */
+	CHECK(p[4 * 4096 - 1] == 7 && p[8 * 4096] == 7);
+	char *q = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(q != MAP_FAILED && q[0] == 0 && q[4 * 4096 - 1] == 0);
+	CHECK(!mprotect(q, 4096, PROT_READ));
+	CHECK(!mprotect(q, 4096, PROT_READ | PROT_WRITE));
+	q[0] = 1;
+	CHECK(!madvise(q, 4096, MADV_DONTNEED));
+	CHECK(!munmap(p, 4 * 4096) && !munmap(p + 8 * 4096, 8 * 4096) && !munmap(q, 4 * 4096));
+}
+
+static void check_brk(void)
+{
+	/* musl has no sbrk() that grows; a C library that has one must give memory */
+	void *before = sbrk(0);
+
+	CHECK(before != (void *)-1);
+}
+
+static void check_mmap_file(void)
+{
+	char path[256];
+	path_of("mmap", path);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	CHECK(fd >= 0 && write(fd, "mapped text", 11) == 11);
+	unlink(path);
+	char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	CHECK(p != MAP_FAILED && !memcmp(p, "mapped text", 11) && p[11] == 0);
+	p[0] = 'M'; /* private: the file keeps its own */
+	char c;
+	CHECK(pread(fd, &c, 1, 0) == 1 && c == 'm');
+	CHECK(!munmap(p, 4096) && !close(fd));
+}
+
+/* ---- files ---- */
+
+static void check_files(void)
+{
+	char path[256], other[256], text[64];
+	path_of("file", path);
+	path_of("other", other);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0640);
+	struct stat st;
+
+	CHECK(fd >= 0);
+	CHECK(write(fd, "hello, world", 12) == 12);
+	CHECK(lseek(fd, 7, SEEK_SET) == 7 && read(fd, text, 5) == 5 && !memcmp(text, "world", 5));
+	CHECK(pwrite(fd, "W", 1, 7) == 1 && pread(fd, text, 12, 0) == 12 && !memcmp(text, "hello, World", 12));
+	struct iovec vector[2] = {{text, 5}, {text + 32, 7}};
+	CHECK(lseek(fd, 0, SEEK_SET) == 0 && readv(fd, vector, 2) == 12 && !memcmp(text + 32, ", World", 7));
+	CHECK(writev(fd, vector, 2) == 12);
+	CHECK(!fstat(fd, &st) && st.st_size == 24 && S_ISREG(st.st_mode));
+	CHECK(!ftruncate(fd, 5) && !fstat(fd, &st) && st.st_size == 5);
+	CHECK(!fsync(fd) && !fdatasync(fd));
+	int copy = dup(fd);
+	CHECK(copy > fd && lseek(copy, 0, SEEK_CUR) == lseek(fd, 0, SEEK_CUR) && !close(copy));
+	CHECK(dup2(fd, 200) == 200 && !close(200));
+	CHECK(fcntl(fd, F_GETFL) & O_RDWR);
+	CHECK(!fcntl(fd, F_SETFD, FD_CLOEXEC) && fcntl(fd, F_GETFD) == FD_CLOEXEC);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+	CHECK(!fcntl(fd, F_SETLK, &lock));
+	CHECK(!close(fd) && close(fd) == -1 && errno == EBADF);
+	CHECK(!rename(path, other) && access(path, F_OK) == -1 && errno == ENOENT && !access(other, R_OK | W_OK));
+	CHECK(!chmod(other, 0600) && !stat(other, &st) && (st.st_mode & 0777) == 0600);
+	CHECK(!symlink(other, path) && readlink(path, text, sizeof(text)) > 0 && !lstat(path, &st) && S_ISLNK(st.st_mode));
+	CHECK(!unlink(path) && !unlink(other));
+	CHECK(open("/nonexistent/file", O_RDONLY) == -1 && errno == ENOENT);
+}
+
+static void check_directories(void)
+{
+	char path[256], cwd[512], before[512];
+	path_of("dir", path);
+	bool seen = false;
+
+	CHECK(!mkdir(path, 0700) && getcwd(before, sizeof(before)) && !chdir(path) && getcwd(cwd, sizeof(cwd)));
+	CHECK(strstr(cwd, "dir"));
+	CHECK(!close(open("inside", O_CREAT | O_WRONLY, 0600)));
+	DIR *d = opendir(path);
+	CHECK(d);
+	for (struct dirent *entry; (entry = readdir(d));)
+		seen = seen || !strcmp(entry->d_name, "inside");
+	CHECK(!closedir(d) && seen);
+	CHECK(!unlink("inside") && !chdir(before) && !rmdir(path));
+}
+
+static void check_stdio(void)
+{
+	char path[256], line[200];
+	path_of("stdio", path);
+	FILE *f = fopen(path, "w+");
+	int a;
+	double b;
+
+	CHECK(f);
+	for (int i = 0; i < 3000; i++)
+		CHECK(fprintf(f, "line %d %.17g %s\n", i, i / 7.0, "text") > 0);
+	rewind(f);
+	for (int i = 0; i < 3000; i++) {
+		CHECK(fgets(line, sizeof(line), f));
+		CHECK(sscanf(line, "line %d %lf", &a, &b) == 2 && a == i && b == i / 7.0);
+	}
+	CHECK(!fgets(line, sizeof(line), f) && feof(f) && !fclose(f) && !remove(path));
+	f = tmpfile();
+	CHECK(f && fputs("x", f) >= 0 && !fclose(f));
+	char *grown = NULL;
+	CHECK(asprintf(&grown, "%d", 42) == 2 && !strcmp(grown, "42"));
+	free(grown);
+}
+
+static void check_printf(void)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "%.3f|%e|%g|%a|%10.2f|%-8d|%+d|%#x|%c|%5s|%lld|%zu", 3.14159, 12345.678, 0.0001, 1.0,
+		 2.5, 42, 7, 255, 'c', "ab", -1234567890123ll, (size_t)99);
+	CHECK(!strcmp(text, "3.142|1.234568e+04|0.0001|0x1p+0|      2.50|42      |+7|0xff|c|   ab|-1234567890123|99"));
+	CHECK(strtod("1.7976931348623157e308", NULL) == 1.7976931348623157e308);
+	CHECK(strtoull("18446744073709551615", NULL, 10) == UINT64_MAX);
+}
+
+/* ---- pipes, eventfd, timerfd, sockets, epoll, poll, select ---- */
+
+static void check_pipes(void)
+{
+	int ends[2];
+	char text[16];
+
+	CHECK(!pipe(ends) && write(ends[1], "through", 7) == 7 && read(ends[0], text, sizeof(text)) == 7);
+	CHECK(!fcntl(ends[0], F_SETFL, O_NONBLOCK) && read(ends[0], text, 1) == -1 && errno == EAGAIN);
+	int waiting;
+	CHECK(write(ends[1], "abc", 3) == 3 && !ioctl(ends[0], FIONREAD, &waiting) && waiting == 3);
+	CHECK(!close(ends[1]) && read(ends[0], text, 16) == 3 && read(ends[0], text, 1) == 0 && !close(ends[0]));
+	CHECK(!pipe2(ends, O_CLOEXEC | O_NONBLOCK) && !close(ends[0]));
+	signal(SIGPIPE, SIG_IGN);
+	CHECK(write(ends[1], "x", 1) == -1 && errno == EPIPE && !close(ends[1]));
+}
+
+static void check_eventfd(void)
+{
+	int fd = eventfd(3, EFD_NONBLOCK);
+	uint64_t n = 4;
+
+	CHECK(fd >= 0 && write(fd, &n, 8) == 8 && read(fd, &n, 8) == 8 && n == 7);
+	CHECK(read(fd, &n, 8) == -1 && errno == EAGAIN && !close(fd));
+}
+
+static void check_timerfd(void)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, 0);
+	struct itimerspec in_20_ms = {.it_value = {0, 20000000}};
+	uint64_t n = 0, start = now_ns(CLOCK_MONOTONIC);
+
+	CHECK(fd >= 0 && !timerfd_settime(fd, 0, &in_20_ms, NULL) && read(fd, &n, 8) == 8 && n == 1);
+	CHECK(now_ns(CLOCK_MONOTONIC) - start >= 19000000 && !close(fd));
+}
+
+static void *echo_once(void *argument)
+{
+	int listener = *(int *)argument;
+	char text[64];
+	int fd = accept(listener, NULL, NULL);
+	ssize_t n = fd >= 0 ? recv(fd, text, sizeof(text), 0) : -1;
+
+	if (n > 0 && send(fd, text, (size_t)n, MSG_NOSIGNAL) < 0)
+		perror("send");
+	close(fd);
+	return NULL;
+}
+
+static void check_tcp(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	pthread_t thread;
+	char text[64];
+
+	CHECK(listener >= 0 && fd >= 0);
+	CHECK(!setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	CHECK(!bind(listener, (struct sockaddr *)&address, size) && !listen(listener, 4));
+	CHECK(!getsockname(listener, (struct sockaddr *)&address, &size) && address.sin_port);
+	CHECK(!pthread_create(&thread, NULL, echo_once, &listener));
+	CHECK(!connect(fd, (struct sockaddr *)&address, sizeof(address)));
+	CHECK(!setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof(one)));
+	struct iovec vector = {"over tcp", 8};
+	struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+	CHECK(sendmsg(fd, &message, 0) == 8);
+	vector = (struct iovec){text, sizeof(text)};
+	CHECK(recvmsg(fd, &message, 0) == 8 && !memcmp(text, "over tcp", 8));
+	CHECK(recv(fd, text, sizeof(text), 0) == 0);
+	CHECK(!pthread_join(thread, NULL) && !close(fd));
+	/* nobody listens any more */
+	CHECK(!close(listener) && (fd = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == -1 && errno == ECONNREFUSED && !close(fd));
+}
+
+static void check_udp(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, from;
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	char text[16];
+
+	CHECK(fd >= 0 && !bind(fd, (struct sockaddr *)&address, size));
+	CHECK(!getsockname(fd, (struct sockaddr *)&address, &size));
+	CHECK(sendto(fd, "datagram", 8, 0, (struct sockaddr *)&address, size) == 8);
+	CHECK(recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&from, &size) == 8);
+	CHECK(from.sin_port == address.sin_port && !memcmp(text, "datagram", 8) && !close(fd));
+}
+
+static void check_socketpair(void)
+{
+	int ends[2];
+	char text[8];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends) && write(ends[0], "pair", 4) == 4);
+	CHECK(read(ends[1], text, 8) == 4 && !shutdown(ends[0], SHUT_WR) && read(ends[1], text, 8) == 0);
+	CHECK(!close(ends[0]) && !close(ends[1]));
+}
+
+static void check_epoll(void)
+{
+	int set = epoll_create1(EPOLL_CLOEXEC), ends[2];
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0xfeedfacecafebeefu}, got[4];
+	uint64_t start = now_ns(CLOCK_MONOTONIC);
+
+	CHECK(set >= 0 && !pipe(ends) && !epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event));
+	CHECK(epoll_wait(set, got, 4, 20) == 0 && now_ns(CLOCK_MONOTONIC) - start >= 19000000);
+	CHECK(write(ends[1], "x", 1) == 1 && epoll_wait(set, got, 4, -1) == 1);
+	CHECK(got[0].events == EPOLLIN && got[0].data.u64 == 0xfeedfacecafebeefu);
+	CHECK(epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event) == -1 && errno == EEXIST);
+	CHECK(!epoll_ctl(set, EPOLL_CTL_DEL, ends[0], NULL) && epoll_wait(set, got, 4, 0) == 0);
+	CHECK(!close(set) && !close(ends[0]) && !close(ends[1]));
+}
+
+static void check_poll_select(void)
+{
+	int ends[2];
+	fd_set set;
+	struct timeval soon = {0, 10000};
+
+	CHECK(!pipe(ends));
+	struct pollfd p[2] = {{ends[0], POLLIN, 0}, {ends[1], POLLOUT, 0}};
+	CHECK(poll(p, 2, 0) == 1 && p[0].revents == 0 && p[1].revents == POLLOUT);
+	FD_ZERO(&set);
+	FD_SET(ends[0], &set);
+	CHECK(select(ends[0] + 1, &set, NULL, NULL, &soon) == 0);
+	CHECK(write(ends[1], "x", 1) == 1);
+	FD_SET(ends[0], &set);
+	CHECK(select(ends[0] + 1, &set, NULL, NULL, NULL) == 1 && FD_ISSET(ends[0], &set));
+	CHECK(poll(p, 1, -1) == 1 && p[0].revents == POLLIN && !close(ends[0]) && !close(ends[1]));
+}
+
+/* ---- threads ---- */
+
+static _Thread_local int thread_local_number = 5;
+static _Thread_local char thread_local_zeroes[5000];
+
+static void *add_one(void *argument)
+{
+	bool is_fresh = thread_local_number == 5;
+
+	for (size_t i = 0; i < sizeof(thread_local_zeroes); i++)
+		is_fresh = is_fresh && !thread_local_zeroes[i];
+	thread_local_number = 6;
+	memset(thread_local_zeroes, 1, sizeof(thread_local_zeroes));
+	return is_fresh ? (char *)argument + 1 : NULL;
+}
+
+static void check_threads(void)
+{
+	for (int round = 0; round < 20; round++) {
+		pthread_t threads[4];
+		for (uintptr_t i = 0; i < 4; i++)
+			CHECK(!pthread_create(&threads[i], NULL, add_one, (void *)(i + 10)));
+		for (uintptr_t i = 0; i < 4; i++) {
+			void *result;
+			CHECK(!pthread_join(threads[i], &result) && (uintptr_t)result == i + 11);
+		}
+	}
+	CHECK(thread_local_number == 5);
+}
+
+static void *detached(void *argument)
+{
+	sem_post(argument);
+	return NULL;
+}
+
+static void check_thread_attributes(void)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	sem_t done;
+
+	CHECK(!sem_init(&done, 0, 0) && !pthread_attr_init(&attributes));
+	CHECK(!pthread_attr_setstacksize(&attributes, 256 << 10));
+	CHECK(!pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED));
+	CHECK(!pthread_create(&thread, &attributes, detached, &done) && !sem_wait(&done));
+	CHECK(!pthread_attr_destroy(&attributes) && !sem_destroy(&done));
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int shared_number;
+
+static void *count_up(void *unused)
+{
+	(void)unused;
+	for (int i = 0; i < 10000; i++) {
+		pthread_mutex_lock(&lock);
+		shared_number++;
+		pthread_mutex_unlock(&lock);
+	}
+	pthread_mutex_lock(&lock);
+	pthread_cond_signal(&changed);
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
+static void check_mutex_and_condition(void)
+{
+	pthread_t threads[4];
+	struct timespec soon;
+
+	shared_number = 0;
+	for (int i = 0; i < 4; i++)
+		CHECK(!pthread_create(&threads[i], NULL, count_up, NULL));
+	pthread_mutex_lock(&lock);
+	while (shared_number < 40000)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
+	for (int i = 0; i < 4; i++)
+		CHECK(!pthread_join(threads[i], NULL));
+	CHECK(shared_number == 40000);
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_nsec += 20000000;
+	soon.tv_sec += soon.tv_nsec / 1000000000;
+	soon.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&lock);
+	int rc = pthread_cond_timedwait(&changed, &lock, &soon);
+	pthread_mutex_unlock(&lock);
+	CHECK(rc == ETIMEDOUT);
+	pthread_mutexattr_t attributes;
+	pthread_mutex_t recursive;
+	CHECK(!pthread_mutexattr_init(&attributes) && !pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE));
+	CHECK(!pthread_mutex_init(&recursive, &attributes));
+	CHECK(!pthread_mutex_lock(&recursive) && !pthread_mutex_lock(&recursive) && !pthread_mutex_unlock(&recursive));
+	CHECK(!pthread_mutex_unlock(&recursive) && !pthread_mutex_destroy(&recursive));
+}
+
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_barrier_t barrier;
+
+static void *read_locked(void *unused)
+{
+	(void)unused;
+	pthread_rwlock_rdlock(&rwlock);
+	pthread_barrier_wait(&barrier); /* both readers hold it */
+	pthread_rwlock_unlock(&rwlock);
+	return NULL;
+}
+
+static void check_rwlock_and_barrier(void)
+{
+	pthread_t threads[2];
+
+	CHECK(!pthread_barrier_init(&barrier, NULL, 2));
+	for (int i = 0; i < 2; i++)
+		CHECK(!pthread_create(&threads[i], NULL, read_locked, NULL));
+	for (int i = 0; i < 2; i++)
+		CHECK(!pthread_join(threads[i], NULL));
+	CHECK(!pthread_rwlock_wrlock(&rwlock) && pthread_rwlock_tryrdlock(&rwlock) == EBUSY);
+	CHECK(!pthread_rwlock_unlock(&rwlock) && !pthread_barrier_destroy(&barrier));
+}
+
+static void check_semaphore(void)
+{
+	sem_t s;
+	struct timespec past = {1, 0};
+	int value;
+
+	CHECK(!sem_init(&s, 0, 2) && !sem_wait(&s) && !sem_trywait(&s) && sem_trywait(&s) == -1 && errno == EAGAIN);
+	CHECK(sem_timedwait(&s, &past) == -1 && errno == ETIMEDOUT);
+	CHECK(!sem_post(&s) && !sem_getvalue(&s, &value) && value == 1 && !sem_destroy(&s));
+}
+
+static atomic_int cleaned;
+
+static void clean(void *unused)
+{
+	(void)unused;
+	cleaned++;
+}
+
+static void *wait_forever(void *argument)
+{
+	char c;
+
+	pthread_cleanup_push(clean, NULL);
+	if (read(*(int *)argument, &c, 1) < 0)
+		perror("read");
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void check_cancel(void)
+{
+	pthread_t thread;
+	int ends[2];
+	void *result;
+	struct timespec moment = {0, 20000000};
+
+	cleaned = 0;
+	CHECK(!pipe(ends) && !pthread_create(&thread, NULL, wait_forever, ends));
+	nanosleep(&moment, NULL);
+	CHECK(!pthread_cancel(thread) && !pthread_join(thread, &result) && result == PTHREAD_CANCELED && cleaned == 1);
+	CHECK(!close(ends[0]) && !close(ends[1]));
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static atomic_int once_count, destroyed;
+
+static void at_once(void)
+{
+	once_count++;
+}
+
+static void destroy(void *value)
+{
+	destroyed += (int)(intptr_t)value;
+}
+
+static void *set_key(void *unused)
+{
+	pthread_once(&once, at_once);
+	pthread_setspecific(key, (void *)(intptr_t)3);
+	return unused;
+}
+
+static void check_once_and_keys(void)
+{
+	pthread_t thread;
+
+	CHECK(!pthread_key_create(&key, destroy));
+	for (int i = 0; i < 3; i++)
+		CHECK(!pthread_create(&thread, NULL, set_key, NULL) && !pthread_join(thread, NULL));
+	CHECK(once_count == 1 && destroyed == 9 && !pthread_key_delete(key));
+}
+
+static atomic_long atomic_sum;
+
+static void *add_atomically(void *unused)
+{
+	for (int i = 0; i < 100000; i++)
+		atomic_fetch_add(&atomic_sum, 1);
+	return unused;
+}
+
+static void check_atomics(void)
+{
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		CHECK(!pthread_create(&threads[i], NULL, add_atomically, NULL));
+	for (int i = 0; i < 3; i++)
+		CHECK(!pthread_join(threads[i], NULL));
+	CHECK(atomic_sum == 300000);
+}
+
+/* ---- clocks, randomness, time zones ---- */
+
+static void check_clocks(void)
+{
+	uint64_t start = now_ns(CLOCK_MONOTONIC), last = start;
+	struct timespec pause = {0, 30000000}, resolution;
+	struct timeval tv;
+
+	for (int i = 0; i < 10000; i++) {
+		uint64_t now = now_ns(CLOCK_MONOTONIC);
+		CHECK(now >= last);
+		last = now;
+	}
+	CHECK(!nanosleep(&pause, NULL) && now_ns(CLOCK_MONOTONIC) - start >= 30000000);
+	CHECK(!gettimeofday(&tv, NULL) && tv.tv_sec > 1700000000 && labs(time(NULL) - tv.tv_sec) <= 1);
+	CHECK(!clock_getres(CLOCK_MONOTONIC, &resolution) && resolution.tv_sec == 0);
+	CHECK(!clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL));
+	CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) > 0 && clock() != (clock_t)-1);
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec -= 1;
+	CHECK(!clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL));
+}
+
+static void check_time_zones(void)
+{
+	time_t summer = 1720000000; /* 2024-07-03 09:46:40 UTC */
+	struct tm tm;
+	char text[64];
+
+	CHECK(gmtime_r(&summer, &tm) && tm.tm_hour == 9 && timegm(&tm) == summer);
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	tzset();
+	CHECK(localtime_r(&summer, &tm) && tm.tm_hour == 11 && tm.tm_isdst == 1 && mktime(&tm) == summer);
+	CHECK(strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm) && !strcmp(text, "2024-07-03 11:46:40 CEST"));
+	if (!access("/usr/share/zoneinfo/America/New_York", R_OK)) {
+		setenv("TZ", "America/New_York", 1);
+		tzset();
+		CHECK(localtime_r(&summer, &tm) && tm.tm_hour == 5 && tm.tm_min == 46);
+	}
+	unsetenv("TZ");
+	tzset();
+}
+
+static bool is_random(const unsigned char *p, size_t size)
+{
+	unsigned ones = 0;
+
+	for (size_t i = 0; i < size; i++)
+		ones += (unsigned)__builtin_popcount(p[i]);
+	return ones > size * 8 * 2 / 5 && ones < size * 8 * 3 / 5;
+}
+
+static void check_randomness(void)
+{
+	unsigned char a[256], b[256];
+	int fd = open("/dev/urandom", O_RDONLY);
+
+	CHECK(fd >= 0 && read(fd, a, sizeof(a)) == sizeof(a) && !close(fd) && is_random(a, sizeof(a)));
+	CHECK(getrandom(b, sizeof(b), 0) == sizeof(b) && is_random(b, sizeof(b)) && memcmp(a, b, sizeof(a)));
+	CHECK(!getentropy(a, 100) && is_random(a, sizeof(a)));
+	FILE *f = fopen("/dev/urandom", "r");
+	CHECK(f && fread(a, 1, sizeof(a), f) == sizeof(a) && memcmp(a, b, sizeof(a)) && !fclose(f));
+}
+
+/* ---- signals, jumps, the process ---- */
+
+static volatile sig_atomic_t signals_seen;
+
+static void on_signal(int number)
+{
+	signals_seen += number == SIGUSR2;
+}
+
+static void check_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal}, old;
+	sigset_t blocked, pending;
+
+	signals_seen = 0;
+	CHECK(!sigaction(SIGUSR2, &action, &old) && !raise(SIGUSR2) && signals_seen == 1);
+	CHECK(!kill(getpid(), SIGUSR2));
+	for (int i = 0; i < 1000 && signals_seen < 2; i++)
+		usleep(1000);
+	CHECK(signals_seen == 2);
+	CHECK(!sigemptyset(&blocked) && !sigaddset(&blocked, SIGUSR2) && !pthread_sigmask(SIG_BLOCK, &blocked, NULL));
+	CHECK(!raise(SIGUSR2) && signals_seen == 2 && !sigpending(&pending) && sigismember(&pending, SIGUSR2));
+	CHECK(!pthread_sigmask(SIG_UNBLOCK, &blocked, NULL) && signals_seen == 3);
+	CHECK(!sigaction(SIGUSR2, &old, NULL));
+	CHECK(signal(SIGTERM, SIG_IGN) != SIG_ERR && !raise(SIGTERM) && signal(SIGTERM, SIG_DFL) == SIG_IGN);
+}
+
+static jmp_buf jump;
+
+__attribute__((noinline)) static void jump_back(int depth, volatile int *seen)
+{
+	volatile char frame[500];
+
+	memset((char *)frame, depth, sizeof(frame));
+	(*seen)++;
+	if (depth == 0)
+		longjmp(jump, 42);
+	jump_back(depth - 1, seen);
+	if (frame[0] != depth)
+		abort();
+}
+
+static void check_setjmp(void)
+{
+	volatile int seen = 0, result = setjmp(jump);
+	sigjmp_buf with_mask;
+
+	if (result == 0)
+		jump_back(20, &seen);
+	CHECK(result == 42 && seen == 21);
+	result = sigsetjmp(with_mask, 1);
+	if (result == 0)
+		siglongjmp(with_mask, 7);
+	CHECK(result == 7);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void check_qsort(void)
+{
+	static int numbers[20000];
+
+	for (int i = 0; i < 20000; i++)
+		numbers[i] = (int)((unsigned)i * 2654435761u >> 4);
+	qsort(numbers, 20000, sizeof(int), by_number);
+	for (int i = 1; i < 20000; i++)
+		CHECK(numbers[i - 1] <= numbers[i]);
+	CHECK(bsearch(&numbers[777], numbers, 20000, sizeof(int), by_number));
+}
+
+static void check_strings(void)
+{
+	char text[100] = "one,two,,three", *rest = text;
+	wchar_t wide[20];
+
+	CHECK(!strcmp(strsep(&rest, ","), "one") && !strcmp(strsep(&rest, ","), "two") && *strsep(&rest, ",") == 0);
+	CHECK(!strcmp(rest, "three") && strstr("haystack", "stack") && strrchr("a/b/c", '/')[1] == 'c');
+	memmove(text + 3, text, 50);
+	CHECK(!memcmp(text + 3, "one", 3) && memchr(text, 't', 20));
+	CHECK(mbstowcs(wide, "wide", 20) == 4 && !wcscmp(wide, L"wide"));
+	CHECK(!strcmp(strerror(ENOENT), "No such file or directory"));
+}
+
+static void check_math(void)
+{
+	CHECK(fabs(sin(1.0) - 0.8414709848078965) < 1e-15 && fabs(exp(1.0) - 2.718281828459045) < 1e-15);
+	CHECK(pow(2, 100) == 1267650600228229401496703205376.0 && sqrt(2.0) * sqrt(2.0) - 2.0 < 1e-15);
+	CHECK(fesetround(FE_UPWARD) == 0);
+	volatile double one = 1, three = 3;
+	volatile double up = one / three;
+	CHECK(fesetround(FE_DOWNWARD) == 0);
+	volatile double down = one / three;
+	CHECK(fesetround(FE_TONEAREST) == 0 && up > down);
+	CHECK(expl(1.0L) > 2.718281828459045L && expl(1.0L) < 2.718281828459046L);
+}
+
+static void check_environment(void)
+{
+	CHECK(!setenv("OPTMIG_TEST", "value", 1) && !strcmp(getenv("OPTMIG_TEST"), "value"));
+	CHECK(!unsetenv("OPTMIG_TEST") && !getenv("OPTMIG_TEST"));
+	CHECK(getpid() > 0 && getuid() == geteuid() && sysconf(_SC_PAGESIZE) == 4096 && sysconf(_SC_NPROCESSORS_ONLN) > 0);
+	struct utsname name;
+	CHECK(!uname(&name) && !strcmp(name.sysname, "Linux") && !strcmp(name.machine, "x86_64"));
+	struct rlimit limit;
+	CHECK(!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur >= 64);
+	struct rusage usage;
+	CHECK(!getrusage(RUSAGE_SELF, &usage));
+	char host[256];
+	CHECK(!gethostname(host, sizeof(host)));
+}
+
+/* A program that cannot start another one is told so; it does not hang or die. */
+static void check_fork_or_enosys(void)
+{
+	fflush(stdout);
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(9);
+	if (child < 0) {
+		CHECK(errno == ENOSYS);
+		return;
+	}
+	int status;
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} checks[] = {
+	{"malloc", check_malloc},
+	{"mmap", check_mmap},
+	{"brk", check_brk},
+	{"mmap_file", check_mmap_file},
+	{"files", check_files},
+	{"directories", check_directories},
+	{"stdio", check_stdio},
+	{"printf", check_printf},
+	{"pipes", check_pipes},
+	{"eventfd", check_eventfd},
+	{"timerfd", check_timerfd},
+	{"tcp", check_tcp},
+	{"udp", check_udp},
+	{"socketpair", check_socketpair},
+	{"epoll", check_epoll},
+	{"poll_select", check_poll_select},
+	{"threads", check_threads},
+	{"thread_attributes", check_thread_attributes},
+	{"mutex_and_condition", check_mutex_and_condition},
+	{"rwlock_and_barrier", check_rwlock_and_barrier},
+	{"semaphore", check_semaphore},
+	{"cancel", check_cancel},
+	{"once_and_keys", check_once_and_keys},
+	{"atomics", check_atomics},
+	{"clocks", check_clocks},
+	{"time_zones", check_time_zones},
+	{"randomness", check_randomness},
+	{"signals", check_signals},
+	{"setjmp", check_setjmp},
+	{"qsort", check_qsort},
+	{"strings", check_strings},
+	{"math", check_math},
+	{"environment", check_environment},
+	{"fork_or_enosys", check_fork_or_enosys},
+};
+
+int main(int argc, char **argv)
+{
+	size_t count = sizeof(checks) / sizeof(*checks);
+
+	if (argc > 1)
+		directory = argv[1];
+	for (size_t i = 0; i < count; i++) {
+		current = checks[i].name;
+		if (argc > 2 && strcmp(argv[2], current))
+			continue;
+		checks[i].run();
+		fflush(stdout);
+	}
+	printf("%zu checks, %d failed\n", count, failures);
+	return failures ? 1 : 0;
+}
