@@ -23,7 +23,8 @@
 struct image_link {
 	uint64_t small_start; /* globals under a page: always counted dirty */
 	uint64_t small_end;
-	uint64_t reserved[6];
+	uint64_t entry; /* the application's first instruction; e_entry is the one for running outside an enclave */
+	uint64_t reserved[5];
 };
 
 struct image_range {
@@ -46,7 +47,7 @@ struct image_config {
 	uint32_t thread_count; /* application threads at one time */
 	uint32_t slot_count;   /* thread_count + THREAD_SLOTS_SERVICE */
 	uint64_t xfrm;
-	uint64_t entry; /* the application's e_entry */
+	uint64_t entry; /* the application's first instruction */
 	uint64_t phdr;  /* address of its program headers, for AT_PHDR */
 	uint32_t phdr_count;
 	uint32_t range_count;

@@ -11,6 +11,7 @@
  *   0x00100000  runtime text, rodata, data, bss              private, never moved
  *   0x04000000  thread slots: TCS, SSA, record, stacks       private, never moved
  *   0x0c000000  runtime heap (migration buffers)             private, never moved
+ *   0x0f800000  what runs the program outside an enclave    in the file only, never loaded into an enclave
  *   0x0ffff000  stop word                                    private, never moved
  *   0x10000000  marks, one byte per page of ELRANGE          private, never moved
  *   0x14000000  page states, one byte per page of ELRANGE    private, never moved
@@ -47,6 +48,10 @@
 
 #define RTHEAP_BASE 0x0c000000
 #define RTHEAP_END 0x0f000000
+
+/* Entry point and system calls for running the file as an ordinary program. */
+#define OUTSIDE_BASE 0x0f800000
+#define OUTSIDE_END 0x0f900000
 
 #define STOP_WORD 0x0ffff000 /* one page; byte 0 is tested by every safepoint */
 

@@ -59,7 +59,7 @@ static int load_add(struct image *image, const Elf64_Phdr *ph, struct failure *w
 	unsigned at;
 	int rc;
 
-	if (!ph->p_memsz)
+	if (!ph->p_memsz || inside(ph->p_vaddr, ph->p_vaddr + ph->p_memsz, OUTSIDE_BASE, OUTSIDE_END))
 		return 0;
 	rc = segment_from_phdr(ph, &segment, why);
 	if (rc)
@@ -171,13 +171,19 @@ static int segments_parse(struct image *image, const Elf64_Ehdr *eh, struct fail
 		if (rc)
 			return rc;
 	}
-	image->entry = eh->e_entry;
 	if (!executable_at(image, RUNTIME_BASE))
 		return fail(why, -ENOEXEC, "holds no enclave runtime: link with optmig-cc");
+	phdr_locate(image, eh);
+	return 0;
+}
+
+/* The file's own entry point is for running outside an enclave, where the note names another. */
+static int entry_set(struct image *image, const Elf64_Ehdr *eh, struct failure *why)
+{
+	image->entry = image->note.link.entry ? image->note.link.entry : eh->e_entry;
 	if (image->entry < APP_BASE || !executable_at(image, image->entry))
 		return fail(why, -EINVAL, "entry point %#llx is not in the program's code",
 			    (unsigned long long)image->entry);
-	phdr_locate(image, eh);
 	return 0;
 }
 
@@ -250,6 +256,8 @@ int image_parse(uint8_t *file, size_t file_size, struct image *image, struct fai
 		rc = segments_parse(image, &eh, why);
 	if (!rc)
 		rc = note_parse(image, &eh, why);
+	if (!rc)
+		rc = entry_set(image, &eh, why);
 	if (rc)
 		image_close(image);
 	return rc;

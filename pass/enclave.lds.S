@@ -20,6 +20,7 @@ PHDRS
 	rt_text PT_LOAD FLAGS(5);
 	rt_rodata PT_LOAD FLAGS(4);
 	rt_data PT_LOAD FLAGS(6);
+	outside PT_LOAD FLAGS(5);
 #endif
 	rodata PT_LOAD FLAGS(4);
 	text PT_LOAD FLAGS(5);
@@ -42,7 +43,10 @@ SECTIONS
 	. = PAGE;
 	.rt.data : { KEEP(*(SECTIONS_OF(.rt.data))) } :rt_data
 	.rt.bss : { KEEP(*(SECTIONS_OF(.rt.bss))) } :rt_data
-	ASSERT(. <= RUNTIME_END, "the runtime does not fit below RUNTIME_END")
+	. = OUTSIDE_BASE;
+	.outside.text : { KEEP(*(.outside.text)) } :outside
+	ASSERT(SIZEOF(.outside.text) <= OUTSIDE_END - OUTSIDE_BASE, "the outside part is too large")
+	ASSERT(ADDR(.rt.bss) + SIZEOF(.rt.bss) <= RUNTIME_END, "the runtime does not fit below RUNTIME_END")
 #endif
 
 	. = APP_BASE;

@@ -7,6 +7,7 @@
 #include "abi/image.h"
 
 extern char small_start[] __asm__("__optmig_small_start");
+extern char program_entry[] __asm__("_start");
 extern char small_end[] __asm__("__optmig_small_end");
 
 struct {
@@ -20,4 +21,5 @@ struct {
     .name = IMAGE_NOTE_NAME,
     .note.link.small_start = (uint64_t)small_start,
     .note.link.small_end = (uint64_t)small_end,
+    .note.link.entry = (uint64_t)program_entry,
 };

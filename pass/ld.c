@@ -100,6 +100,8 @@ static struct args job_command(const struct job *job)
 	} else {
 		args_add(&args, format("%s/enclave.o", job->libexec));
 		args_add(&args, format("%s/image-note.o", job->libexec));
+		args_add(&args, format("%s/outside.o", job->libexec));
+		args_add(&args, "--entry=outside_native_start");
 	}
 	args_add(&args, format("%s/mark-range.o", job->libexec));
 	args_add(&args, format("%s/musl/lib/libc.a", job->libexec));

@@ -1,20 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Stands in for the runtime when an instrumented program is linked to run outside an enclave
- * (tests, benchmarks): system calls are system calls, nobody asks threads to stop.
+ * Stands in for the runtime when an instrumented program runs outside an enclave: system calls are system
+ * calls, nobody asks threads to stop. Linked in its place for tests and benchmarks (--native), and, with
+ * OUTSIDE, beside it in every image, so that the file also runs as an ordinary program: configure scripts and
+ * build tools run what they have just compiled. Then the entry point below redirects the runtime's gates.
+ * Signing leaves this part out.
  */
 #include "abi/layout.h"
 #include <asm/unistd.h>
 
+#ifdef OUTSIDE
+#define GATE(name) outside_##name
+#else
+#define GATE(name) __optmig_##name
+#endif
+
 #define PROT_READ_WRITE 3
+#define PROT_READ_EXEC 5
+#define PROT_ALL 7
+#define JMP_REL32 0xe9
+#define JMP_SIZE 5
 #define MAP_FLAGS 0x104022 /* PRIVATE | ANONYMOUS | NORESERVE | FIXED_NOREPLACE */
 #define MAP_SIZE(start, end) ((end) - (start))
 
 	.text
-	.globl	__optmig_native_start
-	.type	__optmig_native_start, @function
+	.globl	GATE(native_start)
+	.type	GATE(native_start), @function
 /* Marks and stop word must exist before the first instrumented instruction. */
-__optmig_native_start:
+GATE(native_start):
 	mov	$__NR_mmap, %eax
 	mov	$STOP_WORD, %edi
 	mov	$MAP_SIZE(STOP_WORD, MARKS_BASE + MARKS_SIZE), %esi
@@ -25,13 +38,49 @@ __optmig_native_start:
 	syscall
 	cmp	$STOP_WORD, %rax
 	jne	1f
+#ifdef OUTSIDE
+	lea	redirections(%rip), %r12
+2:	mov	(%r12), %rbx
+	mov	$PROT_ALL, %edx
+	call	gate_protect
+	mov	8(%r12), %rax
+	sub	%rbx, %rax
+	sub	$JMP_SIZE, %rax
+	movb	$JMP_REL32, (%rbx)
+	mov	%eax, 1(%rbx)
+	mov	$PROT_READ_EXEC, %edx
+	call	gate_protect
+	add	$16, %r12
+	cmpq	$0, (%r12)
+	jne	2b
+#endif
 	xor	%edx, %edx
 	jmp	_start
 1:	ud2
 
-	.globl	__optmig_syscall
-	.type	__optmig_syscall, @function
-__optmig_syscall:
+#ifdef OUTSIDE
+/* mprotect(the two pages from RBX, EDX) */
+gate_protect:
+	mov	$__NR_mprotect, %eax
+	mov	%rbx, %rdi
+	and	$-PAGE_SIZE, %rdi
+	mov	$2 * PAGE_SIZE, %esi
+	syscall
+	test	%eax, %eax
+	jnz	1b
+	ret
+
+	.balign 8
+redirections: /* this process's private copy of the runtime's code: from, to */
+	.quad	__optmig_syscall, outside_syscall
+	.quad	__optmig_clone, outside_clone
+	.quad	__optmig_unmapself, outside_unmapself
+	.quad	0
+#endif
+
+	.globl	GATE(syscall)
+	.type	GATE(syscall), @function
+GATE(syscall):
 	mov	%rdi, %rax
 	mov	%rsi, %rdi
 	mov	%rdx, %rsi
@@ -43,9 +92,9 @@ __optmig_syscall:
 	ret
 
 /* (fn, stack, flags, arg, ptid, tls, ctid) */
-	.globl	__optmig_clone
-	.type	__optmig_clone, @function
-__optmig_clone:
+	.globl	GATE(clone)
+	.type	GATE(clone), @function
+GATE(clone):
 	and	$-16, %rsi
 	sub	$16, %rsi
 	mov	%rdi, (%rsi)
@@ -69,9 +118,9 @@ __optmig_clone:
 1:	ret
 
 /* (base, size) */
-	.globl	__optmig_unmapself
-	.type	__optmig_unmapself, @function
-__optmig_unmapself:
+	.globl	GATE(unmapself)
+	.type	GATE(unmapself), @function
+GATE(unmapself):
 	mov	$__NR_munmap, %eax
 	syscall
 	xor	%edi, %edi
@@ -79,9 +128,11 @@ __optmig_unmapself:
 	syscall
 	ud2
 
+#ifndef OUTSIDE
 	.weak	__optmig_safepoint
 	.type	__optmig_safepoint, @function
 __optmig_safepoint:
 	ret
+#endif
 
 	.section .note.GNU-stack, "", @progbits
