@@ -10,18 +10,10 @@
 #include <string.h>
 #include "softsgx/measure.h"
 #include "softsgx/mm.h"
+#include "softsgx/platform.h"
 #include "softsgx/sigstruct.h"
 
-#define SIZE_MAX_LOG2 56
 #define CHUNK_PAGES 64u
-
-static uint64_t platform_xfrm(void)
-{
-	uint32_t low, high;
-
-	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-	return low & 0x2e7u;
-}
 
 /* XCR0 combinations the processor accepts. */
 static int xfrm_is_legal(uint64_t xfrm)
@@ -43,12 +35,11 @@ static int all_zero(const void *bytes, size_t size)
 /* What makes ECREATE fault. */
 static int ecreate_faults(const struct sgx_secs *secs)
 {
-	const uint64_t attributes = SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY |
-				    SGX_ATTR_EINITTOKENKEY | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY;
+	const uint64_t attributes = PLATFORM_ATTRIBUTES & ~SGX_ATTR_INIT;
 	size_t frame = (size_t)secs->ssa_frame_size * SGX_PAGE_SIZE;
 	size_t misc = secs->miscselect & SGX_MISC_EXINFO ? sizeof(struct sgx_exinfo) : 0;
 
-	if (secs->size < 2 * SGX_PAGE_SIZE || secs->size > 1ull << SIZE_MAX_LOG2 ||
+	if (secs->size < 2 * SGX_PAGE_SIZE || secs->size > 1ull << PLATFORM_SIZE_LOG2 ||
 	    secs->base & (secs->size - 1))
 		return 1;
 	if (!(secs->attributes.flags & SGX_ATTR_MODE64BIT) || (secs->attributes.flags & ~attributes))
@@ -244,8 +235,6 @@ long build_init(struct enclave *e, void *arg)
 {
 	struct sgx_enclave_init *init = arg;
 	struct sgx_sigstruct sig;
-	const uint64_t known = SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY |
-			       SGX_ATTR_EINITTOKENKEY | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY | SGX_ATTR_INIT;
 	int error;
 
 	if (sys_copy_in(&sig, (void *)init->sigstruct, sizeof(sig)))
@@ -254,7 +243,7 @@ long build_init(struct enclave *e, void *arg)
 		return -EINVAL;
 	if (e->secs.attributes.flags & ~e->attributes_allowed)
 		return -EACCES;
-	if ((sig.attributes.flags & sig.attribute_mask.flags & ~known) ||
+	if ((sig.attributes.flags & sig.attribute_mask.flags & ~PLATFORM_ATTRIBUTES) ||
 	    (sig.attributes.xfrm & sig.attribute_mask.xfrm & ~platform_xfrm()) ||
 	    (sig.miscselect & sig.miscmask & ~SGX_MISC_EXINFO))
 		return -EINVAL;

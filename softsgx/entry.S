@@ -56,7 +56,8 @@ softsgx_enter_enclave:
 	mov softsgx_self@gottpoff(%rip), %rcx
 	mov %fs:(%rcx), %rcx
 	test %rcx, %rcx
-	jz .Ltrap
+	jz .Lprepare
+.Lprepared:
 	cmp %rbx, T_READY_TCS(%rcx)
 	jne .Ltrap
 	mov softsgx_generation(%rip), %rax
@@ -119,6 +120,38 @@ softsgx_aep:
 	.cfi_def_cfa %rsp, 8
 	ret
 	.cfi_def_cfa %rbp, 16
+
+	/* First entry of a thread. Arguments and vectors are the enclave's and survive. */
+.Lprepare:
+	push %rdi
+	push %rsi
+	push %rdx
+	push %r8
+	push %r9
+	push %r10
+	push %r11
+	mov %rsp, %rbx
+	sub $512, %rsp
+	and $-64, %rsp
+	fxsave64 (%rsp)
+	call softsgx_prepare_thread
+	fxrstor64 (%rsp)
+	mov %rbx, %rsp
+	pop %r11
+	pop %r10
+	pop %r9
+	pop %r8
+	pop %rdx
+	pop %rsi
+	pop %rdi
+	mov softsgx_self@gottpoff(%rip), %rcx
+	mov %fs:(%rcx), %rcx
+	mov 16(%rbp), %rbx
+	mov RUN_TCS(%rbx), %rbx
+	mov $2, %eax
+	test %rcx, %rcx
+	jz .Ltrap
+	jmp .Lprepared
 
 .Linvalid:
 	mov $-22, %eax

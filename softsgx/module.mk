@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,aex.o build.o device.o entry.o epcm.o keys.o leaf.o measure.o mm.o \
-	quote.o sgx2.o signals.o sigstruct.o sys.o thread.o trap.o)
+SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,aex.o build.o cpuid.o device.o entry.o epcm.o keys.o leaf.o measure.o mm.o \
+	platform.o 	quote.o sgx2.o signals.o sigstruct.o sys.o thread.o trap.o)
 MBEDCRYPTO := /usr/lib/x86_64-linux-gnu/libmbedcrypto.a
 
 ALL += $(B)/libsoftsgx.so $(B)/softsgx/libsoftsgx.a
@@ -12,15 +12,35 @@ $(B)/softsgx/libsoftsgx.o: $(SOFTSGX_OBJS) $(MBEDCRYPTO)
 $(B)/softsgx/libsoftsgx.a: $(B)/softsgx/libsoftsgx.o
 	rm -f $@
 	$(AR) rcs $@ $<
-$(B)/libsoftsgx.so: $(B)/softsgx/libsoftsgx.o softsgx/libsoftsgx.map
-	$(CC) -shared -fuse-ld=lld -o $@ $(B)/softsgx/libsoftsgx.o -Wl,--version-script=softsgx/libsoftsgx.map -lpthread
 
-# Each program in tests/softsgx/ that is not part of the harness is a test.
-SOFTSGX_HARNESS := $(addprefix $(B)/tests/softsgx/,harness.o enclave.o)
-SOFTSGX_TESTS := $(patsubst tests/softsgx/%.c,$(B)/tests/softsgx/%,\
-	$(filter-out tests/softsgx/harness.c tests/softsgx/enclave.c,$(wildcard tests/softsgx/*.c)))
-TESTS += $(SOFTSGX_TESTS)
+# The preload library adds what interposes, and the image of a vDSO.
+$(B)/softsgx/vdso.so: $(B)/softsgx/vdso.o softsgx/vdso.ld softsgx/vdso.map
+	$(LD) -shared -soname linux-vdso.so.1 --hash-style=both -Bsymbolic -z noseparate-code \
+		-T softsgx/vdso.ld --version-script=softsgx/vdso.map -o $@ $<
+$(B)/softsgx/preload_entry.o: CPPFLAGS += -DVDSO_IMAGE='"$(B)/softsgx/vdso.so"'
+$(B)/softsgx/preload_entry.o: $(B)/softsgx/vdso.so
+SOFTSGX_PRELOAD := $(addprefix $(B)/softsgx/,preload.o preload_entry.o vdso_image.o)
+$(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/libsoftsgx.map
+	$(CC) -shared -fuse-ld=lld -o $@ $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) \
+		-Wl,--version-script=softsgx/libsoftsgx.map -Wl,--exclude-libs,ALL -lpthread -ldl
 
-$(B)/tests/softsgx/enclave.o: HOST_CFLAGS += -fno-stack-protector -fno-jump-tables -fno-builtin -fno-vectorize -fno-unroll-loops -mno-sse
-$(SOFTSGX_TESTS): $(B)/tests/softsgx/%: $(B)/tests/softsgx/%.o $(SOFTSGX_HARNESS) $(B)/softsgx/libsoftsgx.a tests/softsgx/enclave.ld
-	$(CC) -fuse-ld=lld -Wl,-T,tests/softsgx/enclave.ld -o $@ $< $(SOFTSGX_HARNESS) $(B)/softsgx/libsoftsgx.a $(MBEDCRYPTO) -lpthread
+# Each program in tests/softsgx that is not part of the harness is a test, linked to the library; and a
+# second one, foreign-*, that uses the kernel's calls under the preload library.
+SOFTSGX_HARNESS := harness enclave direct foreign
+SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
+# ... those that need what only the library has
+SOFTSGX_DIRECT_ONLY :=
+SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(SOFTSGX_TEST_NAMES))
+SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(SOFTSGX_DIRECT_ONLY),$(SOFTSGX_TEST_NAMES)))
+TESTS += $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS)
+
+$(B)/tests/softsgx/enclave.o: HOST_CFLAGS += -fno-stack-protector -fno-jump-tables -fno-builtin -fno-vectorize \
+	-fno-unroll-loops -mno-sse
+SOFTSGX_TEST_LINK = $(CC) -fuse-ld=lld -Wl,-T,tests/softsgx/enclave.ld -o $@ $(filter %.o %.a,$^) -lpthread
+$(SOFTSGX_TESTS): $(B)/tests/softsgx/%: $(B)/tests/softsgx/%.o $(addprefix $(B)/tests/softsgx/,harness.o enclave.o direct.o) \
+		$(B)/softsgx/libsoftsgx.a $(MBEDCRYPTO) tests/softsgx/enclave.ld
+	$(SOFTSGX_TEST_LINK)
+$(SOFTSGX_FOREIGN_TESTS): $(B)/tests/softsgx/foreign-%: $(B)/tests/softsgx/%.o \
+		$(addprefix $(B)/tests/softsgx/,harness.o enclave.o foreign.o) $(MBEDCRYPTO) tests/softsgx/enclave.ld \
+		| $(B)/libsoftsgx.so
+	$(SOFTSGX_TEST_LINK)

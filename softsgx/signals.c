@@ -7,6 +7,10 @@
 #define SIGNALS 65
 #define SA_RESTORER_FLAG 0x04000000ul
 #define RED_ZONE 128
+#define MINSIGSTKSZ_KERNEL 2048
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1 << 31)
+#endif
 #define XSTATE_MAGIC1 0x46505853u
 #define RFLAGS_DF_TF_RF (0x400ull | 0x100ull | 0x10000ull)
 #define KERNEL_UCONTEXT_SIZE 304 /* its signal mask is one word, the C library's is 128 bytes */
@@ -45,17 +49,13 @@ static struct kernel_action our_action(uint64_t program_flags)
 				      .mask = ~0ull};
 }
 
-int signals_init(void)
+static uint64_t traps_mask(void)
 {
-	for (size_t i = 0; i < sizeof(always_ours) / sizeof(always_ours[0]); i++) {
-		struct kernel_action action = our_action(0);
-		int signal = always_ours[i];
+	uint64_t mask = 0;
 
-		ours[signal] = 1;
-		if (set_action(signal, &action, &program[signal]))
-			return -EINVAL;
-	}
-	return 0;
+	for (size_t i = 0; i < sizeof(always_ours) / sizeof(always_ours[0]); i++)
+		mask |= 1ull << (always_ours[i] - 1);
+	return mask;
 }
 
 static int is_always_ours(int signal)
@@ -87,7 +87,6 @@ static int change_action(int signal, const struct kernel_action *wanted)
 {
 	struct kernel_action real = *wanted;
 	int handled = wanted->handler != (uint64_t)SIG_DFL && wanted->handler != (uint64_t)SIG_IGN;
-	int error;
 
 	if (handled || is_always_ours(signal)) {
 		real = our_action(wanted->flags);
@@ -97,8 +96,38 @@ static int change_action(int signal, const struct kernel_action *wanted)
 	}
 	program[signal] = *wanted;
 	ours[signal] = handled || is_always_ours(signal);
-	error = (int)set_action(signal, &real, NULL);
-	return error;
+	return (int)set_action(signal, &real, NULL);
+}
+
+static int active;
+
+int signals_active(void)
+{
+	return active;
+}
+
+/* Handlers that the program has already go through us from now on. */
+int signals_init(void)
+{
+	uint64_t traps = traps_mask();
+
+	for (int signal = 1; signal < SIGNALS; signal++) {
+		struct kernel_action now;
+
+		if (signal == SIGKILL || signal == SIGSTOP || set_action(signal, NULL, &now))
+			continue;
+		if (change_action(signal, &now) && is_always_ours(signal))
+			return -EINVAL;
+	}
+	SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &traps, NULL, sizeof(traps));
+	active = 1;
+	return 0;
+}
+
+void signals_keep_ours(sigset_t *set)
+{
+	for (size_t i = 0; i < sizeof(always_ours) / sizeof(always_ours[0]); i++)
+		sigdelset(set, always_ours[i]);
 }
 
 int softsgx_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
@@ -161,6 +190,30 @@ static uint64_t frame_top(const struct kernel_action *action, const ucontext_t *
 	return sp;
 }
 
+int signals_altstack(const stack_t *stack, stack_t *old)
+{
+	stack_t *mine = &softsgx_self->program_stack;
+	uint64_t sp = (uint64_t)__builtin_frame_address(0);
+
+	if (old) {
+		*old = *mine;
+		old->ss_flags = !mine->ss_size ? SS_DISABLE : mine->ss_flags | (on_stack(mine, sp) ? SS_ONSTACK : 0);
+	}
+	if (!stack)
+		return 0;
+	if (on_stack(mine, sp))
+		return -EPERM;
+	if (stack->ss_flags & ~(SS_DISABLE | SS_AUTODISARM | SS_ONSTACK))
+		return -EINVAL;
+	if (!(stack->ss_flags & SS_DISABLE) && stack->ss_size < MINSIGSTKSZ_KERNEL)
+		return -ENOMEM;
+	*mine = *stack;
+	mine->ss_flags &= ~SS_ONSTACK;
+	if (stack->ss_flags & SS_DISABLE)
+		*mine = (stack_t){.ss_flags = SS_DISABLE};
+	return 0;
+}
+
 struct frame {
 	uint64_t restorer;
 	uint8_t context[KERNEL_UCONTEXT_SIZE];
@@ -205,7 +258,7 @@ void signals_deliver(int signal, const siginfo_t *info, ucontext_t *context, str
 	blocked |= action.mask;
 	if (!(action.flags & SA_NODEFER))
 		blocked |= 1ull << (signal - 1);
-	*mask = blocked;
+	*mask = blocked & ~traps_mask();
 	g[REG_RSP] = (greg_t)frame;
 	g[REG_RIP] = (greg_t)action.handler;
 	g[REG_RDI] = signal;

@@ -13,6 +13,11 @@
 #include "softsgx/thread.h"
 
 int signals_init(void);
+int signals_active(void);
+/* sigaltstack() of a thread that has a record: its real alternate stack stays ours. 0 or -errno. */
+int signals_altstack(const stack_t *stack, stack_t *old);
+/* Takes the signals that enclave code traps with out of a mask to block. */
+void signals_keep_ours(sigset_t *set);
 
 /* Makes context enter the program's handler for this signal, or lets the default action happen. t may be
  * NULL. */

@@ -93,3 +93,25 @@ stack_t thread_stack(struct thread *t)
 
 	return (stack_t){.ss_sp = slot + SLOT_STACK, .ss_size = SLOT_RECORD - SLOT_STACK};
 }
+
+void softsgx_prepare_thread(void)
+{
+	const uint64_t traps = 1ull << (SIGSEGV - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGBUS - 1) |
+			       1ull << (SIGFPE - 1) | 1ull << (SIGTRAP - 1);
+	uint64_t mask;
+	stack_t now, ours;
+	struct thread *t;
+
+	if (!softsgx_slots)
+		return;
+	mask = signals_off();
+	/* On an alternate stack already, it cannot be changed: the entry will fault. */
+	if (!SYS(SYS_sigaltstack, NULL, &now) && !(now.ss_flags & SS_ONSTACK)) {
+		t = thread_register(&now);
+		if (t) {
+			ours = thread_stack(t);
+			SYS(SYS_sigaltstack, &ours, NULL);
+		}
+	}
+	signals_restore(mask & ~traps);
+}

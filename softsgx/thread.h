@@ -75,5 +75,7 @@ int thread_init(void);
  * program's; the caller puts thread_stack() in its place. NULL if there are no slots left. */
 struct thread *thread_register(const stack_t *previous);
 stack_t thread_stack(struct thread *t);
+/* Before a thread's first entry through our own call: a record, our stack, our signals open. */
+void softsgx_prepare_thread(void);
 
 #endif

@@ -4,6 +4,7 @@
  * finds out what happened, and to whom.
  */
 #include <string.h>
+#include "softsgx/cpuid.h"
 #include "softsgx/leaf.h"
 #include "softsgx/mm.h"
 #include "softsgx/signals.h"
@@ -225,6 +226,27 @@ static int is_synchronous(const struct event *ev)
 	}
 }
 
+/* Instructions that are #UD inside, though outside they fault otherwise: by opcode, after prefixes. */
+static int is_illegal_inside(const struct event *ev)
+{
+	static const uint8_t one_byte[] = {0x6c, 0x6d, 0x6e, 0x6f, 0xcd, 0xcf, 0xe4, 0xe5, 0xe6, 0xe7,
+					   0xec, 0xed, 0xee, 0xef, 0xca, 0xcb, 0x8e};
+	static const uint8_t two_byte[] = {0xa2, 0x33, 0x34, 0x05, 0xb2, 0xb4, 0xb5, 0xa1, 0xa9};
+	const struct enclave *e = ev->t->enclave;
+	uint64_t rip = (uint64_t)ev->g[REG_RIP];
+	const uint8_t *code;
+	size_t i = 0;
+
+	if (!enclave_contains(e, rip, 16))
+		return 0;
+	code = e->view + (rip - e->base);
+	while (i < 8 && (code[i] == 0x66 || code[i] == 0xf2 || code[i] == 0xf3 || (code[i] & 0xf0) == 0x40))
+		i++;
+	if (code[i] == 0x0f)
+		return memchr(two_byte, code[i + 1], sizeof(two_byte)) != NULL;
+	return memchr(one_byte, code[i], sizeof(one_byte)) != NULL;
+}
+
 static void trap_inside(struct event *ev)
 {
 	struct exception x = {.vector = VECTOR_NONE};
@@ -248,7 +270,27 @@ static void trap_inside(struct event *ev)
 	}
 	x.vector = (uint8_t)ev->g[REG_TRAPNO];
 	x.code = (uint32_t)ev->g[REG_ERR] & 0xffff;
+	if (x.vector == TRAP_GP && is_illegal_inside(ev))
+		x = (struct exception){.vector = TRAP_UD};
 	exit_with(ev, &x);
+}
+
+/* A CPUID that we made fault. */
+static int emulate_cpuid(struct event *ev)
+{
+	uint8_t code[2];
+	struct cpuid c;
+
+	if (!cpuid_faults() || ev->signal != SIGSEGV || ev->g[REG_TRAPNO] != TRAP_GP ||
+	    sys_copy_in(code, (void *)ev->g[REG_RIP], sizeof(code)) || memcmp(code, "\x0f\xa2", 2))
+		return 0;
+	c = cpuid_answer((uint32_t)ev->g[REG_RAX], (uint32_t)ev->g[REG_RCX]);
+	ev->g[REG_RAX] = c.eax;
+	ev->g[REG_RBX] = c.ebx;
+	ev->g[REG_RCX] = c.ecx;
+	ev->g[REG_RDX] = c.edx;
+	ev->g[REG_RIP] += 2;
+	return 1;
 }
 
 static void trap_outside(struct event *ev)
@@ -263,6 +305,8 @@ static void trap_outside(struct event *ev)
 				raise_outside(ev, &x);
 			return;
 		}
+		if (emulate_cpuid(ev))
+			return;
 	}
 	signals_deliver(ev->signal, ev->info, ev->context, ev->t);
 }

@@ -242,7 +242,7 @@ static int call_enclave(unsigned long rdi, void *rsi, unsigned long rdx, unsigne
 
 	__asm__ volatile("xor %%r8d, %%r8d; xor %%r9d, %%r9d\n"
 			 "mov %%rsp, %%rax; sub $128, %%rsp; and $-16, %%rsp; push %%rax; push %%r11\n"
-			 "call softsgx_enter_enclave; pop %%r11; pop %%rsp"
+			 "call *test_enter_enclave(%%rip); pop %%r11; pop %%rsp"
 			 : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+c"(d), "+r"(run_)
 			 :
 			 : "r8", "r9", "r10", "r12", "r13", "r14", "r15", "memory", "cc", "st", "st(1)",

@@ -90,6 +90,9 @@ struct test_enclave {
 	int error; /* of INIT */
 };
 
+/* The vDSO's call, or the library's own. */
+extern sgx_enter_enclave_fn test_enter_enclave;
+
 void test_build(struct test_enclave *t, const struct test_options *options);
 void test_destroy(struct test_enclave *t);
 /* Adds pages from memory that may be ordinary; the ioctl's result. */

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * LD_PRELOAD: the C library's calls that can meet SGX, for programs that know
+ * nothing of softsgx. Until a program opens the device everything is passed on.
+ */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "softsgx/cpuid.h"
+#include "softsgx/device.h"
+#include "softsgx/mm.h"
+#include "softsgx/signals.h"
+#include "softsgx/vdso.h"
+
+#define EXPORT __attribute__((visibility("default")))
+/* The next definition of a function, looked up once. */
+#define NEXT(name)                                                                                           \
+	({                                                                                                   \
+		static __typeof__(&name) next;                                                               \
+		if (!next)                                                                                   \
+			next = (__typeof__(&name))dlsym(RTLD_NEXT, #name);                                   \
+		next;                                                                                        \
+	})
+
+static int active; /* a device has been opened */
+
+static int to_errno(int result)
+{
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+/* --- the nodes --- */
+
+static int is_node(const char *path)
+{
+	return path && !strncmp(path, "/dev/sgx", 8) &&
+	       (!strcmp(path, SGX_DEVICE_ENCLAVE) || !strcmp(path, SGX_DEVICE_PROVISION) ||
+		!strcmp(path, "/dev/sgx/enclave") || !strcmp(path, "/dev/sgx/provision"));
+}
+
+static int is_provision_node(const char *path)
+{
+	return strstr(path, "provision") != NULL;
+}
+
+static int open_node(const char *path, int flags)
+{
+	int fd = softsgx_open(path);
+
+	if (fd < 0)
+		return to_errno(fd);
+	active = 1;
+	if (!(flags & O_CLOEXEC))
+		fcntl(fd, F_SETFD, 0);
+	return fd;
+}
+
+/* Files in which a program may look for SGX: a copy with it. -1 for all others. */
+static int open_information(const char *path)
+{
+	if (path && !strcmp(path, "/proc/cpuinfo"))
+		return cpuid_cpuinfo();
+	if (path && !strncmp(path, "/sys/devices/system/node/node0/x86/sgx_total_bytes", 50))
+		return cpuid_epc_size_file();
+	return -1;
+}
+
+static int open_ours(const char *path, int flags, int *fd)
+{
+	if (is_node(path)) {
+		*fd = open_node(path, flags);
+		return 1;
+	}
+	*fd = open_information(path);
+	return *fd >= 0;
+}
+
+static mode_t mode_argument(int flags, va_list list)
+{
+	return __OPEN_NEEDS_MODE(flags) ? va_arg(list, mode_t) : 0;
+}
+
+#define DEFINE_OPEN(name)                                                                                    \
+	EXPORT int name(const char *path, int flags, ...)                                                    \
+	{                                                                                                    \
+		va_list list;                                                                                \
+		mode_t mode;                                                                                 \
+		int fd;                                                                                      \
+		va_start(list, flags);                                                                       \
+		mode = mode_argument(flags, list);                                                           \
+		va_end(list);                                                                                \
+		return open_ours(path, flags, &fd) ? fd : NEXT(name)(path, flags, mode);                     \
+	}
+DEFINE_OPEN(open)
+DEFINE_OPEN(open64)
+
+#define DEFINE_OPENAT(name)                                                                                  \
+	EXPORT int name(int dir, const char *path, int flags, ...)                                           \
+	{                                                                                                    \
+		va_list list;                                                                                \
+		mode_t mode;                                                                                 \
+		int fd;                                                                                      \
+		va_start(list, flags);                                                                       \
+		mode = mode_argument(flags, list);                                                           \
+		va_end(list);                                                                                \
+		return open_ours(path, flags, &fd) ? fd : NEXT(name)(dir, path, flags, mode);                \
+	}
+DEFINE_OPENAT(openat)
+DEFINE_OPENAT(openat64)
+
+/* What -D_FORTIFY_SOURCE makes of open() without a mode. */
+EXPORT int __open_2(const char *path, int flags);
+EXPORT int __open_2(const char *path, int flags)
+{
+	int fd;
+
+	return open_ours(path, flags, &fd) ? fd : NEXT(__open_2)(path, flags);
+}
+EXPORT int __open64_2(const char *path, int flags);
+EXPORT int __open64_2(const char *path, int flags)
+{
+	int fd;
+
+	return open_ours(path, flags, &fd) ? fd : NEXT(__open64_2)(path, flags);
+}
+
+EXPORT FILE *fopen(const char *path, const char *mode)
+{
+	int fd = open_information(path);
+
+	return fd >= 0 ? fdopen(fd, mode) : NEXT(fopen)(path, mode);
+}
+EXPORT FILE *fopen64(const char *path, const char *mode)
+{
+	int fd = open_information(path);
+
+	return fd >= 0 ? fdopen(fd, mode) : NEXT(fopen64)(path, mode);
+}
+
+EXPORT int close(int fd)
+{
+	if (active && softsgx_owns(fd))
+		return to_errno(softsgx_close(fd));
+	return NEXT(close)(fd);
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...);
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	va_list list;
+	void *argument;
+
+	va_start(list, request);
+	argument = va_arg(list, void *);
+	va_end(list);
+	if (active && softsgx_owns(fd))
+		return to_errno(softsgx_ioctl(fd, request, argument));
+	return NEXT(ioctl)(fd, request, argument);
+}
+
+EXPORT int access(const char *path, int mode)
+{
+	return is_node(path) ? 0 : NEXT(access)(path, mode);
+}
+EXPORT int faccessat(int dir, const char *path, int mode, int flags)
+{
+	return is_node(path) ? 0 : NEXT(faccessat)(dir, path, mode, flags);
+}
+
+static int stat_node(int provision, struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_mode = S_IFCHR | (provision ? 0660 : 0666);
+	st->st_nlink = 1;
+	st->st_rdev = makedev(10, provision ? 126 : 125);
+	st->st_blksize = 4096;
+	return 0;
+}
+EXPORT int stat(const char *path, struct stat *st)
+{
+	return is_node(path) ? stat_node(is_provision_node(path), st) : NEXT(stat)(path, st);
+}
+EXPORT int stat64(const char *path, struct stat64 *st)
+{
+	return is_node(path) ? stat_node(is_provision_node(path), (struct stat *)st) : NEXT(stat64)(path, st);
+}
+EXPORT int lstat(const char *path, struct stat *st)
+{
+	return is_node(path) ? stat_node(is_provision_node(path), st) : NEXT(lstat)(path, st);
+}
+EXPORT int lstat64(const char *path, struct stat64 *st)
+{
+	return is_node(path) ? stat_node(is_provision_node(path), (struct stat *)st) : NEXT(lstat64)(path, st);
+}
+EXPORT int fstat(int fd, struct stat *st)
+{
+	return active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), st) : NEXT(fstat)(fd, st);
+}
+EXPORT int fstat64(int fd, struct stat64 *st)
+{
+	return active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), (struct stat *)st)
+					  : NEXT(fstat64)(fd, st);
+}
+
+/* --- memory --- */
+
+static void *map_result(void *at)
+{
+	if (!sys_failed(at))
+		return at;
+	errno = (int)-(long)at;
+	return MAP_FAILED;
+}
+
+EXPORT void *mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
+{
+	if (!active)
+		return NEXT(mmap)(addr, size, prot, flags, fd, offset);
+	return map_result(softsgx_mmap(addr, size, prot, flags, fd, offset));
+}
+EXPORT void *mmap64(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
+{
+	if (!active)
+		return NEXT(mmap64)(addr, size, prot, flags, fd, offset);
+	return map_result(softsgx_mmap(addr, size, prot, flags, fd, offset));
+}
+EXPORT int mprotect(void *addr, size_t size, int prot)
+{
+	return active ? to_errno(softsgx_mprotect(addr, size, prot)) : NEXT(mprotect)(addr, size, prot);
+}
+EXPORT int munmap(void *addr, size_t size)
+{
+	return active ? to_errno(softsgx_munmap(addr, size)) : NEXT(munmap)(addr, size);
+}
+
+/* --- signals --- */
+
+EXPORT int sigaction(int signal, const struct sigaction *action, struct sigaction *old)
+{
+	if (!signals_active())
+		return NEXT(sigaction)(signal, action, old);
+	return to_errno(softsgx_sigaction(signal, action, old));
+}
+
+static sighandler_t simple_handler(int signal, sighandler_t handler, int flags)
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = flags}, old;
+
+	sigemptyset(&action.sa_mask);
+	if (flags & SA_RESTART)
+		sigaddset(&action.sa_mask, signal);
+	return sigaction(signal, &action, &old) ? SIG_ERR : old.sa_handler;
+}
+EXPORT sighandler_t signal(int signal, sighandler_t handler)
+{
+	return simple_handler(signal, handler, SA_RESTART);
+}
+EXPORT sighandler_t bsd_signal(int signal, sighandler_t handler);
+EXPORT sighandler_t bsd_signal(int signal, sighandler_t handler)
+{
+	return simple_handler(signal, handler, SA_RESTART);
+}
+EXPORT sighandler_t sysv_signal(int signal, sighandler_t handler)
+{
+	return simple_handler(signal, handler, (int)(SA_RESETHAND | SA_NODEFER));
+}
+
+EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
+{
+	return softsgx_self ? to_errno(signals_altstack(stack, old)) : NEXT(sigaltstack)(stack, old);
+}
+
+/* Enclave code traps to us with signals that a program may want blocked. */
+EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	sigset_t open;
+
+	if (set && signals_active() && how != SIG_UNBLOCK) {
+		open = *set;
+		signals_keep_ours(&open);
+		set = &open;
+	}
+	return NEXT(sigprocmask)(how, set, old);
+}
+EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	sigset_t open;
+
+	if (set && signals_active() && how != SIG_UNBLOCK) {
+		open = *set;
+		signals_keep_ours(&open);
+		set = &open;
+	}
+	return NEXT(pthread_sigmask)(how, set, old);
+}
+
+/* --- what the kernel tells at start --- */
+
+EXPORT unsigned long getauxval(unsigned long type)
+{
+	unsigned long image = type == AT_SYSINFO_EHDR ? vdso_image() : 0;
+
+	return image ? image : NEXT(getauxval)(type);
+}
+
+/* For programs that walk the auxiliary vector themselves. */
+static void patch_auxv(char **environment)
+{
+	unsigned long *at, image = vdso_image();
+
+	while (*environment)
+		environment++;
+	for (at = (unsigned long *)(environment + 1); at[0] != AT_NULL; at += 2)
+		if (at[0] == AT_SYSINFO_EHDR && image)
+			at[1] = image;
+}
+
+__attribute__((constructor)) static void start(int argc, char **argv, char **environment)
+{
+	patch_auxv(environment);
+	if (!cpuid_fault_start() && device_init())
+		cpuid_fault_stop();
+}
