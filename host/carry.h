@@ -45,6 +45,7 @@ struct carry_counts {
 	unsigned descriptors; /* numbers the program holds */
 	unsigned files;	      /* open file descriptions behind them */
 	unsigned listeners;
+	unsigned bound;	      /* sockets with a local address, listening ones among them */
 	unsigned connections; /* established TCP */
 	unsigned addresses;   /* that move along */
 };

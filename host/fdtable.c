@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -18,7 +19,6 @@ struct fdtable {
 	int size;
 	int lowest_free; /* none below is free */
 	uint64_t limit_soft, limit_hard;
-	uint32_t pairs;
 	atomic_uint pending; /* connections in any file's pending list */
 };
 
@@ -115,12 +115,19 @@ struct file *fdtable_file(enum file_kind kind)
 	return f;
 }
 
+void fdtable_file_free(struct fdtable *t, struct file *file)
+{
+	file_release(t, file);
+}
+
 static void enter_stdio(struct fdtable *t)
 {
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) < 0)
 			continue;
 		struct file *f = fdtable_file(FILE_STDIO);
+		if (f)
+			f->creation = (uint32_t)fd;
 		if (f && enter(t, fd, fd, f, false) < 0)
 			free(f);
 	}
@@ -147,14 +154,15 @@ int fdtable_create(struct fdtable **out)
 	return 0;
 }
 
-void fdtable_reset(struct fdtable *t)
+void fdtable_reset(struct fdtable *t, bool with_stdio)
 {
 	pthread_mutex_lock(&t->lock);
 	for (int fd = 0; fd < t->size; fd++)
 		if (t->at[fd])
 			leave(t, fd);
 	t->lowest_free = 0;
-	enter_stdio(t);
+	if (with_stdio)
+		enter_stdio(t);
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -187,7 +195,10 @@ int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexe
 
 int fdtable_add_pair(struct fdtable *t, const int host_fd[2], enum file_kind kind, bool cloexec, int out[2])
 {
-	uint32_t pair = fdtable_new_pair(t);
+	/* Random: it must not meet the pairs of a host this table moves to. */
+	uint64_t pair = 0;
+	if (getrandom(&pair, sizeof(pair), 0) != sizeof(pair))
+		pair = (uintptr_t)&pair;
 	for (int i = 0; i < 2; i++) {
 		out[i] = fdtable_add(t, host_fd[i], kind, cloexec);
 		if (out[i] < 0) {
@@ -396,15 +407,7 @@ int fdtable_put(struct fdtable *t, int fd, int host_fd, struct file *file, bool 
 	if (r < 0) {
 		close(host_fd);
 		if (!file->references)
-			free(file);
+			file_release(t, file);
 	}
 	return r < 0 ? r : 0;
-}
-
-uint32_t fdtable_new_pair(struct fdtable *t)
-{
-	pthread_mutex_lock(&t->lock);
-	uint32_t pair = ++t->pairs;
-	pthread_mutex_unlock(&t->lock);
-	return pair;
 }

@@ -29,7 +29,8 @@ enum file_kind {
 struct file {
 	enum file_kind kind;
 	uint32_t pair;	     /* FILE_SOCKETPAIR: the same for both ends */
-	uint32_t creation;   /* eventfd2: its flags, timerfd_create: its clock */
+	uint32_t creation;   /* eventfd2: its flags, timerfd_create: its clock, stdio: 0, 1 or 2 */
+	uint32_t index;	     /* for whoever walks all files while no call is under way */
 	uint8_t shut;	     /* FILE_SOCKETPAIR: 1 << SHUT_RD, 1 << SHUT_WR */
 	unsigned references; /* descriptors that share it; under the table's lock */
 	/* Listening sockets after a move: connections that the other host's kernel had accepted and the
@@ -54,8 +55,8 @@ struct fdtable;
 int fdtable_create(struct fdtable **out);
 /* Closes everything but stdio. No call may be under way. NULL is fine. */
 void fdtable_destroy(struct fdtable *t);
-/* Closes everything but stdio: a table as fdtable_create() makes it. */
-void fdtable_reset(struct fdtable *t);
+/* Empties the table; with_stdio: then as fdtable_create() makes it. */
+void fdtable_reset(struct fdtable *t, bool with_stdio);
 
 /* Functions below return a descriptor number or -errno. They own host_fd from the call on, failed or not. */
 int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexec);
@@ -89,10 +90,11 @@ bool fdtable_pending_any(const struct fdtable *t);
 /* For a move, while no call is under way. Descriptors in rising order: the first at or after fd, -1 at the
  * end. */
 int fdtable_next(struct fdtable *t, int fd, struct descriptor **out);
-/* A file without descriptors, for fdtable_put(); freed by the first fdtable_put() that fails. */
+/* A file without descriptors, for fdtable_put(); the first fdtable_put() frees it if it fails. */
 struct file *fdtable_file(enum file_kind kind);
+/* One that was never entered. */
+void fdtable_file_free(struct fdtable *t, struct file *file);
 /* Enters it at a given number, which must be free. Returns 0. */
 int fdtable_put(struct fdtable *t, int fd, int host_fd, struct file *file, bool cloexec);
-uint32_t fdtable_new_pair(struct fdtable *t);
 
 #endif

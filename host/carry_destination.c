@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/carry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/carry_network.h"
+#include "host/carry_record.h"
+#include "host/carry_wire.h"
+
+struct carry_destination {
+	struct network network;
+	struct restore restore;
+	struct made *made; /* by file; entered ones have references */
+	unsigned made_count;
+};
+
+static void free_prebound(struct restore *r)
+{
+	for (unsigned i = 0; i < r->prebound_count; i++)
+		if (r->prebound[i].fd >= 0)
+			close(r->prebound[i].fd);
+	free(r->prebound);
+	r->prebound = NULL;
+	r->prebound_count = 0;
+}
+
+static void destination_free(struct carry_destination *d)
+{
+	free_prebound(&d->restore);
+	channels_restored(&d->restore);
+	for (unsigned i = 0; i < d->restore.connection_count; i++)
+		free(d->restore.connection[i].unsent);
+	free(d->restore.connection);
+	free(d->restore.connecting);
+	free(d->made);
+	network_close(&d->network);
+	free(d);
+}
+
+int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t size, struct bytes *answer,
+			      struct carry_destination **out, struct failure *why)
+{
+	*out = NULL;
+	struct carry_destination *d = calloc(1, sizeof(*d));
+	if (!d)
+		return fail(why, -ENOMEM, "out of memory");
+	d->restore.fds = fds;
+	network_init(&d->network);
+
+	struct reader in = reader_of(manifest, size);
+	int r = 0;
+	if (reader_u32(&in) != CARRY_MANIFEST)
+		r = fail(why, -EBADMSG, "the manifest is not one of this version");
+	for (uint32_t count = reader_count(&in, 8); !r && count; count--)
+		r = files_expect(&in, why);
+	for (uint32_t count = r ? 0 : reader_count(&in, 16); !r && count; count--)
+		r = sockets_prebind(&d->restore, &in, why);
+	if (!r) {
+		bytes_put_u32(answer, CARRY_ANSWER);
+		r = network_destination_prepare(&d->network, &in, answer, why);
+	}
+	if (!r && (in.error || in.left))
+		r = fail(why, -EBADMSG, "the manifest is damaged");
+	if (r)
+		destination_free(d);
+	else
+		*out = d;
+	return r;
+}
+
+/* ---- restore ---- */
+
+static int restore_pending(struct carry_destination *d, struct reader *in, struct file *listener,
+			   struct failure *why)
+{
+	for (uint32_t count = reader_count(in, 16); count; count--) {
+		int fd = -1;
+		uint8_t shut;
+		int r = reader_u8(in) == RECORD_CONNECTION ? 0 : -EBADMSG;
+		if (!r)
+			r = sockets_restore_connection(&d->restore, in, &fd, &shut);
+		if (!r)
+			r = fdtable_pending_add(d->restore.fds, listener, fd);
+		if (r) {
+			if (fd >= 0)
+				close(fd);
+			return fail(why, r, "a connection that waits to be accepted cannot be made here: %s",
+				    strerror(-r));
+		}
+	}
+	return in->error;
+}
+
+static int restore_file(struct carry_destination *d, struct reader *in, struct made *out, struct failure *why)
+{
+	enum record record = reader_u8(in);
+	*out = (struct made){.host_fd = -1};
+	int r;
+	switch (record) {
+	case RECORD_STDIO:
+	case RECORD_PATH:
+		return files_restore(record, in, out, why);
+	case RECORD_PIPE:
+	case RECORD_EVENTFD:
+	case RECORD_TIMERFD:
+	case RECORD_EPOLL:
+	case RECORD_SOCKETPAIR:
+		return channels_restore(&d->restore, record, in, out, why);
+	case RECORD_SOCKET:
+	case RECORD_LISTENER:
+	case RECORD_CONNECTION:
+	case RECORD_CONNECTING:
+	case RECORD_ENDED:
+		r = sockets_restore(&d->restore, record, in, out, why);
+		if (!r && record == RECORD_LISTENER)
+			r = restore_pending(d, in, out->file, why);
+		return r;
+	default:
+		return fail(why, -EBADMSG, "the state is damaged (record %u)", record);
+	}
+}
+
+static int restore_files(struct carry_destination *d, struct reader *in, struct failure *why)
+{
+	uint32_t count = reader_count(in, 1);
+	int r = 0;
+	d->made = calloc(count + 1, sizeof(*d->made));
+	if (!d->made)
+		return fail(why, -ENOMEM, "out of memory");
+	while (!r && d->made_count < count)
+		r = restore_file(d, in, &d->made[d->made_count++], why);
+	return r;
+}
+
+static int restore_descriptors(struct carry_destination *d, struct reader *in, struct failure *why)
+{
+	uint32_t count = reader_count(in, 9);
+	bool *entered = calloc(d->made_count + 1, sizeof(*entered));
+	if (!entered)
+		return fail(why, -ENOMEM, "out of memory");
+	int r = 0;
+	for (; !r && count; count--) {
+		uint32_t fd = reader_u32(in), file = reader_u32(in);
+		bool cloexec = reader_u8(in);
+		if (in->error || file >= d->made_count) {
+			r = -EBADMSG;
+			break;
+		}
+		/* The file's own descriptor for the first number, copies for those dup made. */
+		struct made *m = &d->made[file];
+		int host_fd = entered[file] ? fcntl(m->host_fd, F_DUPFD_CLOEXEC, 3) : m->host_fd;
+		if (host_fd < 0) {
+			r = -errno;
+			break;
+		}
+		bool first = !entered[file];
+		entered[file] = true;
+		r = fdtable_put(d->restore.fds, (int)fd, host_fd, m->file, cloexec);
+		if (r && first)
+			*m = (struct made){.host_fd = -1};
+	}
+	for (unsigned i = 0; !r && i < d->made_count; i++)
+		if (!entered[i])
+			r = -EBADMSG;
+	free(entered);
+	return r ? fail(why, r, "descriptors cannot be entered: %s", strerror(-r)) : 0;
+}
+
+static int restore_interests(struct carry_destination *d, struct reader *in, struct failure *why)
+{
+	for (uint32_t count = reader_count(in, 20); count; count--) {
+		uint32_t file = reader_u32(in), fd = reader_u32(in);
+		struct epoll_event event = {.events = reader_u32(in)};
+		event.data.u64 = reader_u64(in);
+		struct descriptor *target = fdtable_borrow(d->restore.fds, (int)fd);
+		int r = -EBADMSG;
+		if (!in->error && target && file < d->made_count)
+			r = epoll_ctl(d->made[file].host_fd, EPOLL_CTL_ADD, target->host_fd, &event) < 0
+				? -errno
+				: 0;
+		if (target)
+			fdtable_return(d->restore.fds, target);
+		if (r)
+			return fail(why, r, "epoll: %s", strerror(-r));
+	}
+	return 0;
+}
+
+static int restore_process(struct carry_destination *d, struct reader *in, struct failure *why)
+{
+	char *directory = reader_string(in, CARRY_PATH_MAX);
+	uint32_t mask = reader_u32(in);
+	uint64_t soft = reader_u64(in), hard = reader_u64(in), own_soft, own_hard;
+	if (!directory || in->error) {
+		free(directory);
+		return fail(why, -EBADMSG, "the state is damaged");
+	}
+	int r = chdir(directory) < 0
+		    ? fail(why, -errno, "the working directory %s: %s", directory, strerror(errno))
+		    : 0;
+	free(directory);
+	umask(mask & 0777);
+	fdtable_limit(d->restore.fds, &own_soft, &own_hard);
+	fdtable_set_limit(d->restore.fds, soft < own_hard ? soft : own_hard,
+			  hard < own_hard ? hard : own_hard);
+	return r;
+}
+
+int carry_destination_restore(struct carry_destination *d, const void *state, size_t size,
+			      struct failure *why)
+{
+	struct reader in = reader_of(state, size);
+	if (reader_u32(&in) != CARRY_STATE)
+		return fail(why, -EBADMSG, "the state is not one of this version");
+	fdtable_reset(d->restore.fds, false);
+	int r = restore_process(d, &in, why);
+	if (!r)
+		r = restore_files(d, &in, why);
+	if (!r)
+		r = restore_descriptors(d, &in, why);
+	if (!r)
+		r = restore_interests(d, &in, why);
+	if (!r && (in.error || in.left))
+		r = fail(why, -EBADMSG, "the state is damaged");
+	if (!r) {
+		channels_restored(&d->restore);
+		free_prebound(&d->restore);
+	}
+	return r;
+}
+
+/* ---- the end, either way ---- */
+
+int carry_destination_release(struct carry_destination *d, struct failure *why)
+{
+	int r = network_destination_arrive(&d->network, why);
+	int e = sockets_release(&d->restore);
+	if (e && !r)
+		r = fail(why, e, "a connection could not be continued: %s", strerror(-e));
+	e = network_destination_open(&d->network, why);
+	return r ? r : e;
+}
+
+void carry_destination_finish(struct carry_destination *d)
+{
+	if (!d)
+		return;
+	network_destination_finish(&d->network);
+	destination_free(d);
+}
+
+void carry_destination_discard(struct carry_destination *d)
+{
+	if (!d)
+		return;
+	struct fdtable *fds = d->restore.fds;
+	/* What was made and not entered. */
+	for (unsigned i = 0; i < d->made_count; i++) {
+		struct made *m = &d->made[i];
+		if (!m->file || m->file->references)
+			continue;
+		if (m->host_fd >= 0)
+			close(m->host_fd);
+		fdtable_file_free(fds, m->file);
+	}
+	fdtable_reset(fds, true);
+	d->restore.shut_count = 0;
+	destination_free(d);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/carry_network.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host/net/netlink.h"
+#include "host/net/tcp_repair.h"
+
+#define ADDRESS_TEXT 16
+#define LINGER_MAX_MS 2000  /* neighbours learn from the first announcement, or by asking, within this */
+#define LINGER_QUIET_MS 300 /* no redirected packet for so long: they have */
+#define LINGER_STEP_MS 50
+
+static void text_of(uint32_t address, char out[ADDRESS_TEXT])
+{
+	struct in_addr in = {.s_addr = address};
+	inet_ntop(AF_INET, &in, out, ADDRESS_TEXT);
+}
+
+static void sleep_ms(unsigned ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+	nanosleep(&t, NULL);
+}
+
+void network_init(struct network *n)
+{
+	*n = (struct network){.route = -1, .hold = HOLD_NONE};
+}
+
+void network_close(struct network *n)
+{
+	for (unsigned i = 0; i < n->steer_count; i++)
+		steer_close(&n->steer[i]);
+	hold_close(&n->hold);
+	if (n->route >= 0)
+		close(n->route);
+	network_init(n);
+}
+
+bool network_has(const struct network *n, uint32_t address)
+{
+	for (unsigned i = 0; i < n->service_count; i++)
+		if (n->service[i].address == address)
+			return true;
+	return false;
+}
+
+static int open_route(struct network *n, struct failure *why)
+{
+	if (n->route < 0)
+		n->route = netlink_open(NETLINK_ROUTE);
+	return n->route < 0 ? fail(why, n->route, "no netlink socket: %s", strerror(-n->route)) : 0;
+}
+
+static struct service *new_service(struct network *n, uint32_t address, struct failure *why)
+{
+	if (n->service_count == SERVICES_MAX) {
+		fail(why, -E2BIG, "the program uses more than %d local addresses", SERVICES_MAX);
+		return NULL;
+	}
+	struct service *s = &n->service[n->service_count];
+	*s = (struct service){.address = address};
+	return s;
+}
+
+/* The steer of an interface, opened once. */
+static int open_steer(struct network *n, struct service *s, struct failure *why)
+{
+	for (s->steer = 0; s->steer < n->steer_count; s->steer++)
+		if (n->steer_interface[s->steer] == s->place.interface)
+			return 0;
+	int r = steer_open(s->place.interface, &n->steer[s->steer]);
+	if (r == -EOPNOTSUPP)
+		return fail(why, r,
+			    "moving connections needs TCX (Linux 6.6 or newer), which this kernel lacks");
+	if (r)
+		return fail(why, r,
+			    "cannot load the packet program on %s: %s; it needs CAP_BPF and CAP_NET_ADMIN",
+			    s->place.name, strerror(-r));
+	n->steer_interface[n->steer_count++] = s->place.interface;
+	return 0;
+}
+
+static int set_rule(struct network *n, struct service *s, uint32_t flags)
+{
+	/* The count of redirected packets goes on: it tells when they end. */
+	struct steer_rule rule = {0};
+	steer_get(&n->steer[s->steer], s->address, &rule);
+	rule.flags = flags;
+	rule.mark = n->hold.mark;
+	rule.interface = (uint32_t)s->place.interface;
+	memcpy(rule.to_mac, s->to_mac, sizeof(rule.to_mac));
+	memcpy(rule.from_mac, s->place.mac, sizeof(rule.from_mac));
+	return steer_set(&n->steer[s->steer], s->address, &rule);
+}
+
+int network_steer(struct network *n, uint32_t flags)
+{
+	int r = 0;
+	for (unsigned i = 0; !r && i < n->service_count; i++)
+		r = set_rule(n, &n->service[i], flags);
+	return r;
+}
+
+/* ---- source ---- */
+
+int network_source_add(struct network *n, uint32_t address, uint32_t stays, struct failure *why)
+{
+	if (network_has(n, address))
+		return 0;
+	int r = open_route(n, why);
+	if (r)
+		return r;
+	struct service *s = new_service(n, address, why);
+	if (!s)
+		return -E2BIG;
+	char text[ADDRESS_TEXT];
+	text_of(address, text);
+	r = address_find(n->route, address, &s->place);
+	if (r == -ENOENT)
+		return fail(why, r, "%s, which the program uses, is not an address of this host", text);
+	if (r == -EPROTONOSUPPORT)
+		return fail(why, r,
+			    "%s is on %s, which is not an Ethernet interface: its connections cannot move",
+			    text, s->place.name);
+	if (r)
+		return fail(why, r, "%s: %s", text, strerror(-r));
+	if (address == stays)
+		return fail(why, -EADDRINUSE,
+			    "the migration itself runs over %s, which would have to move with the program; "
+			    "give the program an address of its own, or the migration another",
+			    text);
+	if (s->place.carries_more)
+		return fail(
+		    why, -EADDRINUSE,
+		    "removing %s from %s would remove other addresses of its subnet; give the program "
+		    "an address of its own (ip address add %s/32 dev %s), or set promote_secondaries",
+		    text, s->place.name, text, s->place.name);
+	n->service_count++;
+	return 0;
+}
+
+int network_source_check(struct network *n, struct failure *why)
+{
+	int r = 0;
+	for (unsigned i = 0; !r && i < n->service_count; i++)
+		r = open_steer(n, &n->service[i], why);
+	for (unsigned i = 0; i < n->steer_count; i++)
+		steer_close(&n->steer[i]);
+	n->steer_count = 0;
+	if (!r && n->service_count && (r = tcp_repair_allowed()) != 0)
+		fail(why, r, "moving connections needs CAP_NET_ADMIN (TCP_REPAIR): %s", strerror(-r));
+	return r;
+}
+
+void network_put(const struct network *n, struct bytes *manifest)
+{
+	bytes_put_u32(manifest, n->service_count);
+	for (unsigned i = 0; i < n->service_count; i++)
+		bytes_put_u32(manifest, n->service[i].address);
+}
+
+int network_source_prepare(struct network *n, struct reader *answer, struct failure *why)
+{
+	if (reader_count(answer, 6) != n->service_count)
+		return fail(why, -EBADMSG, "the destination's answer is damaged");
+	int r = 0;
+	for (unsigned i = 0; !r && i < n->service_count; i++) {
+		struct service *s = &n->service[i];
+		reader_get(answer, s->to_mac, sizeof(s->to_mac));
+		if (memcmp(s->to_mac, s->place.mac, sizeof(s->to_mac)) == 0)
+			return fail(why, -EADDRINUSE, "source and destination are the same interface");
+		r = open_steer(n, s, why);
+		if (!r && (r = set_rule(n, s, 0)) != 0)
+			fail(why, r, "the packet program takes no rule: %s", strerror(-r));
+	}
+	return r ? r : answer->error;
+}
+
+static uint64_t redirected(struct network *n)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < n->service_count; i++) {
+		struct steer_rule rule = {0};
+		steer_get(&n->steer[n->service[i].steer], n->service[i].address, &rule);
+		sum += rule.redirected;
+	}
+	return sum;
+}
+
+void network_source_finish(struct network *n)
+{
+	if (n->service_count == 0)
+		return;
+	network_steer(n, STEER_REDIRECT | STEER_SILENT);
+	uint64_t count = redirected(n);
+	for (unsigned total = 0, quiet = 0; total < LINGER_MAX_MS && quiet < LINGER_QUIET_MS;
+	     total += LINGER_STEP_MS) {
+		sleep_ms(LINGER_STEP_MS);
+		uint64_t now = redirected(n);
+		quiet = now == count ? quiet + LINGER_STEP_MS : 0;
+		count = now;
+	}
+	for (unsigned i = 0; i < n->service_count; i++) {
+		struct service *s = &n->service[i];
+		address_remove(n->route, s->address, s->place.interface, s->place.prefix);
+	}
+}
+
+/* ---- destination ---- */
+
+static int find_place(struct network *n, struct service *s, struct failure *why)
+{
+	char text[ADDRESS_TEXT];
+	text_of(s->address, text);
+	struct place here;
+	if (address_find(n->route, s->address, &here) == 0)
+		return fail(why, -EADDRINUSE, "%s, which would move here, is an address of this host already",
+			    text);
+	int r = address_link(n->route, s->address, &s->place);
+	if (r == -EHOSTUNREACH)
+		return fail(
+		    why, r,
+		    "%s is on no link of this host: connections move between hosts of one link (no gateway "
+		    "between), and a route to it is needed here",
+		    text);
+	if (r == -EPROTONOSUPPORT)
+		return fail(why, r, "the way to %s is not an Ethernet interface", text);
+	return r ? fail(why, r, "%s: %s", text, strerror(-r)) : 0;
+}
+
+int network_destination_prepare(struct network *n, struct reader *manifest, struct bytes *answer,
+				struct failure *why)
+{
+	uint32_t count = reader_count(manifest, 4);
+	bytes_put_u32(answer, count);
+	if (count == 0)
+		return manifest->error;
+	int r = open_route(n, why);
+	if (!r && (r = tcp_repair_allowed()) != 0)
+		fail(why, r, "taking connections over needs CAP_NET_ADMIN (TCP_REPAIR): %s", strerror(-r));
+	if (r)
+		return r;
+	r = hold_open(&n->hold);
+	if (r == -EOPNOTSUPP)
+		return fail(why, r,
+			    "taking connections over needs netfilter's NFQUEUE and nf_tables, which this "
+			    "kernel lacks");
+	if (r)
+		return fail(why, r, "packets cannot be held here: %s; it needs CAP_NET_ADMIN", strerror(-r));
+	for (; count; count--) {
+		struct service *s = new_service(n, reader_u32(manifest), why);
+		if (!s)
+			return -E2BIG;
+		r = find_place(n, s, why);
+		if (!r)
+			r = open_steer(n, s, why);
+		if (!r && (r = set_rule(n, s, STEER_HOLD | STEER_SILENT)) != 0)
+			fail(why, r, "the packet program takes no rule: %s", strerror(-r));
+		if (r)
+			return r;
+		n->service_count++;
+		bytes_put(answer, s->place.mac, sizeof(s->place.mac));
+	}
+	return manifest->error ? manifest->error : answer->error;
+}
+
+int network_destination_arrive(struct network *n, struct failure *why)
+{
+	int error = 0;
+	for (unsigned i = 0; i < n->service_count; i++) {
+		struct service *s = &n->service[i];
+		int r = address_add(n->route, s->address, s->place.interface);
+		s->added = r == 0;
+		if (r)
+			error =
+			    fail(why, r, "an address cannot be added to %s: %s", s->place.name, strerror(-r));
+	}
+	return error;
+}
+
+static void announce(struct network *n)
+{
+	int packet = address_packet_open();
+	for (unsigned i = 0; packet >= 0 && i < n->service_count; i++)
+		address_announce(packet, n->service[i].address, &n->service[i].place);
+	if (packet >= 0)
+		close(packet);
+}
+
+int network_destination_open(struct network *n, struct failure *why)
+{
+	if (n->service_count == 0)
+		return 0;
+	/* What waits first, then the door, then what came between. */
+	int r = hold_release(&n->hold);
+	if (!r)
+		r = network_steer(n, 0);
+	if (!r)
+		r = hold_release(&n->hold);
+	announce(n);
+	return r ? fail(why, r, "held packets could not be delivered: %s", strerror(-r)) : 0;
+}
+
+void network_destination_finish(struct network *n)
+{
+	static const unsigned wait_ms[] = {20, 80, 200, 500};
+	for (unsigned i = 0; n->service_count && i < sizeof(wait_ms) / sizeof(wait_ms[0]); i++) {
+		sleep_ms(wait_ms[i]);
+		hold_release(&n->hold);
+		announce(n);
+	}
+	network_close(n);
+}

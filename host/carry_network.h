@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The IPv4 addresses that move with a program, and where their packets go
+ * meanwhile.
+ *
+ *              source                           destination
+ *   prepare    steer: pass                      hold ready; steer: hold, silent
+ *   calm       steer: redirect new connections
+ *   freeze     steer: redirect all              packets wait in the queue
+ *   COMMIT                                      address added; queue let in; steer: pass; ARP announces
+ *   forget     steer: redirect all, silent
+ *   end        address removed, steer gone      hold gone
+ *
+ * Until COMMIT the destination has neither the address nor an answer for it: if
+ * its process dies, the kernel takes down what was set up here.
+ */
+#ifndef HOST_CARRY_NETWORK_H
+#define HOST_CARRY_NETWORK_H
+
+#include "host/bytes.h"
+#include "host/failure.h"
+#include "host/net/address.h"
+#include "host/net/hold.h"
+#include "host/net/steer.h"
+
+#define SERVICES_MAX 16
+
+struct service {
+	uint32_t address;   /* network order */
+	struct place place; /* here */
+	uint8_t to_mac[6];  /* source: the destination's */
+	unsigned steer;
+	bool added; /* destination: the address is here by our doing */
+};
+
+struct network {
+	int route;
+	struct service service[SERVICES_MAX];
+	unsigned service_count;
+	struct steer steer[SERVICES_MAX]; /* one per interface */
+	int steer_interface[SERVICES_MAX];
+	unsigned steer_count;
+	struct hold hold; /* destination */
+};
+
+void network_init(struct network *n);
+void network_close(struct network *n);
+bool network_has(const struct network *n, uint32_t address);
+
+/* ---- source ---- */
+/* Adds an address that must move, if it can. stays: the migration stream's own, 0 if none. */
+int network_source_add(struct network *n, uint32_t address, uint32_t stays, struct failure *why);
+/* Fails now if this host could not redirect. Leaves nothing. */
+int network_source_check(struct network *n, struct failure *why);
+void network_put(const struct network *n, struct bytes *manifest);
+int network_source_prepare(struct network *n, struct reader *answer, struct failure *why);
+/* flags: of steer.h; 0: packets come in as always. */
+int network_steer(struct network *n, uint32_t flags);
+/* After COMMIT: until no more packets come for the addresses, then they are removed. Blocks. */
+void network_source_finish(struct network *n);
+
+/* ---- destination ---- */
+int network_destination_prepare(struct network *n, struct reader *manifest, struct bytes *answer,
+				struct failure *why);
+/* After COMMIT, before connections speak: the addresses are here. */
+int network_destination_arrive(struct network *n, struct failure *why);
+/* After connections speak: held packets come in, neighbours are told. */
+int network_destination_open(struct network *n, struct failure *why);
+void network_destination_finish(struct network *n);
+
+#endif

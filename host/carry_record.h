@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The records of what the host carries: one per open file description. Each
+ * kind has a function that says whether it can be carried, one that writes its
+ * record at the source and one that makes it anew at the destination. Used by
+ * carry_source.c and carry_destination.c only.
+ */
+#ifndef HOST_CARRY_RECORD_H
+#define HOST_CARRY_RECORD_H
+
+#include <stdbool.h>
+#include "host/bytes.h"
+#include "host/carry_inventory.h"
+#include "host/failure.h"
+#include "host/fdinfo.h"
+#include "host/net/tcp_repair.h"
+
+/* On the wire: append only. */
+enum record {
+	RECORD_STDIO = 1,
+	RECORD_PATH,
+	RECORD_PIPE,
+	RECORD_EVENTFD,
+	RECORD_TIMERFD,
+	RECORD_EPOLL,
+	RECORD_SOCKETPAIR,
+	RECORD_SOCKET, /* no peer, or a datagram socket's default one */
+	RECORD_LISTENER,
+	RECORD_CONNECTION, /* TCP with a peer */
+	RECORD_CONNECTING, /* TCP waiting for its peer's first word */
+	RECORD_ENDED,	   /* TCP whose connection is over, the descriptor still open */
+};
+
+#define CARRY_PATH_MAX 4096
+
+/* Destination: ends whose other end may come in a later record, and what had been bound before. */
+struct restore {
+	struct fdtable *fds;
+	struct restore_pair {
+		uint64_t id;
+		int fd;
+	} *pair;
+	unsigned pair_count;
+	struct restore_shut {
+		int fd;
+		uint8_t how; /* as struct file's shut */
+	} *shut;
+	unsigned shut_count;
+	struct tcp_restored *connection;
+	unsigned connection_count;
+	struct connecting {
+		int fd; /* a duplicate, closed at release */
+		struct sockaddr_storage peer;
+		uint32_t peer_size;
+	} *connecting;
+	unsigned connecting_count;
+	struct prebound {
+		int fd;
+		int type;
+		struct sockaddr_storage name;
+	} *prebound;
+	unsigned prebound_count;
+};
+
+/* One made file, ready to be entered. */
+struct made {
+	struct file *file;
+	int host_fd;
+};
+
+/* ---- carry_files.c ---- */
+int files_check(const struct inventory_file *f, struct bytes *paths, struct failure *why);
+int files_dump(const struct inventory_file *f, struct bytes *out, struct failure *why);
+int files_restore(enum record record, struct reader *in, struct made *out, struct failure *why);
+/* The locks of one file: given up at the source (the destination takes them), taken back on undo. */
+int files_unlock(int host_fd, struct fdinfo *taken);
+int files_relock(int host_fd, const struct fdinfo *taken);
+/* Prepare: opens nothing, says what the destination lacks. */
+int files_expect(struct reader *in, struct failure *why);
+
+/* ---- carry_channels.c: pipes, socketpairs, eventfds, timerfds ---- */
+int channels_check(const struct inventory_file *f, struct failure *why);
+int channels_dump(const struct inventory_file *f, struct bytes *out, struct failure *why);
+int channels_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
+		     struct failure *why);
+/* Once all descriptors are made. Closes the ends nobody asked for: the program had closed them before it
+ * moved. */
+void channels_restored(struct restore *r);
+
+/* ---- carry_sockets.c ---- */
+enum socket_class {
+	SOCKET_PLAIN, /* not TCP, or TCP that was never connected */
+	SOCKET_LISTENER,
+	SOCKET_CONNECTION,
+	SOCKET_CONNECTING,
+	SOCKET_ENDED,
+};
+int sockets_classify(int host_fd, enum socket_class *out);
+/* IPv4 address of a socket's own end (or of its peer's); 0 if it has none or is not IPv4. */
+uint32_t sockets_address(int host_fd, bool peer);
+/* "10.0.0.1:6379 - 10.0.0.2:40000" */
+void sockets_describe(int host_fd, char *out, size_t size);
+/* Bound or plain sockets (not connections): what cannot be carried; bound ones into the manifest. */
+int sockets_check(const struct inventory_file *f, enum socket_class class, struct bytes *bound,
+		  struct failure *why);
+int sockets_prebind(struct restore *r, struct reader *in, struct failure *why);
+/* Record of anything but a connection. */
+int sockets_dump(const struct inventory_file *f, enum socket_class class, struct bytes *out,
+		 struct failure *why);
+/* Record of a frozen connection. options: sockopts_dump() from before the freeze. */
+int sockets_dump_connection(int host_fd, uint8_t shut, const void *options, size_t options_size,
+			    struct bytes *out, struct tcp_mark *mark);
+int sockets_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
+		    struct failure *why);
+/* A connection that nobody has accepted yet, onto its listener. */
+int sockets_restore_connection(struct restore *r, struct reader *in, int *host_fd, uint8_t *shut);
+/* After COMMIT. */
+int sockets_release(struct restore *r);
+
+#endif

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sockets: bound ones are bound again, connections go through TCP_REPAIR
+ * (net/tcp_repair.h), what is over stays over.
+ */
+#include "host/carry_record.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/net/sockopts.h"
+
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
+#define UNREAD_MAX (64u << 20)
+
+static int socket_number(int fd, int name)
+{
+	int value = 0;
+	socklen_t size = sizeof(value);
+	return getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0 ? -errno : value;
+}
+
+int sockets_classify(int host_fd, enum socket_class *out)
+{
+	int protocol = socket_number(host_fd, SO_PROTOCOL), domain = socket_number(host_fd, SO_DOMAIN);
+	*out = SOCKET_PLAIN;
+	if (protocol < 0)
+		return protocol;
+	if (socket_number(host_fd, SO_ACCEPTCONN) == 1) {
+		*out = SOCKET_LISTENER;
+		return 0;
+	}
+	if ((domain != AF_INET && domain != AF_INET6) || protocol != IPPROTO_TCP)
+		return 0;
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+	if (getsockopt(host_fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+		return -errno;
+	struct pollfd p = {.fd = host_fd, .events = POLLRDHUP};
+	switch (info.tcpi_state) {
+	case TCP_SYN_SENT:
+		*out = SOCKET_CONNECTING;
+		break;
+	case TCP_CLOSE:
+		/* Told from a socket that never was connected by its being shut. */
+		if (poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP))
+			*out = SOCKET_ENDED;
+		break;
+	default:
+		*out = SOCKET_CONNECTION;
+	}
+	return 0;
+}
+
+static bool to_ipv4(const struct sockaddr_storage *s, uint32_t *out)
+{
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)s;
+	if (s->ss_family == AF_INET)
+		*out = ((const struct sockaddr_in *)s)->sin_addr.s_addr;
+	else if (s->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+		memcpy(out, &six->sin6_addr.s6_addr[12], sizeof(*out));
+	else
+		return false;
+	return true;
+}
+
+static socklen_t own_name(int fd, struct sockaddr_storage *out)
+{
+	socklen_t size = sizeof(*out);
+	memset(out, 0, sizeof(*out));
+	return getsockname(fd, (struct sockaddr *)out, &size) < 0 ? 0 : size;
+}
+
+static socklen_t peer_name(int fd, struct sockaddr_storage *out)
+{
+	socklen_t size = sizeof(*out);
+	memset(out, 0, sizeof(*out));
+	/* Unlike getpeername(), it tells the peer of a connection that is still being made. */
+	return getsockopt(fd, SOL_SOCKET, SO_PEERNAME, out, &size) < 0 ? 0 : size;
+}
+
+uint32_t sockets_address(int host_fd, bool peer)
+{
+	struct sockaddr_storage name;
+	uint32_t address = 0;
+	if (peer ? !peer_name(host_fd, &name) : !own_name(host_fd, &name))
+		return 0;
+	return to_ipv4(&name, &address) ? address : 0;
+}
+
+static void describe_name(const struct sockaddr_storage *s, char *out, size_t size)
+{
+	char address[INET6_ADDRSTRLEN] = "?";
+	const struct sockaddr_in *four = (const struct sockaddr_in *)s;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)s;
+	if (s->ss_family == AF_INET6) {
+		inet_ntop(AF_INET6, &six->sin6_addr, address, sizeof(address));
+		snprintf(out, size, "[%s]:%u", address, ntohs(six->sin6_port));
+	} else {
+		inet_ntop(AF_INET, &four->sin_addr, address, sizeof(address));
+		snprintf(out, size, "%s:%u", address, ntohs(four->sin_port));
+	}
+}
+
+void sockets_describe(int host_fd, char *out, size_t size)
+{
+	struct sockaddr_storage name;
+	char own[80] = "?", peer[80] = "?";
+	if (own_name(host_fd, &name))
+		describe_name(&name, own, sizeof(own));
+	if (peer_name(host_fd, &name))
+		describe_name(&name, peer, sizeof(peer));
+	snprintf(out, size, "%s - %s", own, peer);
+}
+
+/* The port it is bound to, 0 if none. */
+static uint16_t bound_port(const struct sockaddr_storage *s)
+{
+	if (s->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)s)->sin_port;
+	return s->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)s)->sin6_port : 0;
+}
+
+/* What makes and binds a socket: domain, type, protocol, flags, options, own name, datagrams' peer, backlog.
+ */
+static int put_socket(int fd, uint8_t shut, struct bytes *out)
+{
+	struct sockaddr_storage name;
+	struct tcp_info info = {0};
+	socklen_t info_size = sizeof(info), size;
+	int flags = fcntl(fd, F_GETFL), type = socket_number(fd, SO_TYPE);
+	if (flags < 0 || type < 0)
+		return -EBADF;
+	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_DOMAIN));
+	bytes_put_u32(out, (uint32_t)type);
+	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_PROTOCOL));
+	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
+	bytes_put_u8(out, shut);
+	sockopts_dump(fd, out);
+	size = own_name(fd, &name);
+	bytes_put_block(out, &name, bound_port(&name) ? size : 0);
+	size = type == SOCK_DGRAM ? peer_name(fd, &name) : 0;
+	bytes_put_block(out, &name, size);
+	/* Of a listening socket, this is the backlog it was given. */
+	if (socket_number(fd, SO_ACCEPTCONN) == 1 && type == SOCK_STREAM)
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_size);
+	bytes_put_u32(out, info.tcpi_sacked);
+	return out->error;
+}
+
+int sockets_check(const struct inventory_file *f, enum socket_class class, struct bytes *bound,
+		  struct failure *why)
+{
+	struct sockaddr_storage name;
+	int domain = socket_number(f->host_fd, SO_DOMAIN), type = socket_number(f->host_fd, SO_TYPE);
+	socklen_t size = own_name(f->host_fd, &name);
+	if (domain == AF_UNIX && class == SOCKET_PLAIN && size <= sizeof(sa_family_t) &&
+	    !peer_name(f->host_fd, &name))
+		return 0;
+	if (domain == AF_UNIX)
+		return fail(why, -ENOTSUP,
+			    "descriptor %d: a unix socket that is bound or connected cannot move", f->fd);
+	if ((domain != AF_INET && domain != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM))
+		return fail(why, -ENOTSUP, "descriptor %d: a socket of family %d, type %d cannot move", f->fd,
+			    domain, type);
+	if (bound_port(&name))
+		return put_socket(f->host_fd, f->file->shut, bound);
+	return 0;
+}
+
+struct description {
+	int domain, type, protocol;
+	uint32_t flags;
+	uint8_t shut, reuse_address;
+	struct sockaddr_storage name, peer;
+	socklen_t name_size, peer_size;
+	int backlog;
+};
+
+static socklen_t get_name(struct reader *in, struct sockaddr_storage *out)
+{
+	size_t size;
+	const uint8_t *p = reader_block(in, &size);
+	memset(out, 0, sizeof(*out));
+	if (size > sizeof(*out))
+		in->error = -EBADMSG;
+	else if (p)
+		memcpy(out, p, size);
+	return in->error ? 0 : (socklen_t)size;
+}
+
+/* Reads put_socket()'s record and makes what it says: bound, not yet listening. */
+static int make_socket(struct restore *r, struct reader *in, struct description *d, int *out)
+{
+	d->domain = (int)reader_u32(in);
+	d->type = (int)reader_u32(in);
+	d->protocol = (int)reader_u32(in);
+	d->flags = reader_u32(in);
+	d->shut = reader_u8(in);
+	if (in->error)
+		return in->error;
+	int fd = socket(d->domain, d->type | SOCK_CLOEXEC, d->protocol);
+	if (fd < 0)
+		return -errno;
+	int error = sockopts_restore(fd, in, &d->reuse_address), on = 1;
+	d->name_size = get_name(in, &d->name);
+	d->peer_size = get_name(in, &d->peer);
+	d->backlog = (int)reader_u32(in);
+	if (!error)
+		error = in->error;
+	if (!error && d->reuse_address)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (!error && d->name_size) {
+		for (unsigned i = 0; r && i < r->prebound_count; i++) {
+			struct prebound *p = &r->prebound[i];
+			if (p->fd < 0 || p->type != d->type ||
+			    memcmp(&p->name, &d->name, sizeof(d->name)) != 0)
+				continue;
+			close(fd);
+			*out = p->fd;
+			p->fd = -1;
+			return 0;
+		}
+		/* The address may come to this host only later. */
+		if (d->domain == AF_INET)
+			setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+		else
+			setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
+		if (bind(fd, (struct sockaddr *)&d->name, d->name_size) < 0)
+			error = -errno;
+	}
+	if (error)
+		close(fd);
+	else
+		*out = fd;
+	return error;
+}
+
+int sockets_prebind(struct restore *r, struct reader *in, struct failure *why)
+{
+	struct description d = {0};
+	int fd, error = make_socket(NULL, in, &d, &fd);
+	if (error) {
+		char name[80];
+		describe_name(&d.name, name, sizeof(name));
+		return fail(why, error, "%s, which the program uses there, cannot be bound here: %s", name,
+			    strerror(-error));
+	}
+	struct prebound *p = realloc(r->prebound, (r->prebound_count + 1) * sizeof(*p));
+	if (!p) {
+		close(fd);
+		return fail(why, -ENOMEM, "out of memory");
+	}
+	r->prebound = p;
+	p[r->prebound_count++] = (struct prebound){fd, d.type, d.name};
+	return 0;
+}
+
+/* ---- source ---- */
+
+/* What the program has not read of a connection that is over. */
+static int dump_ended(int fd, uint8_t shut, struct bytes *out)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int unread = 0, flags = fcntl(fd, F_GETFL);
+	poll(&p, 1, 0);
+	ioctl(fd, FIONREAD, &unread);
+	if (flags < 0 || unread < 0 || (unsigned)unread > UNREAD_MAX)
+		return -EIO;
+	bytes_put_u8(out, RECORD_ENDED);
+	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
+	bytes_put_u8(out, (p.revents & POLLERR) != 0);
+	bytes_put_u32(out, (uint32_t)unread);
+	uint8_t *data = bytes_extend(out, (size_t)unread);
+	if (!data)
+		return out->error;
+	return unread && recv(fd, data, (size_t)unread, MSG_PEEK | MSG_DONTWAIT) != unread ? -EIO : 0;
+}
+
+int sockets_dump(const struct inventory_file *f, enum socket_class class, struct bytes *out,
+		 struct failure *why)
+{
+	struct sockaddr_storage peer;
+	socklen_t size;
+	int r;
+	switch (class) {
+	case SOCKET_ENDED:
+		r = dump_ended(f->host_fd, f->file->shut, out);
+		break;
+	case SOCKET_CONNECTING:
+		bytes_put_u8(out, RECORD_CONNECTING);
+		r = put_socket(f->host_fd, f->file->shut, out);
+		size = peer_name(f->host_fd, &peer);
+		bytes_put_block(out, &peer, size);
+		break;
+	case SOCKET_LISTENER:
+		bytes_put_u8(out, RECORD_LISTENER);
+		r = put_socket(f->host_fd, f->file->shut, out);
+		break;
+	default:
+		bytes_put_u8(out, RECORD_SOCKET);
+		r = put_socket(f->host_fd, f->file->shut, out);
+	}
+	return r ? fail(why, r, "descriptor %d: state of the socket cannot be read: %s", f->fd, strerror(-r))
+		 : 0;
+}
+
+int sockets_dump_connection(int host_fd, uint8_t shut, const void *options, size_t options_size,
+			    struct bytes *out, struct tcp_mark *mark)
+{
+	int flags = fcntl(host_fd, F_GETFL);
+	if (flags < 0)
+		return -errno;
+	bytes_put_u8(out, RECORD_CONNECTION);
+	bytes_put_u32(out, (uint32_t)socket_number(host_fd, SO_DOMAIN));
+	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
+	bytes_put_u8(out, shut);
+	bytes_put(out, options, options_size);
+	return tcp_dump(host_fd, out, mark);
+}
+
+/* ---- destination ---- */
+
+static int restore_ended(struct reader *in, struct made *out)
+{
+	uint32_t flags = reader_u32(in);
+	bool failed = reader_u8(in);
+	size_t size;
+	const uint8_t *unread = reader_block(in, &size);
+	int end[2];
+	if (in->error)
+		return in->error;
+	/* A unix socket whose other end is closed reads, writes and polls just so; closed over unread data,
+	 * as one that was reset. */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, end) < 0)
+		return -errno;
+	int space = (int)(size * 2 + 65536);
+	setsockopt(end[1], SOL_SOCKET, SO_SNDBUFFORCE, &space, sizeof(space));
+	out->host_fd = end[0];
+	int error = 0;
+	if ((size && send(end[1], unread, size, MSG_DONTWAIT) != (ssize_t)size) ||
+	    (failed && send(end[0], "", 1, MSG_DONTWAIT) != 1))
+		error = -EIO;
+	close(end[1]);
+	if (!error && fcntl(out->host_fd, F_SETFL, flags & O_NONBLOCK) < 0)
+		error = -errno;
+	return error;
+}
+
+int sockets_restore_connection(struct restore *r, struct reader *in, int *host_fd, uint8_t *shut)
+{
+	struct tcp_restored *all = realloc(r->connection, (r->connection_count + 1) * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	r->connection = all;
+	struct tcp_restored *t = &all[r->connection_count];
+	*t = (struct tcp_restored){.fd = -1};
+
+	int domain = (int)reader_u32(in), on = 1;
+	uint32_t flags = reader_u32(in);
+	*shut = reader_u8(in);
+	if (in->error)
+		return in->error;
+	if (domain != AF_INET && domain != AF_INET6)
+		return -EBADMSG;
+	t->fd = socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (t->fd < 0)
+		return -errno;
+	r->connection_count++;
+	*host_fd = t->fd;
+	/* Its address comes to this host only after COMMIT: until then nothing here may answer for it. */
+	if (domain == AF_INET)
+		setsockopt(t->fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
+	else
+		setsockopt(t->fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
+	int error = sockopts_restore(t->fd, in, &t->reuse_address);
+	if (!error)
+		error = tcp_restore(in, t);
+	if (!error && fcntl(t->fd, F_SETFL, flags & O_NONBLOCK) < 0)
+		error = -errno;
+	return error;
+}
+
+static int remember_connecting(struct restore *r, int fd, const struct sockaddr_storage *peer, socklen_t size)
+{
+	struct connecting *c = realloc(r->connecting, (r->connecting_count + 1) * sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	r->connecting = c;
+	c[r->connecting_count++] = (struct connecting){fd, *peer, size};
+	return 0;
+}
+
+static int restore_described(struct restore *r, enum record record, struct reader *in, struct made *out)
+{
+	struct description d = {0};
+	int error = make_socket(r, in, &d, &out->host_fd);
+	if (error)
+		return error;
+	out->file->shut = d.shut;
+	if (record == RECORD_LISTENER && listen(out->host_fd, d.backlog) < 0)
+		return -errno;
+	if (record == RECORD_SOCKET && d.peer_size &&
+	    connect(out->host_fd, (struct sockaddr *)&d.peer, d.peer_size) < 0)
+		return -errno;
+	if (record == RECORD_CONNECTING) {
+		d.peer_size = get_name(in, &d.peer);
+		error = in->error ? in->error : remember_connecting(r, out->host_fd, &d.peer, d.peer_size);
+	}
+	if (!error && fcntl(out->host_fd, F_SETFL, d.flags & O_NONBLOCK) < 0)
+		error = -errno;
+	return error;
+}
+
+int sockets_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
+		    struct failure *why)
+{
+	out->file = fdtable_file(FILE_SOCKET);
+	if (!out->file)
+		return fail(why, -ENOMEM, "out of memory");
+	int error;
+	if (record == RECORD_CONNECTION)
+		error = sockets_restore_connection(r, in, &out->host_fd, &out->file->shut);
+	else if (record == RECORD_ENDED)
+		error = restore_ended(in, out);
+	else
+		error = restore_described(r, record, in, out);
+	return error ? fail(why, error, "a %s cannot be made here: %s",
+			    record == RECORD_CONNECTION ? "TCP connection"
+			    : record == RECORD_LISTENER ? "listening socket"
+							: "socket",
+			    strerror(-error))
+		     : 0;
+}
+
+int sockets_release(struct restore *r)
+{
+	int raw = tcp_raw_open(), error = 0, off = 0;
+	for (unsigned i = 0; i < r->connection_count; i++) {
+		struct tcp_restored *t = &r->connection[i];
+		int e = tcp_release(t, raw);
+		error = error ? error : e;
+		if (t->local.ss_family == AF_INET)
+			setsockopt(t->fd, IPPROTO_IP, IP_TRANSPARENT, &off, sizeof(off));
+		else
+			setsockopt(t->fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &off, sizeof(off));
+	}
+	for (unsigned i = 0; i < r->connecting_count; i++) {
+		struct connecting *c = &r->connecting[i];
+		int flags = fcntl(c->fd, F_GETFL);
+		fcntl(c->fd, F_SETFL, flags | O_NONBLOCK);
+		if (connect(c->fd, (struct sockaddr *)&c->peer, c->peer_size) < 0 && errno != EINPROGRESS)
+			error = error ? error : -errno;
+		fcntl(c->fd, F_SETFL, flags);
+	}
+	if (raw >= 0)
+		close(raw);
+	return error;
+}

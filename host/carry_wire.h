@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the three messages of carry.h start with. A change of any record changes
+ * these.
+ */
+#ifndef HOST_CARRY_WIRE_H
+#define HOST_CARRY_WIRE_H
+
+#define CARRY_MANIFEST 0x314d4d4fu /* "OMM1" */
+#define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
+#define CARRY_STATE 0x31534d4fu	   /* "OMS1" */
+
+#endif

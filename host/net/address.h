@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * IPv4 addresses of this host's interfaces: where one lives, putting it
+ * elsewhere, telling the neighbours. Addresses are in network order.
+ */
+#ifndef HOST_NET_ADDRESS_H
+#define HOST_NET_ADDRESS_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct place {
+	int interface; /* index */
+	char name[IF_NAMESIZE];
+	uint8_t mac[6];
+	uint8_t prefix;	   /* length the address has here */
+	bool carries_more; /* other addresses of its subnet would vanish with it */
+};
+
+/* route: netlink_open(NETLINK_ROUTE). Where a local address is. -ENOENT: not on this host. -EPROTONOSUPPORT:
+ * not on an Ethernet interface. */
+int address_find(int route, uint32_t address, struct place *out);
+/* The interface over which the address's link is reached. -EHOSTUNREACH: no route, or only through a gateway.
+ */
+int address_link(int route, uint32_t address, struct place *out);
+/* As a /32. Adding one that is there, removing one that is not: 0. */
+int address_add(int route, uint32_t address, int interface);
+int address_remove(int route, uint32_t address, int interface, uint8_t prefix);
+/* Gratuitous ARP request: "address is at my MAC". packet: address_packet_open(). */
+int address_packet_open(void);
+int address_announce(int packet, uint32_t address, const struct place *place);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Packets that arrive for a program between its freeze here or elsewhere and
+ * its first instruction here wait in the kernel: steer.h marks them, a netfilter
+ * rule sends what is marked to a queue, and release lets the whole queue in at
+ * once, in order. The rule lives in a table owned by a descriptor of this
+ * process, so it goes when the process goes.
+ */
+#ifndef HOST_NET_HOLD_H
+#define HOST_NET_HOLD_H
+
+#include <stdint.h>
+
+struct hold {
+	int queue; /* netlink socket the packets are queued to */
+	int table; /* netlink socket that owns the rule */
+	uint16_t number;
+	uint32_t mark; /* for struct steer_rule */
+};
+
+#define HOLD_NONE ((struct hold){.queue = -1, .table = -1})
+
+/* On failure *out is HOLD_NONE. -EOPNOTSUPP: this kernel has no NFQUEUE or nf_tables. -EPERM. */
+int hold_open(struct hold *out);
+/* Lets in what is queued now. */
+int hold_release(struct hold *h);
+/* What is still queued is dropped: release first. */
+void hold_close(struct hold *h);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/net/steer.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ATTACH_TCX_INGRESS 46 /* BPF_TCX_INGRESS, Linux 6.6 */
+#define TCX_PASS_ON (-1)      /* TCX_NEXT */
+#define TCX_DROP 2
+#define ADDRESSES_MAX 64
+
+static int bpf(int command, union bpf_attr *attr)
+{
+	long r = syscall(SYS_bpf, command, attr, sizeof(*attr));
+	return r < 0 ? -errno : (int)r;
+}
+
+/* A jump names its target by label; labels vanish when the program is put together. */
+enum label { IPV4 = 1, NEW, FIND, ARP, REDIRECT, MATCHED, PASS, DROP, LABEL_COUNT };
+#define LABEL_CODE 0xff
+
+#define INSN(c, d, s, o, i)                                                                                  \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define AT(l) INSN(LABEL_CODE, 0, 0, l, 0)
+#define MOV(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define MOV_IMM(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define ADD_IMM(d, i) INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
+#define ADD(d, s) INSN(BPF_ALU64 | BPF_ADD | BPF_X, d, s, 0, 0)
+#define AND_IMM(d, i) INSN(BPF_ALU64 | BPF_AND | BPF_K, d, 0, 0, i)
+#define LSH_IMM(d, i) INSN(BPF_ALU64 | BPF_LSH | BPF_K, d, 0, 0, i)
+#define LOAD_W(d, s, o) INSN(BPF_LDX | BPF_MEM | BPF_W, d, s, o, 0)
+#define LOAD_B(d, s, o) INSN(BPF_LDX | BPF_MEM | BPF_B, d, s, o, 0)
+#define STORE_W(d, s, o) INSN(BPF_STX | BPF_MEM | BPF_W, d, s, o, 0)
+#define ATOMIC_ADD(d, s, o) INSN(BPF_STX | BPF_ATOMIC | BPF_DW, d, s, o, BPF_ADD)
+#define CALL(f) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
+#define JUMP(l) INSN(BPF_JMP | BPF_JA, 0, 0, l, 0)
+#define JUMP_IF(op, d, i, l) INSN(BPF_JMP | (op) | BPF_K, d, 0, l, i)
+#define RETURN(v) MOV_IMM(BPF_REG_0, v), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+/* size bytes of the packet at offset (a register was set to it before, or an immediate) into the stack */
+#define PACKET_TO_STACK(stack, size)                                                                         \
+	MOV(BPF_REG_1, BPF_REG_6), MOV(BPF_REG_3, BPF_REG_10), ADD_IMM(BPF_REG_3, stack),                    \
+	    MOV_IMM(BPF_REG_4, size), CALL(BPF_FUNC_skb_load_bytes), JUMP_IF(BPF_JNE, BPF_REG_0, 0, PASS)
+#define RULE(field) offsetof(struct steer_rule, field)
+#define SKB(field) offsetof(struct __sk_buff, field)
+#define IP_DESTINATION (ETH_HLEN + 16)
+#define IP_PROTOCOL (ETH_HLEN + 9)
+#define ARP_TARGET (ETH_HLEN + 24)
+#define TCP_FLAGS 13
+#define TCP_SYN_ACK_BITS 0x12
+#define TCP_SYN_BIT 0x02
+
+static int load_program(int map)
+{
+	/* R6: the packet, R7: its address's rule, R8: the rule's flags, R9: its ethertype */
+	const struct bpf_insn source[] = {
+	    MOV(BPF_REG_6, BPF_REG_1),
+	    LOAD_W(BPF_REG_9, BPF_REG_6, SKB(protocol)),
+	    MOV_IMM(BPF_REG_2, IP_DESTINATION),
+	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_IP), FIND),
+	    MOV_IMM(BPF_REG_2, ARP_TARGET),
+	    JUMP_IF(BPF_JNE, BPF_REG_9, htons(ETH_P_ARP), PASS),
+
+	    AT(FIND),
+	    PACKET_TO_STACK(-4, 4),
+	    INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map),
+	    INSN(0, 0, 0, 0, 0),
+	    MOV(BPF_REG_2, BPF_REG_10),
+	    ADD_IMM(BPF_REG_2, -4),
+	    CALL(BPF_FUNC_map_lookup_elem),
+	    JUMP_IF(BPF_JEQ, BPF_REG_0, 0, PASS),
+	    MOV(BPF_REG_7, BPF_REG_0),
+	    LOAD_W(BPF_REG_8, BPF_REG_7, RULE(flags)),
+	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_ARP), ARP),
+	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_HOLD | STEER_REDIRECT, IPV4),
+	    JUMP(PASS),
+
+	    AT(ARP),
+	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_SILENT, DROP),
+	    JUMP(PASS),
+
+	    AT(IPV4),
+	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_NEW_ONLY, NEW),
+	    JUMP(MATCHED),
+
+	    AT(NEW),
+	    MOV_IMM(BPF_REG_2, IP_PROTOCOL),
+	    PACKET_TO_STACK(-8, 1),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -8),
+	    JUMP_IF(BPF_JNE, BPF_REG_1, IPPROTO_TCP, PASS),
+	    MOV_IMM(BPF_REG_2, ETH_HLEN),
+	    PACKET_TO_STACK(-8, 1),
+	    LOAD_B(BPF_REG_2, BPF_REG_10, -8),
+	    AND_IMM(BPF_REG_2, 15),
+	    LSH_IMM(BPF_REG_2, 2),
+	    ADD_IMM(BPF_REG_2, ETH_HLEN + TCP_FLAGS),
+	    PACKET_TO_STACK(-8, 1),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -8),
+	    AND_IMM(BPF_REG_1, TCP_SYN_ACK_BITS),
+	    JUMP_IF(BPF_JNE, BPF_REG_1, TCP_SYN_BIT, PASS),
+
+	    AT(MATCHED),
+	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_REDIRECT, REDIRECT),
+	    LOAD_W(BPF_REG_1, BPF_REG_7, RULE(mark)),
+	    STORE_W(BPF_REG_6, BPF_REG_1, SKB(mark)),
+	    JUMP(PASS),
+
+	    /* Both MACs are rewritten: with the sender's left as it was, a bridge would learn the sender
+	       here. */
+	    AT(REDIRECT),
+	    MOV_IMM(BPF_REG_1, 1),
+	    ATOMIC_ADD(BPF_REG_7, BPF_REG_1, RULE(redirected)),
+	    MOV(BPF_REG_1, BPF_REG_6),
+	    MOV_IMM(BPF_REG_2, 0),
+	    MOV(BPF_REG_3, BPF_REG_7),
+	    ADD_IMM(BPF_REG_3, RULE(to_mac)),
+	    MOV_IMM(BPF_REG_4, 2 * ETH_ALEN),
+	    MOV_IMM(BPF_REG_5, 0),
+	    CALL(BPF_FUNC_skb_store_bytes),
+	    LOAD_W(BPF_REG_1, BPF_REG_7, RULE(interface)),
+	    MOV_IMM(BPF_REG_2, 0),
+	    CALL(BPF_FUNC_redirect),
+	    INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+
+	    AT(PASS),
+	    RETURN(TCX_PASS_ON),
+	    AT(DROP),
+	    RETURN(TCX_DROP),
+	};
+	enum { SOURCE_COUNT = sizeof(source) / sizeof(source[0]) };
+	struct bpf_insn program[SOURCE_COUNT];
+	int place[LABEL_COUNT] = {0}, count = 0;
+	for (int i = 0; i < SOURCE_COUNT; i++) {
+		if (source[i].code == LABEL_CODE)
+			place[source[i].off] = count;
+		else
+			program[count++] = source[i];
+	}
+	for (int i = 0; i < count; i++) {
+		uint8_t class = BPF_CLASS(program[i].code), op = BPF_OP(program[i].code);
+		if (class == BPF_JMP && op != BPF_CALL && op != BPF_EXIT)
+			program[i].off = (int16_t)(place[program[i].off] - i - 1);
+	}
+	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SCHED_CLS,
+			       .insns = (uintptr_t)program,
+			       .insn_cnt = (uint32_t)count,
+			       .license = (uintptr_t)"Apache-2.0"};
+	return bpf(BPF_PROG_LOAD, &attr);
+}
+
+int steer_open(int interface, struct steer *out)
+{
+	*out = STEER_NONE;
+	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_HASH,
+			       .key_size = sizeof(uint32_t),
+			       .value_size = sizeof(struct steer_rule),
+			       .max_entries = ADDRESSES_MAX};
+	int r = out->map = bpf(BPF_MAP_CREATE, &attr);
+	if (r >= 0)
+		r = out->program = load_program(out->map);
+	if (r >= 0) {
+		memset(&attr, 0, sizeof(attr));
+		attr.link_create.prog_fd = (uint32_t)out->program;
+		attr.link_create.target_ifindex = (uint32_t)interface;
+		attr.link_create.attach_type = ATTACH_TCX_INGRESS;
+		r = out->link = bpf(BPF_LINK_CREATE, &attr);
+		if (r == -EINVAL)
+			r = -EOPNOTSUPP;
+	}
+	if (r < 0)
+		steer_close(out);
+	return r < 0 ? r : 0;
+}
+
+void steer_close(struct steer *s)
+{
+	if (s->link >= 0)
+		close(s->link);
+	if (s->program >= 0)
+		close(s->program);
+	if (s->map >= 0)
+		close(s->map);
+	*s = STEER_NONE;
+}
+
+int steer_set(struct steer *s, uint32_t address, const struct steer_rule *rule)
+{
+	union bpf_attr attr = {.map_fd = (uint32_t)s->map,
+			       .key = (uintptr_t)&address,
+			       .value = (uintptr_t)rule,
+			       .flags = BPF_ANY};
+	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
+}
+
+int steer_get(struct steer *s, uint32_t address, struct steer_rule *rule)
+{
+	union bpf_attr attr = {
+	    .map_fd = (uint32_t)s->map, .key = (uintptr_t)&address, .value = (uintptr_t)rule};
+	return bpf(BPF_MAP_LOOKUP_ELEM, &attr);
+}

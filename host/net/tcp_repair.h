@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One TCP connection as bytes, by TCP_REPAIR (needs CAP_NET_ADMIN). Nothing here
+ * is seen on the wire except by tcp_release(): the peer's kernel notices no
+ * more than a window probe.
+ *
+ *   source: tcp_freeze, tcp_dump, tcp_changed?, then tcp_vanish or tcp_thaw
+ *   destination: tcp_restore, then tcp_release
+ *
+ * Not carried: segments received out of order (the peer keeps them until they
+ * are acknowledged), congestion window and round-trip estimate.
+ */
+#ifndef HOST_NET_TCP_REPAIR_H
+#define HOST_NET_TCP_REPAIR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include "host/bytes.h"
+
+/* Whether this process may: 0, -EPERM. */
+int tcp_repair_allowed(void);
+
+/* What must still be as dumped when the dump is sent. */
+struct tcp_mark {
+	uint32_t receive_seq;
+	int unacknowledged;
+};
+
+/* A connection in any state in which it has a peer. */
+int tcp_freeze(int fd);
+/* fd is frozen. Appends its record. */
+int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark);
+/* A packet slipped in since the dump: dump again. */
+bool tcp_changed(int fd, const struct tcp_mark *mark);
+/* As if nothing had been. */
+int tcp_thaw(int fd);
+/* Closes the frozen connection without a word to the peer. */
+void tcp_vanish(int fd);
+
+/* A connection that is restored and still silent. */
+struct tcp_restored {
+	int fd;
+	uint8_t state; /* TCP_ESTABLISHED, TCP_CLOSE_WAIT ... as it was */
+	uint8_t reuse_address;
+	uint8_t *unsent; /* written by the program, not yet sent */
+	size_t unsent_size;
+	struct sockaddr_storage local, peer;
+	/* The peer's FIN, if it had sent one. */
+	uint32_t fin_seq, ack_seq;
+	uint16_t fin_window;
+};
+
+/* Makes fd (out->fd) a fresh socket with the record's connection. The address must be local. */
+int tcp_restore(struct reader *in, struct tcp_restored *out);
+/* Speaks: probes the window, sends what was unsent, repeats a FIN of either side. raw: tcp_raw_open(). */
+int tcp_release(struct tcp_restored *t, int raw);
+/* Closes, silently if not yet released; frees what it holds. */
+void tcp_restored_drop(struct tcp_restored *t);
+/* For peers that had closed their end: their FIN is told to our kernel again. */
+int tcp_raw_open(void);
+
+#endif
