@@ -12,6 +12,10 @@
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
+/* Of later kernels than Debian 12's headers. */
+#define FEATURE_WP_UNPOPULATED (1ull << 13)
+#define FEATURE_WP_ASYNC (1ull << 15)
+#define CONTINUE_MODE_WP (1ull << 1)
 #define VMAS_MAX (1u << 16)
 #define RUN_BEFORE_WINDOW 3 /* consecutive faults before neighbours are installed ahead */
 #define WINDOW_MAX 64u	    /* pages */
@@ -22,6 +26,7 @@ uint64_t softsgx_generation = 1;
 static struct local {
 	struct enclave *enclave;
 	int userfaultfd;
+	int watching; /* for the oracle */
 	size_t run_next; /* the page a sequential reader faults on next */
 	unsigned int run_length;
 } locals[ENCLAVES_MAX];
@@ -154,8 +159,7 @@ static int vma_replace(uint64_t start, uint64_t end, int prot, struct enclave *e
 	return error;
 }
 
-/* The first mapping that ends above address. */
-static int vma_next(uint64_t address, struct vma *out)
+int mm_next(uint64_t address, struct vma *out)
 {
 	size_t i;
 	int found;
@@ -171,14 +175,14 @@ static int vma_next(uint64_t address, struct vma *out)
 
 int mm_find(uint64_t address, struct vma *out)
 {
-	return vma_next(address, out) && out->start <= address;
+	return mm_next(address, out) && out->start <= address;
 }
 
 int mm_overlaps(uint64_t start, uint64_t end)
 {
 	struct vma vma;
 
-	return vma_count && vma_next(start, &vma) && vma.start < end;
+	return vma_count && mm_next(start, &vma) && vma.start < end;
 }
 
 int mm_maps(const struct enclave *e)
@@ -199,19 +203,29 @@ int mm_userfaultfd(const struct enclave *e)
 	return locals[e->index].userfaultfd;
 }
 
-int mm_attach(struct enclave *e)
+/* A userfaultfd with these features, or -errno. */
+static long trap_open(uint64_t features)
 {
-	struct uffdio_api api = {.api = UFFD_API,
-				 .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM |
-					     UFFD_FEATURE_MINOR_SHMEM};
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
 	long fd = SYS(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 
-	if (fd < 0)
-		return (int)fd;
-	if (SYS(SYS_ioctl, fd, UFFDIO_API, &api) < 0) {
+	if (fd >= 0 && SYS(SYS_ioctl, fd, UFFDIO_API, &api) < 0) {
 		SYS(SYS_close, fd);
 		return -ENOSYS;
 	}
+	return fd;
+}
+
+int mm_attach(struct enclave *e)
+{
+	const uint64_t needed = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
+	const uint64_t oracle = UFFD_FEATURE_WP_HUGETLBFS_SHMEM | FEATURE_WP_UNPOPULATED | FEATURE_WP_ASYNC;
+	long fd = trap_open(needed | oracle);
+
+	if (fd == -ENOSYS)
+		fd = trap_open(needed);
+	if (fd < 0)
+		return (int)fd;
 	locals[e->index] = (struct local){.enclave = e, .userfaultfd = (int)fd};
 	return 0;
 }
@@ -227,7 +241,15 @@ static int watch(const struct enclave *e, uint64_t start, uint64_t size)
 	struct uffdio_register range = {.range = {start, size},
 					.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR};
 
+	if (locals[e->index].watching)
+		range.mode |= UFFDIO_REGISTER_MODE_WP;
 	return (int)SYS(SYS_ioctl, mm_userfaultfd(e), UFFDIO_REGISTER, &range);
+}
+
+int mm_watch_writes(struct enclave *e, uint64_t start, uint64_t end)
+{
+	locals[e->index].watching = 1;
+	return watch(e, start, end - start);
 }
 
 /* Puts the backing file where [start, end) meets ELRANGE; what lies outside stays a mere reservation. */
@@ -319,7 +341,7 @@ int mm_created(struct enclave *e)
 	int error = 0;
 
 	lock_take(&write_lock);
-	for (uint64_t at = 0; !error && vma_next(at, &vma); at = vma.end)
+	for (uint64_t at = 0; !error && mm_next(at, &vma); at = vma.end)
 		if (vma.enclave == e)
 			error = map_backing(e, vma.start, vma.end, vma.prot);
 	lock_drop(&write_lock);
@@ -382,7 +404,7 @@ int mm_protect(uint64_t start, uint64_t end, int prot)
 	while (!error && start < end) {
 		uint64_t upto = end;
 
-		if (vma_next(start, &vma) && vma.start < end) {
+		if (mm_next(start, &vma) && vma.start < end) {
 			if (vma.start > start) {
 				upto = vma.start;
 				error = SYS(SYS_mprotect, start, upto - start, prot);
@@ -403,7 +425,7 @@ void mm_forget(uint64_t start, uint64_t end)
 {
 	struct vma vma;
 
-	for (uint64_t at = start; vma_next(at, &vma) && vma.start < end; at = vma.end) {
+	for (uint64_t at = start; mm_next(at, &vma) && vma.start < end; at = vma.end) {
 		struct enclave *e = vma.enclave;
 		uint64_t low = vma.start > start ? vma.start : start;
 		uint64_t high = vma.end < end ? vma.end : end;
@@ -482,12 +504,27 @@ uint32_t mm_access(struct enclave *e, uint64_t address, enum mm_access access, s
 
 static int install_run(struct enclave *e, size_t first, size_t count, int stored)
 {
+	static const uint8_t zeros[SGX_PAGE_SIZE] __attribute__((aligned(4096)));
 	uint64_t at = e->base + first * SGX_PAGE_SIZE;
-	struct uffdio_continue existing = {.range = {at, count * SGX_PAGE_SIZE}};
+	int fd = mm_userfaultfd(e), watching = locals[e->index].watching;
+	struct uffdio_continue existing = {.range = {at, count * SGX_PAGE_SIZE},
+					   .mode = watching ? CONTINUE_MODE_WP : 0};
 	struct uffdio_zeropage fresh = {.range = {at, count * SGX_PAGE_SIZE}};
+	int error = 0;
 
-	return (int)(stored ? SYS(SYS_ioctl, mm_userfaultfd(e), UFFDIO_CONTINUE, &existing)
-			    : SYS(SYS_ioctl, mm_userfaultfd(e), UFFDIO_ZEROPAGE, &fresh));
+	if (stored)
+		return (int)SYS(SYS_ioctl, fd, UFFDIO_CONTINUE, &existing);
+	if (!watching)
+		return (int)SYS(SYS_ioctl, fd, UFFDIO_ZEROPAGE, &fresh);
+	for (size_t i = 0; i < count && !error; i++) {
+		struct uffdio_copy copy = {.dst = at + i * SGX_PAGE_SIZE,
+					   .src = (uint64_t)zeros,
+					   .len = SGX_PAGE_SIZE,
+					   .mode = UFFDIO_COPY_MODE_WP};
+
+		error = (int)SYS(SYS_ioctl, fd, UFFDIO_COPY, &copy);
+	}
+	return error;
 }
 
 /* How many pages from first on can be installed with it: a reader that walks through memory traps once a
@@ -551,7 +588,7 @@ void mm_zap(struct enclave *e, size_t first, size_t count)
 	uint64_t start = e->base + first * SGX_PAGE_SIZE, end = start + count * SGX_PAGE_SIZE;
 	struct vma vma;
 
-	for (uint64_t at = start; vma_next(at, &vma) && vma.start < end; at = vma.end) {
+	for (uint64_t at = start; mm_next(at, &vma) && vma.start < end; at = vma.end) {
 		uint64_t low = vma.start > start ? vma.start : start;
 		uint64_t high = vma.end < end ? vma.end : end;
 

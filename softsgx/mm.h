@@ -81,5 +81,10 @@ int mm_epc_charge(size_t pages);
 void mm_epc_release(size_t pages);
 
 int mm_userfaultfd(const struct enclave *e);
+/* The first mapping that ends above address. 1 if there is one. */
+int mm_next(uint64_t address, struct vma *out);
+/* From now on pages come write-protected in a way that the kernel lifts and remembers. Signals are off, the
+ * enclave is locked. */
+int mm_watch_writes(struct enclave *e, uint64_t start, uint64_t end);
 
 #endif

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,aex.o build.o cpuid.o device.o entry.o epcm.o keys.o leaf.o measure.o mm.o \
+SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,aex.o build.o cpuid.o device.o entry.o epcm.o keys.o leaf.o measure.o mm.o oracle.o \
 	platform.o 	quote.o sgx2.o signals.o sigstruct.o sys.o thread.o trap.o)
 MBEDCRYPTO := /usr/lib/x86_64-linux-gnu/libmbedcrypto.a
 
@@ -29,7 +29,7 @@ $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/lib
 SOFTSGX_HARNESS := harness enclave direct foreign
 SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
 # ... those that need what only the library has
-SOFTSGX_DIRECT_ONLY :=
+SOFTSGX_DIRECT_ONLY := oracle_finds_writes
 SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(SOFTSGX_TEST_NAMES))
 SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(SOFTSGX_DIRECT_ONLY),$(SOFTSGX_TEST_NAMES)))
 TESTS += $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS)
