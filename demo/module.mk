@@ -3,6 +3,9 @@
 LOAD_OBJS := $(addprefix $(B)/demo/,load.o resp.o fill.o client.o run.o)
 REDIS := $(B)/demo/redis
 REDIS_HEAP ?= 3G
+# what every program for an enclave is made with; when one changes, all are made again
+ENCLAVE_PARTS := $(B)/optmig-cc $(B)/libexec/optmig/optmig-pass.so $(B)/libexec/optmig/enclave.o \
+	$(B)/libexec/optmig/musl/lib/libc.a
 
 $(B)/demo/load: $(LOAD_OBJS)
 	$(CC) $(LDFLAGS) -o $@ $^
@@ -13,9 +16,11 @@ $(REDIS)/Makefile:
 
 # Debian's Redis by its own Makefile, as anybody would build it. That make is none of
 # ours: it must not see our variables.
+REDIS_MAKE = env -u MAKEFLAGS -u MFLAGS -u CFLAGS -u LDFLAGS $(MAKE) -C $(REDIS) \
+	CC=$(abspath $(B)/optmig-cc) MALLOC=libc
 $(REDIS)/src/redis-server: $(REDIS)/Makefile $(ENCLAVE_PARTS)
-	env -u MAKEFLAGS -u MFLAGS -u CFLAGS -u LDFLAGS $(MAKE) -C $(REDIS) -j$(shell nproc) \
-		CC=$(abspath $(B)/optmig-cc) MALLOC=libc redis-server >$(B)/demo/redis-build.log 2>&1 || \
+	@echo "  REDIS   $@"
+	( $(REDIS_MAKE) distclean && $(REDIS_MAKE) -j$(shell nproc) redis-server ) >$(B)/demo/redis-build.log 2>&1 || \
 		{ tail -n 30 $(B)/demo/redis-build.log; false; }
 
 $(B)/demo/key.pem: $(B)/optmig

@@ -8,8 +8,6 @@ PROGRAM_CFLAGS := -O2 -g -Wall -Wextra -Itests/programs -I$(B)/sqlite -pthread
 SIGNED_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.signed)
 NATIVE_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.native)
 OPTMIG_CC := $(abspath $(B))/optmig-cc
-ENCLAVE_PARTS := $(B)/optmig-cc $(B)/libexec/optmig/optmig-pass.so \
-	$(B)/libexec/optmig/enclave.o $(B)/libexec/optmig/musl/lib/libc.a
 
 # SQLite's amalgamation is made from Debian's source package by its own scripts.
 $(B)/sqlite/sqlite3.c:
@@ -43,3 +41,10 @@ $(SIGNED_PROGRAMS): %.signed: % $(PROGRAMS_DIR)/key.pem $(B)/optmig
 .PHONY: programs
 programs: $(SIGNED_PROGRAMS) $(NATIVE_PROGRAMS)
 CHECK_DEPS += programs
+
+# End to end: each script is one behaviour, on hosts made of namespaces.
+E2E := $(filter-out tests/e2e/lib.sh tests/e2e/relay.c,$(wildcard tests/e2e/*))
+$(B)/tests/e2e/relay: $(B)/tests/e2e/relay.o
+	$(CC) $(LDFLAGS) -o $@ $^
+TESTS += $(E2E)
+CHECK_DEPS += $(B)/tests/e2e/relay $(B)/demo/load $(B)/demo/redis.signed

@@ -4,6 +4,7 @@
  * its stack, in its globals and in its thread-local data, and a thread that
  * writes some of them again and again. Commands: check ("ok N" markers), quit.
  * markers --find SEED FILE: fails if any 16-byte piece of any of them is in FILE.
+ * markers --write SEED FILE: a file in which --find must find something.
  *
  * The markers are made from SEED when the program runs: no file holds them.
  */
@@ -142,14 +143,27 @@ static int find(const char *path)
 	return found ? 1 : 0;
 }
 
+static int write_one(const char *path)
+{
+	unsigned char marker[MARKER_SIZE];
+	FILE *f = fopen(path, "w");
+
+	make(MARKER_COUNT / 2, marker);
+	return f && fwrite("at an odd place", 15, 1, f) == 1 && fwrite(marker, MARKER_SIZE, 1, f) == 1 && !fclose(f) ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "--find")) {
 		seed = strtoull(argv[2], NULL, 0);
 		return find(argv[3]);
 	}
+	if (argc == 4 && !strcmp(argv[1], "--write")) {
+		seed = strtoull(argv[2], NULL, 0);
+		return write_one(argv[3]);
+	}
 	if (argc != 3) {
-		fprintf(stderr, "usage: markers SEED PORT | markers --find SEED FILE\n");
+		fprintf(stderr, "usage: markers SEED PORT | markers --find|--write SEED FILE\n");
 		return 2;
 	}
 	seed = strtoull(argv[1], NULL, 0);

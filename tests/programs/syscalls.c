@@ -764,11 +764,12 @@ static void check_fork_or_enosys(void)
 {
 	fflush(stdout);
 	pid_t child = fork();
+	int error = errno;
 
 	if (child == 0)
 		_exit(9);
 	if (child < 0) {
-		CHECK(errno == ENOSYS);
+		CHECK(error == ENOSYS);
 		return;
 	}
 	int status;
