@@ -62,7 +62,7 @@ softsgx_enter_enclave:
 	jne .Ltrap
 	mov softsgx_generation(%rip), %rax
 	cmp %rax, T_READY_GENERATION(%rcx)
-	jne .Ltrap
+	jne .Ltrap_again /* RAX is lost */
 	mov T_READY_VIEW(%rcx), %rbx
 softsgx_claim:
 	lock btsq $0, (%rbx)
