@@ -22,8 +22,8 @@ static Value *pageOf(IRBuilder<> &builder, Value *address)
 static void markPage(IRBuilder<> &builder, Value *page)
 {
 	Value *slot = builder.CreateAdd(builder.CreateAnd(page, MARKS_MASK), builder.getInt64(MARKS_BASE));
-	StoreInst *mark = builder.CreateStore(builder.getInt8(1),
-					      builder.CreateIntToPtr(slot, builder.getPtrTy()));
+	StoreInst *mark =
+	    builder.CreateStore(builder.getInt8(1), builder.CreateIntToPtr(slot, builder.getPtrTy()));
 
 	mark->setAtomic(AtomicOrdering::Release);
 	mark->setAlignment(Align(1));
@@ -59,8 +59,7 @@ static void markBytes(Instruction *before, Value *first, Value *last)
 	markPage(builder, firstPage);
 	markPage(builder, lastPage);
 	Value *more = builder.CreateICmpUGT(builder.CreateSub(lastPage, firstPage), builder.getInt64(1));
-	Instruction *cold =
-		SplitBlockAndInsertIfThen(more, before, false, rarely(builder.getContext()));
+	Instruction *cold = SplitBlockAndInsertIfThen(more, before, false, rarely(builder.getContext()));
 	IRBuilder<> coldBuilder(cold);
 
 	callMarkRange(coldBuilder, firstPage, lastPage);
@@ -127,7 +126,8 @@ static Instruction *emitTest(Instruction *before)
 	Value *word = builder.CreateIntToPtr(builder.getInt64(STOP_WORD), builder.getPtrTy());
 	LoadInst *stop = builder.CreateLoad(builder.getInt8Ty(), word, true);
 
-	return SplitBlockAndInsertIfThen(builder.CreateIsNotNull(stop), before, false, rarely(builder.getContext()));
+	return SplitBlockAndInsertIfThen(builder.CreateIsNotNull(stop), before, false,
+					 rarely(builder.getContext()));
 }
 
 static void callSafepoint(Instruction *before)
@@ -169,9 +169,10 @@ static void markSweeps(Instruction *before, const LoopPlan &plan, Value *count, 
 			Value *back = builder.CreateSub(count, builder.getInt64(1));
 
 			first = builder.CreateSub(
-				last, builder.CreateMul(back, builder.getInt64((uint64_t)sweep.step)));
+			    last, builder.CreateMul(back, builder.getInt64((uint64_t)sweep.step)));
 		} else if (sweep.step != 0) {
-			first = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, atStart), word);
+			first = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, atStart),
+						       word);
 		}
 		if (sweep.step < 0)
 			std::swap(first, last);
@@ -196,7 +197,8 @@ static Value *phiFromNext(IRBuilder<> &builder, PHINode &phi, const LoopPlan &pl
 		APInt offset(64, 0);
 
 		if (address->getPointerOperand() == &phi && address->accumulateConstantOffset(layout, offset))
-			return builder.CreatePtrAdd(address, builder.getInt64((uint64_t)-offset.getSExtValue()));
+			return builder.CreatePtrAdd(address,
+						    builder.getInt64((uint64_t)-offset.getSExtValue()));
 	}
 	return &phi;
 }
@@ -207,7 +209,8 @@ static bool leftFromLatchOnly(const BasicBlock *exit, const LoopPlan &plan)
 	return exit->getSinglePredecessor() == plan.latches[0]->getParent();
 }
 
-static void emitExits(const LoopPlan &plan, function_ref<Value *(BasicBlock *exit, IRBuilder<> &builder)> count)
+static void emitExits(const LoopPlan &plan,
+		      function_ref<Value *(BasicBlock *exit, IRBuilder<> &builder)> count)
 {
 	for (BasicBlock *exit : plan.exits) {
 		Instruction *before = &*exit->getFirstInsertionPt();
@@ -238,8 +241,9 @@ static void emitCounted(const LoopPlan &plan)
 
 	builder.SetInsertPoint(plan.latches[0]);
 	Value *less = builder.CreateSub(left, builder.getInt64(1));
-	Instruction *cold = SplitBlockAndInsertIfThen(builder.CreateIsNull(less), plan.latches[0], false,
-						      MDBuilder(builder.getContext()).createBranchWeights(1, LOOP_STRIP));
+	Instruction *cold =
+	    SplitBlockAndInsertIfThen(builder.CreateIsNull(less), plan.latches[0], false,
+				      MDBuilder(builder.getContext()).createBranchWeights(1, LOOP_STRIP));
 	BasicBlock *bottom = cold->getSuccessor(0);
 	PHINode *again = PHINode::Create(word, 2, "", bottom->begin());
 
@@ -278,7 +282,8 @@ static void emitEntryPoll(Function &function)
 	BasicBlock::iterator start = entry.getFirstNonPHIOrDbgOrAlloca();
 
 	for (Instruction &instruction : make_early_inc_range(make_range(start, entry.end())))
-		if (auto *variable = dyn_cast<AllocaInst>(&instruction); variable && variable->isStaticAlloca())
+		if (auto *variable = dyn_cast<AllocaInst>(&instruction);
+		    variable && variable->isStaticAlloca())
 			variable->moveBefore(&*start);
 	emitPoll(&*start);
 }
@@ -291,7 +296,8 @@ void emitPlan(Function &function, const Plan &plan)
 		emitLoop(loop);
 	if (plan.pollAtEntry)
 		emitEntryPoll(function);
-	if (plan.pollAtEntry || any_of(plan.loops, [](const LoopPlan &loop) { return loop.poll != Poll::None; }))
+	if (plan.pollAtEntry ||
+	    any_of(plan.loops, [](const LoopPlan &loop) { return loop.poll != Poll::None; }))
 		function.addFnAttr(Attribute::NoRedZone);
 }
 

@@ -122,14 +122,14 @@ static bool isShort(Loop &loop, ScalarEvolution &evolution, bool barrier)
 }
 
 /* The same loop invariant distance between two sweeps: one range serves both. */
-static bool mergeSweep(Loop &loop, ScalarEvolution &evolution, const Sweep &sweep, SmallVectorImpl<Sweep> &sweeps)
+static bool mergeSweep(Loop &loop, ScalarEvolution &evolution, const Sweep &sweep,
+		       SmallVectorImpl<Sweep> &sweeps)
 {
 	for (Sweep &other : sweeps) {
 		if (other.step != sweep.step)
 			continue;
-		auto *distance = dyn_cast<SCEVConstant>(
-			evolution.getMinusSCEV(
-			evolution.getSCEV(sweep.address.value), evolution.getSCEV(other.address.value)));
+		auto *distance = dyn_cast<SCEVConstant>(evolution.getMinusSCEV(
+		    evolution.getSCEV(sweep.address.value), evolution.getSCEV(other.address.value)));
 		if (!distance)
 			continue;
 		int64_t offset = distance->getAPInt().getSExtValue();
@@ -157,7 +157,8 @@ static void planSweeps(Loop &loop, ScalarEvolution &evolution, DominatorTree &tr
 			writesOf(instruction, writes);
 			/* one write each: an instruction is swept as a whole or not at all */
 			Recipe recipe;
-			if (writes.size() != 1 || writes[0].scatter || !makeRecipe(writes[0].pointer, loop, recipe))
+			if (writes.size() != 1 || writes[0].scatter ||
+			    !makeRecipe(writes[0].pointer, loop, recipe))
 				continue;
 			const SCEV *address = evolution.getSCEV(writes[0].pointer);
 			int64_t step = 0;
@@ -165,8 +166,8 @@ static void planSweeps(Loop &loop, ScalarEvolution &evolution, DominatorTree &tr
 			if (!evolution.isLoopInvariant(address, &loop)) {
 				auto *moving = dyn_cast<SCEVAddRecExpr>(address);
 				auto *by = moving && moving->getLoop() == &loop && moving->isAffine()
-						   ? dyn_cast<SCEVConstant>(moving->getStepRecurrence(evolution))
-						   : nullptr;
+					       ? dyn_cast<SCEVConstant>(moving->getStepRecurrence(evolution))
+					       : nullptr;
 				if (!by || by->getAPInt().abs().ugt(PAGE_SIZE))
 					continue;
 				step = by->getAPInt().getSExtValue();
@@ -198,7 +199,8 @@ static LoopPlan planLoop(Loop &loop, LoopInfo &loops, ScalarEvolution &evolution
 		return plan;
 	plan.entry = loop.getLoopPreheader()->getTerminator();
 	loop.getUniqueExitBlocks(plan.exits);
-	if (plan.exits.size() <= EXITS_MAX && none_of(plan.exits, [](BasicBlock *exit) { return exit->isEHPad(); }))
+	if (plan.exits.size() <= EXITS_MAX &&
+	    none_of(plan.exits, [](BasicBlock *exit) { return exit->isEHPad(); }))
 		planSweeps(loop, evolution, tree, plan, swept);
 	if (plan.poll == Poll::Each && (!plan.sweeps.empty() || bodySize(loop) <= COUNTED_BODY_MAX))
 		plan.poll = Poll::Counted;

@@ -47,8 +47,8 @@ struct Sweep {
 };
 
 enum class Poll {
-	None,    /* short, or calls something that polls */
-	Each,    /* test the stop word in every iteration */
+	None,	 /* short, or calls something that polls */
+	Each,	 /* test the stop word in every iteration */
 	Counted, /* every LOOP_STRIP iterations */
 };
 

@@ -39,21 +39,24 @@ struct Track : PassInfoMixin<Track> {
 
 	PreservedAnalyses run(Module &module, ModuleAnalysisManager &moduleAnalyses)
 	{
-		auto &analyses = moduleAnalyses.getResult<FunctionAnalysisManagerModuleProxy>(module).getManager();
+		auto &analyses =
+		    moduleAnalyses.getResult<FunctionAnalysisManagerModuleProxy>(module).getManager();
 		optmig::PollingFunctions polling;
 
 		optmig::refuseUntrackable(module);
 		optmig::separateLargeGlobals(module);
 		for (Function &function : module)
-			if (!function.isDeclaration() && !function.isInterposable() && optmig::pollsAtEntry(function))
+			if (!function.isDeclaration() && !function.isInterposable() &&
+			    optmig::pollsAtEntry(function))
 				polling.insert(&function);
 		for (Function &function : module) {
 			if (function.isDeclaration() || function.hasFnAttribute(Attribute::Naked))
 				continue;
-			optmig::emitPlan(function,
-					 optmig::makePlan(function, analyses.getResult<LoopAnalysis>(function),
-							  analyses.getResult<ScalarEvolutionAnalysis>(function),
-							  analyses.getResult<DominatorTreeAnalysis>(function), polling));
+			optmig::emitPlan(
+			    function,
+			    optmig::makePlan(function, analyses.getResult<LoopAnalysis>(function),
+					     analyses.getResult<ScalarEvolutionAnalysis>(function),
+					     analyses.getResult<DominatorTreeAnalysis>(function), polling));
 			analyses.invalidate(function, PreservedAnalyses::none());
 			if (verifyFunction(function, &errs()))
 				report_fatal_error("optmig: the pass broke a function; please report this");
@@ -68,10 +71,12 @@ struct Track : PassInfoMixin<Track> {
 extern "C" LLVM_ATTRIBUTE_WEAK PassPluginLibraryInfo llvmGetPassPluginInfo()
 {
 	return {LLVM_PLUGIN_API_VERSION, "optmig", "1", [](PassBuilder &builder) {
-			builder.registerOptimizerLastEPCallback([](ModulePassManager &manager, OptimizationLevel) {
-				/* loops with one way in and exits of their own: what marks of loops need */
-				manager.addPass(createModuleToFunctionPassAdaptor(LoopSimplifyPass()));
-				manager.addPass(Track());
-			});
+			builder.registerOptimizerLastEPCallback(
+			    [](ModulePassManager &manager, OptimizationLevel) {
+				    /* loops with one way in and exits of their own: what marks of loops need
+				     */
+				    manager.addPass(createModuleToFunctionPassAdaptor(LoopSimplifyPass()));
+				    manager.addPass(Track());
+			    });
 		}};
 }

@@ -14,8 +14,9 @@ using namespace llvm;
 namespace optmig
 {
 
-#define REMEDY_MARK                                                                                                  \
-	"name what it writes as an output operand (\"=m\"), write it in C, or call __optmig_mark(pointer, size) of " \
+#define REMEDY_MARK                                                                                          \
+	"name what it writes as an output operand (\"=m\"), write it in C, or call __optmig_mark(pointer, "  \
+	"size) of "                                                                                          \
 	"<optmig.h> directly after it"
 
 static void refuse(const Instruction &instruction, const Twine &message)
@@ -23,7 +24,7 @@ static void refuse(const Instruction &instruction, const Twine &message)
 	const Function &function = *instruction.getFunction();
 
 	function.getContext().diagnose(
-		DiagnosticInfoUnsupported(function, "optmig: " + message, instruction.getDebugLoc()));
+	    DiagnosticInfoUnsupported(function, "optmig: " + message, instruction.getDebugLoc()));
 }
 
 /* Instructions of an assembly text, without prefixes and comments. */
@@ -56,13 +57,15 @@ static StringRef mnemonicOf(StringRef statement)
 static bool asmTextHarmless(StringRef text)
 {
 	static const StringSet<> harmless = {
-		"nop",	  "pause",  "mfence", "lfence",	    "sfence",	  "hlt",	"ud2",	      "int3",
-		"rdtsc",  "rdtscp", "cpuid",  "rdrand",	    "rdseed",	  "xgetbv",	"rdpid",      "emms",
-		"cld",	  "fnclex", "fninit", "vzeroupper", "vzeroall",	  "serialize",	"endbr64",    "ldmxcsr",
-		"fldcw",  "fwait",  "bswap",  "prefetcht0", "prefetcht1", "prefetcht2", "prefetchnta", "prefetchw"};
+	    "nop",	  "pause",	"mfence",      "lfence",   "sfence", "hlt",	   "ud2",
+	    "int3",	  "rdtsc",	"rdtscp",      "cpuid",	   "rdrand", "rdseed",	   "xgetbv",
+	    "rdpid",	  "emms",	"cld",	       "fnclex",   "fninit", "vzeroupper", "vzeroall",
+	    "serialize",  "endbr64",	"ldmxcsr",     "fldcw",	   "fwait",  "bswap",	   "prefetcht0",
+	    "prefetcht1", "prefetcht2", "prefetchnta", "prefetchw"};
 
 	for (StringRef statement : asmStatements(text)) {
-		/* "lock; orl $0, (%rsp)": a fence that rewrites the top of the stack, which is always dirty */
+		/* "lock; orl $0, (%rsp)": a fence that rewrites the top of the stack, which is always dirty
+		 */
 		bool stack = statement.ends_with("(%rsp)") || statement.ends_with("(%esp)");
 
 		if (!stack && !harmless.contains(mnemonicOf(statement)))
@@ -107,20 +110,25 @@ static void checkAsm(const CallBase &call)
 	bool clobbers = false, indirect = false;
 
 	for (const InlineAsm::ConstraintInfo &constraint : code->ParseConstraints()) {
-		clobbers |= constraint.Type == InlineAsm::isClobber && is_contained(constraint.Codes, "{memory}");
+		clobbers |=
+		    constraint.Type == InlineAsm::isClobber && is_contained(constraint.Codes, "{memory}");
 		indirect |= constraint.Type == InlineAsm::isOutput && constraint.isIndirect;
 	}
 	if (isFollowedByMark(call))
 		return;
 	if (asmHasStringStore(text) && (clobbers || !indirect)) {
-		refuse(call, "inline assembly with a string instruction (stos, movs): its writes cannot be tracked; "
-			     "use memset or memcpy, or call __optmig_mark(pointer, size) of <optmig.h> directly after it");
+		refuse(
+		    call,
+		    "inline assembly with a string instruction (stos, movs): its writes cannot be tracked; "
+		    "use memset or memcpy, or call __optmig_mark(pointer, size) of <optmig.h> directly after "
+		    "it");
 		return;
 	}
 	if (isa<CallBrInst>(call) && indirect)
 		refuse(call, "asm goto with an output in memory cannot be tracked; use an output register");
 	if (clobbers && !indirect && !asmTextHarmless(text))
-		refuse(call, "inline assembly that may write memory (\"memory\" clobber) cannot be tracked; " REMEDY_MARK);
+		refuse(call, "inline assembly that may write memory (\"memory\" clobber) cannot be "
+			     "tracked; " REMEDY_MARK);
 }
 
 /* Writes nothing of the application's, although the IR allows it to. */
@@ -177,7 +185,7 @@ static void checkFunction(const Function &function)
 {
 	if (function.hasFnAttribute(Attribute::Naked)) {
 		function.getContext().diagnose(DiagnosticInfoUnsupported(
-			function, "optmig: a naked function is assembly that cannot be tracked; write it in C"));
+		    function, "optmig: a naked function is assembly that cannot be tracked; write it in C"));
 		return;
 	}
 	for (const Instruction &instruction : instructions(function)) {
@@ -189,9 +197,10 @@ static void checkFunction(const Function &function)
 			checkAsm(*call);
 		} else if (auto *intrinsic = dyn_cast<IntrinsicInst>(call)) {
 			if (!isKnownWriter(*intrinsic) && !intrinsicHarmless(*intrinsic))
-				refuse(*call, "what " + intrinsic->getCalledFunction()->getName() +
-						      " writes cannot be tracked; write it in plain C, or without this "
-						      "intrinsic");
+				refuse(*call,
+				       "what " + intrinsic->getCalledFunction()->getName() +
+					   " writes cannot be tracked; write it in plain C, or without this "
+					   "intrinsic");
 		}
 	}
 }
@@ -225,9 +234,10 @@ void refuseUntrackable(Module &module)
 {
 	checkModuleAsm(module);
 	for (const GlobalIFunc &ifunc : module.ifuncs())
-		module.getContext().emitError("optmig: " + module.getSourceFileName() + ": ifunc " + ifunc.getName() +
-					      " is resolved by relocations at run time, and an image has none left; "
-					      "call through a pointer");
+		module.getContext().emitError(
+		    "optmig: " + module.getSourceFileName() + ": ifunc " + ifunc.getName() +
+		    " is resolved by relocations at run time, and an image has none left; "
+		    "call through a pointer");
 	for (const Function &function : module)
 		if (!function.isDeclaration())
 			checkFunction(function);

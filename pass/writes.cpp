@@ -23,7 +23,8 @@ static bool endsOpen(Type *type)
 	if (auto *array = dyn_cast<ArrayType>(type))
 		return array->getNumElements() == 0 || endsOpen(array->getElementType());
 	if (auto *record = dyn_cast<StructType>(type))
-		return record->isOpaque() || record->getNumElements() == 0 || endsOpen(record->elements().back());
+		return record->isOpaque() || record->getNumElements() == 0 ||
+		       endsOpen(record->elements().back());
 	return false;
 }
 
@@ -77,25 +78,25 @@ struct Store {
 static const Store *findStore(Intrinsic::ID id)
 {
 	static const Store stores[] = {
-		{Intrinsic::vastart, 0, VA_LIST_SIZE, false},
-		{Intrinsic::vacopy, 0, VA_LIST_SIZE, false},
-		{Intrinsic::x86_avx_maskstore_pd, 0, 16, false},
-		{Intrinsic::x86_avx_maskstore_ps, 0, 16, false},
-		{Intrinsic::x86_avx_maskstore_pd_256, 0, 32, false},
-		{Intrinsic::x86_avx_maskstore_ps_256, 0, 32, false},
-		{Intrinsic::x86_avx2_maskstore_d, 0, 16, false},
-		{Intrinsic::x86_avx2_maskstore_q, 0, 16, false},
-		{Intrinsic::x86_avx2_maskstore_d_256, 0, 32, false},
-		{Intrinsic::x86_avx2_maskstore_q_256, 0, 32, false},
-		{Intrinsic::x86_sse2_maskmov_dqu, 2, 16, true},
-		{Intrinsic::x86_mmx_maskmovq, 2, 8, true},
-		{Intrinsic::x86_mmx_movnt_dq, 0, 8, true},
-		{Intrinsic::x86_sse_stmxcsr, 0, 4, false},
-		{Intrinsic::x86_fxsave, 0, FXSAVE_SIZE, false},
-		{Intrinsic::x86_fxsave64, 0, FXSAVE_SIZE, false},
-		{Intrinsic::x86_directstore32, 0, 4, true},
-		{Intrinsic::x86_directstore64, 0, 8, true},
-		{Intrinsic::x86_movdir64b, 0, 64, true},
+	    {Intrinsic::vastart, 0, VA_LIST_SIZE, false},
+	    {Intrinsic::vacopy, 0, VA_LIST_SIZE, false},
+	    {Intrinsic::x86_avx_maskstore_pd, 0, 16, false},
+	    {Intrinsic::x86_avx_maskstore_ps, 0, 16, false},
+	    {Intrinsic::x86_avx_maskstore_pd_256, 0, 32, false},
+	    {Intrinsic::x86_avx_maskstore_ps_256, 0, 32, false},
+	    {Intrinsic::x86_avx2_maskstore_d, 0, 16, false},
+	    {Intrinsic::x86_avx2_maskstore_q, 0, 16, false},
+	    {Intrinsic::x86_avx2_maskstore_d_256, 0, 32, false},
+	    {Intrinsic::x86_avx2_maskstore_q_256, 0, 32, false},
+	    {Intrinsic::x86_sse2_maskmov_dqu, 2, 16, true},
+	    {Intrinsic::x86_mmx_maskmovq, 2, 8, true},
+	    {Intrinsic::x86_mmx_movnt_dq, 0, 8, true},
+	    {Intrinsic::x86_sse_stmxcsr, 0, 4, false},
+	    {Intrinsic::x86_fxsave, 0, FXSAVE_SIZE, false},
+	    {Intrinsic::x86_fxsave64, 0, FXSAVE_SIZE, false},
+	    {Intrinsic::x86_directstore32, 0, 4, true},
+	    {Intrinsic::x86_directstore64, 0, 8, true},
+	    {Intrinsic::x86_movdir64b, 0, 64, true},
 	};
 
 	for (const Store &store : stores)
@@ -169,11 +170,14 @@ static void intrinsicWrites(IntrinsicInst &call, const DataLayout &layout, Small
 	Intrinsic::ID id = call.getIntrinsicID();
 
 	if (id == Intrinsic::masked_store || id == Intrinsic::masked_compressstore)
-		writes.push_back({call.getArgOperand(1), layout.getTypeStoreSize(call.getArgOperand(0)->getType())});
+		writes.push_back(
+		    {call.getArgOperand(1), layout.getTypeStoreSize(call.getArgOperand(0)->getType())});
 	else if (const Store *store = findStore(id))
-		writes.push_back({call.getArgOperand(store->pointer), store->size, Align(1), store->streamed});
+		writes.push_back(
+		    {call.getArgOperand(store->pointer), store->size, Align(1), store->streamed});
 	else if (isTruncatingStore(call))
-		writes.push_back({call.getArgOperand(0), layout.getTypeStoreSize(call.getArgOperand(1)->getType())});
+		writes.push_back(
+		    {call.getArgOperand(0), layout.getTypeStoreSize(call.getArgOperand(1)->getType())});
 	else if (isScatter(call))
 		writes.push_back({nullptr, 0, Align(1), false, &call});
 }
@@ -185,8 +189,8 @@ void writesOf(Instruction &instruction, SmallVectorImpl<Write> &writes)
 
 	if (auto *store = dyn_cast<StoreInst>(&instruction)) {
 		writes.push_back({store->getPointerOperand(),
-				  layout.getTypeStoreSize(store->getValueOperand()->getType()), store->getAlign(),
-				  store->hasMetadata(LLVMContext::MD_nontemporal)});
+				  layout.getTypeStoreSize(store->getValueOperand()->getType()),
+				  store->getAlign(), store->hasMetadata(LLVMContext::MD_nontemporal)});
 	} else if (auto *update = dyn_cast<AtomicRMWInst>(&instruction)) {
 		writes.push_back({update->getPointerOperand(), layout.getTypeStoreSize(update->getType()),
 				  update->getAlign()});
@@ -196,7 +200,8 @@ void writesOf(Instruction &instruction, SmallVectorImpl<Write> &writes)
 				  exchange->getAlign()});
 	} else if (auto *memory = dyn_cast<AnyMemIntrinsic>(&instruction)) {
 		if (!isLibcMemory(instruction))
-			writes.push_back({memory->getRawDest(), cast<ConstantInt>(memory->getLength())->getZExtValue(),
+			writes.push_back({memory->getRawDest(),
+					  cast<ConstantInt>(memory->getLength())->getZExtValue(),
 					  memory->getDestAlign().valueOrOne()});
 	} else if (auto *intrinsic = dyn_cast<IntrinsicInst>(&instruction)) {
 		intrinsicWrites(*intrinsic, layout, writes);
@@ -220,12 +225,13 @@ SmallVector<Lane, 16> scatterLanes(IRBuilder<> &builder, CallBase &scatter)
 	auto *values = cast<FixedVectorType>(scatter.getArgOperand(generic ? 0 : 3)->getType());
 	Value *where = scatter.getArgOperand(generic ? 1 : 2);
 	Value *mask = scatter.getArgOperand(generic ? 3 : 1);
-	unsigned count = std::min(values->getNumElements(),
-				  cast<FixedVectorType>(where->getType())->getNumElements());
+	unsigned count =
+	    std::min(values->getNumElements(), cast<FixedVectorType>(where->getType())->getNumElements());
 	SmallVector<Lane, 16> lanes;
 
 	if (auto *bits = dyn_cast<IntegerType>(mask->getType()))
-		mask = builder.CreateBitCast(mask, FixedVectorType::get(builder.getInt1Ty(), bits->getBitWidth()));
+		mask = builder.CreateBitCast(mask,
+					     FixedVectorType::get(builder.getInt1Ty(), bits->getBitWidth()));
 	for (unsigned i = 0; i < count; i++) {
 		Value *pointer = builder.CreateExtractElement(where, i);
 
@@ -233,7 +239,8 @@ SmallVector<Lane, 16> scatterLanes(IRBuilder<> &builder, CallBase &scatter)
 			Value *index = builder.CreateSExt(pointer, builder.getInt64Ty());
 			Value *scale = builder.CreateZExt(scatter.getArgOperand(4), builder.getInt64Ty());
 
-			pointer = builder.CreatePtrAdd(scatter.getArgOperand(0), builder.CreateMul(index, scale));
+			pointer =
+			    builder.CreatePtrAdd(scatter.getArgOperand(0), builder.CreateMul(index, scale));
 		}
 		lanes.push_back({pointer, builder.CreateExtractElement(mask, i),
 				 layout.getTypeStoreSize(values->getElementType())});
@@ -261,8 +268,8 @@ bool isBarrier(const Instruction &instruction)
 void separateLargeGlobals(Module &module)
 {
 	for (GlobalVariable &global : module.globals()) {
-		if (global.isDeclaration() || global.isConstant() || global.isThreadLocal() || global.hasSection() ||
-		    global.hasCommonLinkage() || isSmall(global))
+		if (global.isDeclaration() || global.isConstant() || global.isThreadLocal() ||
+		    global.hasSection() || global.hasCommonLinkage() || isSmall(global))
 			continue;
 		if (module.getDataLayout().getTypeAllocSize(global.getValueType()) < PAGE_SIZE)
 			continue;

@@ -18,8 +18,8 @@ struct Write {
 	llvm::Value *pointer = nullptr;
 	uint64_t size = 0; /* bytes from pointer */
 	llvm::Align align = llvm::Align(1);
-	bool streamed = false;               /* non-temporal: needs SFENCE before its mark */
-	llvm::CallBase *scatter = nullptr;   /* instead of the above: a scatter; see scatterLanes() */
+	bool streamed = false;		   /* non-temporal: needs SFENCE before its mark */
+	llvm::CallBase *scatter = nullptr; /* instead of the above: a scatter; see scatterLanes() */
 };
 
 struct Lane {

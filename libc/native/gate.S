@@ -75,6 +75,7 @@ redirections: /* this process's private copy of the runtime's code: from, to */
 	.quad	__optmig_syscall, outside_syscall
 	.quad	__optmig_clone, outside_clone
 	.quad	__optmig_unmapself, outside_unmapself
+	.quad	__optmig_restore, outside_restore
 	.quad	0
 #endif
 
@@ -128,11 +129,26 @@ GATE(unmapself):
 	syscall
 	ud2
 
+	.globl	GATE(restore)
+	.type	GATE(restore), @function
+GATE(restore):
+	mov	$__NR_rt_sigreturn, %eax
+	syscall
+	ud2
+
 #ifndef OUTSIDE
-	.weak	__optmig_safepoint
+/* Come here only if a test has set the stop word: counts. Like the real one it changes flags only. */
+	.globl	__optmig_safepoint
 	.type	__optmig_safepoint, @function
 __optmig_safepoint:
+	lock incq __optmig_native_stops
 	ret
+
+	.bss
+	.balign	8
+	.globl	__optmig_native_stops
+__optmig_native_stops:
+	.quad	0
 #endif
 
 	.section .note.GNU-stack, "", @progbits

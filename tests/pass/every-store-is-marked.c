@@ -42,7 +42,8 @@ struct bits {
 };
 
 static int source[4096];
-static const char text[300] = "a string that is longer than what fits into a few registers, and so is copied by a loop";
+static const char text[300] =
+    "a string that is longer than what fits into a few registers, and so is copied by a loop";
 
 NOINLINE static struct big make_big(long x)
 {
@@ -53,35 +54,104 @@ NOINLINE static struct big make_big(long x)
 	return b;
 }
 
-static void plain(void *p) { *(long *)p = 0x1122334455667788; }
-static void volatile_short(void *p) { *(volatile short *)p = 0x1234; }
-static void returned_struct(void *p) { *(struct big *)p = make_big(3); }
+static void plain(void *p)
+{
+	*(long *)p = 0x1122334455667788;
+}
+static void volatile_short(void *p)
+{
+	*(volatile short *)p = 0x1234;
+}
+static void returned_struct(void *p)
+{
+	*(struct big *)p = make_big(3);
+}
 
 NOINLINE static void by_value(struct big b, struct big *out)
 {
 	b.value[1] = 9;
 	*out = b;
 }
-static void passed_struct(void *p) { by_value(make_big(5), p); }
-static void packed_field(void *p) { ((struct packed *)p)->l = 0x1122334455667788; }
-static void bit_field(void *p) { ((struct bits *)p)->b = 77; }
-static void long_double(void *p) { *(long double *)p = 1.5L; }
-static void complex_double(void *p) { *(double complex *)p = 1 + 2 * I; }
-static void int128(void *p) { *(__int128 *)p = (__int128)5 << 70 | 3; }
-static void small_copy(void *p) { memcpy(p, text, 24); }
-static void middle_copy(void *p) { memcpy(p, text, 200); }
-NOINLINE static void copy_of(void *p, size_t size) { memcpy(p, source, size); }
-NOINLINE static void move_of(void *p, size_t size) { memmove(p, (char *)p - 5, size); }
-NOINLINE static void set_of(void *p, size_t size) { memset(p, 0x5c, size); }
-static void copy_short(void *p) { copy_of(p, 11); }
-static void copy_medium(void *p) { copy_of(p, 100); }
-static void copy_long(void *p) { copy_of(p, 10000); }
-static void move_long(void *p) { move_of(p, 9000); }
-static void move_medium(void *p) { move_of(p, 500); }
-static void set_short(void *p) { set_of(p, 7); }
-static void set_medium(void *p) { set_of(p, 60); }
-static void set_long(void *p) { set_of(p, 20000); }
-static void set_huge(void *p) { set_of(p, 150000); }
+static void passed_struct(void *p)
+{
+	by_value(make_big(5), p);
+}
+static void packed_field(void *p)
+{
+	((struct packed *)p)->l = 0x1122334455667788;
+}
+static void bit_field(void *p)
+{
+	((struct bits *)p)->b = 77;
+}
+static void long_double(void *p)
+{
+	*(long double *)p = 1.5L;
+}
+static void complex_double(void *p)
+{
+	*(double complex *)p = 1 + 2 * I;
+}
+static void int128(void *p)
+{
+	*(__int128 *)p = (__int128)5 << 70 | 3;
+}
+static void small_copy(void *p)
+{
+	memcpy(p, text, 24);
+}
+static void middle_copy(void *p)
+{
+	memcpy(p, text, 200);
+}
+NOINLINE static void copy_of(void *p, size_t size)
+{
+	memcpy(p, source, size);
+}
+NOINLINE static void move_of(void *p, size_t size)
+{
+	memmove(p, (char *)p - 5, size);
+}
+NOINLINE static void set_of(void *p, size_t size)
+{
+	memset(p, 0x5c, size);
+}
+static void copy_short(void *p)
+{
+	copy_of(p, 11);
+}
+static void copy_medium(void *p)
+{
+	copy_of(p, 100);
+}
+static void copy_long(void *p)
+{
+	copy_of(p, 10000);
+}
+static void move_long(void *p)
+{
+	move_of(p, 9000);
+}
+static void move_medium(void *p)
+{
+	move_of(p, 500);
+}
+static void set_short(void *p)
+{
+	set_of(p, 7);
+}
+static void set_medium(void *p)
+{
+	set_of(p, 60);
+}
+static void set_long(void *p)
+{
+	set_of(p, 20000);
+}
+static void set_huge(void *p)
+{
+	set_of(p, 150000);
+}
 static void copy_struct_page(void *p)
 {
 	struct page {
@@ -119,26 +189,38 @@ NOINLINE static void down_loop(int *a, int n)
 	for (int i = n - 1; i >= 0; i--)
 		a[i] = i + 1;
 }
-static void downwards(void *p) { down_loop(p, 3000); }
+static void downwards(void *p)
+{
+	down_loop(p, 3000);
+}
 NOINLINE static void strided_loop(int *a, int n)
 {
 	for (int i = 0; i < n; i++)
 		a[i * 300] = i + 1;
 }
-static void strided(void *p) { strided_loop(p, 40); }
+static void strided(void *p)
+{
+	strided_loop(p, 40);
+}
 NOINLINE static void long_stride_loop(char *a, int n)
 {
 	for (int i = 0; i < n; i++)
 		a[i * 5000L] = 1;
 }
-static void long_strided(void *p) { long_stride_loop(p, 20); }
+static void long_strided(void *p)
+{
+	long_stride_loop(p, 20);
+}
 NOINLINE static void nested_loop(long (*a)[100], int n)
 {
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < 100; j++)
 			a[i][j] = i * j + 1;
 }
-static void nested(void *p) { nested_loop(p, 30); }
+static void nested(void *p)
+{
+	nested_loop(p, 30);
+}
 NOINLINE static int breaking_loop(int *a, int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -148,7 +230,10 @@ NOINLINE static int breaking_loop(int *a, int n)
 	}
 	return 0;
 }
-static void breaking(void *p) { breaking_loop(p, 5000); }
+static void breaking(void *p)
+{
+	breaking_loop(p, 5000);
+}
 NOINLINE static void early_loop(int *a, const int *stop, int n)
 {
 	int i = 0;
@@ -163,17 +248,35 @@ NOINLINE static void early_loop(int *a, const int *stop, int n)
 		i++;
 	}
 }
-static void early_exits(void *p) { early_loop(p, source, 2500); }
+static void early_exits(void *p)
+{
+	early_loop(p, source, 2500);
+}
 NOINLINE static void while_loop(long *p, long n)
 {
 	while (n--)
 		*p++ = n;
 }
-static void long_loop(void *p) { while_loop(p, 20000); }
-static void strip_loop(void *p) { while_loop(p, 1024); }
-static void strip_loop_less(void *p) { while_loop(p, 1023); }
-static void strip_loop_more(void *p) { while_loop(p, 1025); }
-static void strip_loop_twice(void *p) { while_loop(p, 2048); }
+static void long_loop(void *p)
+{
+	while_loop(p, 20000);
+}
+static void strip_loop(void *p)
+{
+	while_loop(p, 1024);
+}
+static void strip_loop_less(void *p)
+{
+	while_loop(p, 1023);
+}
+static void strip_loop_more(void *p)
+{
+	while_loop(p, 1025);
+}
+static void strip_loop_twice(void *p)
+{
+	while_loop(p, 2048);
+}
 NOINLINE static void several_loop(char *a, short *b, int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -182,7 +285,10 @@ NOINLINE static void several_loop(char *a, short *b, int n)
 		b[2] += 1;
 	}
 }
-static void several(void *p) { several_loop(p, (short *)p + 20000, 3000); }
+static void several(void *p)
+{
+	several_loop(p, (short *)p + 20000, 3000);
+}
 NOINLINE static void conditional_loop(char *a, const int *c, int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -192,7 +298,10 @@ NOINLINE static void conditional_loop(char *a, const int *c, int n)
 			a[i * 2 + 9000] = 9;
 	}
 }
-static void conditional(void *p) { conditional_loop(p, source, 1500); }
+static void conditional(void *p)
+{
+	conditional_loop(p, source, 1500);
+}
 struct node {
 	struct node *next;
 	long a, b;
@@ -225,7 +334,10 @@ middle:
 	if (++i < n)
 		goto again;
 }
-static void irreducible(void *p) { goto_loop(p, 301); }
+static void irreducible(void *p)
+{
+	goto_loop(p, 301);
+}
 NOINLINE static void computed(char *a, const unsigned char *code)
 {
 	static const void *const labels[] = {&&put, &&skip, &&done};
@@ -241,17 +353,29 @@ skip:
 done:
 	return;
 }
-static void computed_goto(void *p) { computed(p, (const unsigned char *)"\0\0\1\0\0\1\0\2"); }
+static void computed_goto(void *p)
+{
+	computed(p, (const unsigned char *)"\0\0\1\0\0\1\0\2");
+}
 
-static void atomic_add(void *p) { atomic_fetch_add((atomic_long *)p, 5); }
+static void atomic_add(void *p)
+{
+	atomic_fetch_add((atomic_long *)p, 5);
+}
 static void atomic_swap(void *p)
 {
 	long expected = *(long *)p;
 
 	atomic_compare_exchange_strong((atomic_long *)p, &expected, 9);
 }
-static void atomic_set(void *p) { atomic_store((atomic_int *)p, 77); }
-static void atomic_exchanged(void *p) { atomic_exchange((atomic_char *)p, 77); }
+static void atomic_set(void *p)
+{
+	atomic_store((atomic_int *)p, 77);
+}
+static void atomic_exchanged(void *p)
+{
+	atomic_exchange((atomic_char *)p, 77);
+}
 
 NOINLINE static void va_start_here(int n, va_list *list, ...)
 {
@@ -259,7 +383,10 @@ NOINLINE static void va_start_here(int n, va_list *list, ...)
 	(void)va_arg(*list, int);
 	va_end(*list);
 }
-static void variable_arguments(void *p) { va_start_here(1, p, 2, 3); }
+static void variable_arguments(void *p)
+{
+	va_start_here(1, p, 2, 3);
+}
 NOINLINE static void va_copy_here(va_list *copy, ...)
 {
 	va_list list;
@@ -268,18 +395,36 @@ NOINLINE static void va_copy_here(va_list *copy, ...)
 	va_copy(*copy, list);
 	va_end(list);
 }
-static void variable_copy(void *p) { va_copy_here(p, 1, 2); }
+static void variable_copy(void *p)
+{
+	va_copy_here(p, 1, 2);
+}
 
-static void asm_output(void *p) { __asm__ volatile("movq $7, %0" : "=m"(*(long *)p)); }
-static void asm_locked(void *p) { __asm__ volatile("lock; incq %0" : "+m"(*(long *)p) : : "memory", "cc"); }
+static void asm_output(void *p)
+{
+	__asm__ volatile("movq $7, %0" : "=m"(*(long *)p));
+}
+static void asm_locked(void *p)
+{
+	__asm__ volatile("lock; incq %0" : "+m"(*(long *)p) : : "memory", "cc");
+}
 static void streamed(void *p)
 {
 	for (int i = 0; i < 600; i++)
 		_mm_stream_si128((__m128i *)p + i, _mm_set1_epi8(3));
 }
-static void stream_word(void *p) { _mm_stream_si64(p, 77); }
-static void vector(void *p) { _mm_storeu_si128(p, _mm_set1_epi8(3)); }
-static void mask_move(void *p) { _mm_maskmoveu_si128(_mm_set1_epi8(3), _mm_set1_epi8(-1), p); }
+static void stream_word(void *p)
+{
+	_mm_stream_si64(p, 77);
+}
+static void vector(void *p)
+{
+	_mm_storeu_si128(p, _mm_set1_epi8(3));
+}
+static void mask_move(void *p)
+{
+	_mm_maskmoveu_si128(_mm_set1_epi8(3), _mm_set1_epi8(-1), p);
+}
 __attribute__((target("avx"))) NOINLINE static void mask_store(void *p)
 {
 	_mm256_maskstore_ps(p, _mm256_set1_epi32(-1), _mm256_set1_ps(2));
@@ -288,11 +433,26 @@ __attribute__((target("avx"))) NOINLINE static void vector_wide(void *p)
 {
 	_mm256_storeu_si256(p, _mm256_set1_epi8(3));
 }
-__attribute__((target("fxsr"))) NOINLINE static void fxsave(void *p) { __builtin_ia32_fxsave(p); }
-static void save_mxcsr(void *p) { *(unsigned *)p = _mm_getcsr() ^ 0x8000; }
-static void jump_buffer(void *p) { (void)setjmp(*(jmp_buf *)p); }
-static void signal_jump_buffer(void *p) { (void)sigsetjmp(*(sigjmp_buf *)p, 1); }
-static void float_environment(void *p) { fegetenv(p); }
+__attribute__((target("fxsr"))) NOINLINE static void fxsave(void *p)
+{
+	__builtin_ia32_fxsave(p);
+}
+static void save_mxcsr(void *p)
+{
+	*(unsigned *)p = _mm_getcsr() ^ 0x8000;
+}
+static void jump_buffer(void *p)
+{
+	(void)setjmp(*(jmp_buf *)p);
+}
+static void signal_jump_buffer(void *p)
+{
+	(void)sigsetjmp(*(sigjmp_buf *)p, 1);
+}
+static void float_environment(void *p)
+{
+	fegetenv(p);
+}
 NOINLINE static void throw(long *p, jmp_buf out)
 {
 	p[0] = 1;
@@ -307,16 +467,28 @@ static void jumped_over(void *p)
 		throw(p, out);
 }
 
-static void print_into(void *p) { sprintf(p, "%d %s %g", 5, text, 1.5); }
-static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+static void print_into(void *p)
+{
+	sprintf(p, "%d %s %g", 5, text, 1.5);
+}
+static int compare(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
 static void sorted(void *p)
 {
 	for (int i = 0; i < 3000; i++)
 		((int *)p)[i] = i * 7919 % 3001;
 	qsort(p, 3000, sizeof(int), compare);
 }
-static void wide_set(void *p) { wmemset((wchar_t *)p, 5, 3000); }
-static void string_pad(void *p) { strncpy(p, text, 6000); }
+static void wide_set(void *p)
+{
+	wmemset((wchar_t *)p, 5, 3000);
+}
+static void string_pad(void *p)
+{
+	strncpy(p, text, 6000);
+}
 
 __attribute__((target("avx512f,avx512vl"))) NOINLINE static void compress(void *p)
 {
@@ -325,8 +497,8 @@ __attribute__((target("avx512f,avx512vl"))) NOINLINE static void compress(void *
 __attribute__((target("avx512f"))) NOINLINE static void scatter(void *p)
 {
 	_mm512_i32scatter_epi32(p,
-				_mm512_set_epi32(0, 1100, 2200, 3300, 4400, 5500, 6600, 7700, 8800, 9900, 11000, 12100,
-						 13200, 14300, 15400, 16500),
+				_mm512_set_epi32(0, 1100, 2200, 3300, 4400, 5500, 6600, 7700, 8800, 9900,
+						 11000, 12100, 13200, 14300, 15400, 16500),
 				_mm512_set1_epi32(4), 4);
 }
 __attribute__((target("avx512f"))) NOINLINE static void scatter_masked(void *p)
@@ -350,21 +522,74 @@ static const struct test {
 	unsigned align; /* what C promises of the pointer */
 	bool avx512;
 } tests[] = {
-	CASE(plain, 8), CASE(volatile_short, 2), CASE(returned_struct, 8), CASE(passed_struct, 8),
-	CASE(packed_field, 1), CASE(bit_field, 4), CASE(long_double, 16), CASE(complex_double, 8), CASE(int128, 16),
-	CASE(small_copy, 1), CASE(middle_copy, 1), CASE(copy_short, 1), CASE(copy_medium, 1), CASE(copy_long, 1),
-	CASE(move_long, 1), CASE(move_medium, 1), CASE(set_short, 1), CASE(set_medium, 1), CASE(set_long, 1),
-	CASE(set_huge, 1), CASE(copy_struct_page, 1), CASE(masked, 4), CASE(scattered, 4), CASE(string_copy, 1),
-	CASE(downwards, 4), CASE(strided, 4), CASE(long_strided, 1), CASE(nested, 8), CASE(breaking, 4),
-	CASE(early_exits, 4), CASE(long_loop, 8), CASE(strip_loop, 8), CASE(strip_loop_less, 8),
-	CASE(strip_loop_more, 8), CASE(strip_loop_twice, 8), CASE(several, 2), CASE(conditional, 1), CASE(list, 8),
-	CASE(irreducible, 1), CASE(computed_goto, 1), CASE(atomic_add, 8), CASE(atomic_swap, 8), CASE(atomic_set, 4),
-	CASE(atomic_exchanged, 1), CASE(variable_arguments, 8), CASE(variable_copy, 8), CASE(asm_output, 8),
-	CASE(asm_locked, 8), CASE(streamed, 16), CASE(stream_word, 8), CASE(vector, 1), CASE(mask_move, 1),
-	CASE(mask_store, 4), CASE(vector_wide, 1), CASE(fxsave, 16), CASE(save_mxcsr, 4), CASE(jump_buffer, 8),
-	CASE(signal_jump_buffer, 8), CASE(float_environment, 4), CASE(jumped_over, 8), CASE(print_into, 1),
-	CASE(sorted, 4), CASE(wide_set, 4), CASE(string_pad, 1), CASE512(compress, 4), CASE512(scatter, 4),
-	CASE512(scatter_masked, 8), CASE512(truncating, 1),
+    CASE(plain, 8),
+    CASE(volatile_short, 2),
+    CASE(returned_struct, 8),
+    CASE(passed_struct, 8),
+    CASE(packed_field, 1),
+    CASE(bit_field, 4),
+    CASE(long_double, 16),
+    CASE(complex_double, 8),
+    CASE(int128, 16),
+    CASE(small_copy, 1),
+    CASE(middle_copy, 1),
+    CASE(copy_short, 1),
+    CASE(copy_medium, 1),
+    CASE(copy_long, 1),
+    CASE(move_long, 1),
+    CASE(move_medium, 1),
+    CASE(set_short, 1),
+    CASE(set_medium, 1),
+    CASE(set_long, 1),
+    CASE(set_huge, 1),
+    CASE(copy_struct_page, 1),
+    CASE(masked, 4),
+    CASE(scattered, 4),
+    CASE(string_copy, 1),
+    CASE(downwards, 4),
+    CASE(strided, 4),
+    CASE(long_strided, 1),
+    CASE(nested, 8),
+    CASE(breaking, 4),
+    CASE(early_exits, 4),
+    CASE(long_loop, 8),
+    CASE(strip_loop, 8),
+    CASE(strip_loop_less, 8),
+    CASE(strip_loop_more, 8),
+    CASE(strip_loop_twice, 8),
+    CASE(several, 2),
+    CASE(conditional, 1),
+    CASE(list, 8),
+    CASE(irreducible, 1),
+    CASE(computed_goto, 1),
+    CASE(atomic_add, 8),
+    CASE(atomic_swap, 8),
+    CASE(atomic_set, 4),
+    CASE(atomic_exchanged, 1),
+    CASE(variable_arguments, 8),
+    CASE(variable_copy, 8),
+    CASE(asm_output, 8),
+    CASE(asm_locked, 8),
+    CASE(streamed, 16),
+    CASE(stream_word, 8),
+    CASE(vector, 1),
+    CASE(mask_move, 1),
+    CASE(mask_store, 4),
+    CASE(vector_wide, 1),
+    CASE(fxsave, 16),
+    CASE(save_mxcsr, 4),
+    CASE(jump_buffer, 8),
+    CASE(signal_jump_buffer, 8),
+    CASE(float_environment, 4),
+    CASE(jumped_over, 8),
+    CASE(print_into, 1),
+    CASE(sorted, 4),
+    CASE(wide_set, 4),
+    CASE(string_pad, 1),
+    CASE512(compress, 4),
+    CASE512(scatter, 4),
+    CASE512(scatter_masked, 8),
+    CASE512(truncating, 1),
 };
 
 static uint8_t mark_of(const uint8_t *p)
@@ -383,8 +608,8 @@ static void check(const struct test *test, unsigned before_end)
 		bool changed = memcmp(ARENA + at, shadow + at, PAGE_SIZE) != 0;
 
 		if (changed && !mark_of(ARENA + at)) {
-			printf("%s at %u bytes before a page: page %u changed, not marked\n", test->name, before_end,
-			       at / PAGE_SIZE);
+			printf("%s at %u bytes before a page: page %u changed, not marked\n", test->name,
+			       before_end, at / PAGE_SIZE);
 			failed++;
 		}
 		overmarked += !changed && mark_of(ARENA + at);
@@ -393,14 +618,15 @@ static void check(const struct test *test, unsigned before_end)
 
 int main(void)
 {
-	static const unsigned places[] = {0, 1, 2, 3, 4, 7, 8, 12, 15, 16, 24, 40, 48, 63, 64, 100, 512, 4000};
+	static const unsigned places[] = {0,  1,  2,  3,  4,  7,  8,   12,  15,
+					  16, 24, 40, 48, 63, 64, 100, 512, 4000};
 	unsigned runs = 0;
 
 	shadow = malloc(ARENA_SIZE);
 	for (int i = 0; i < 4096; i++)
 		source[i] = (i * 37) % 101;
-	if (mmap(ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
-	    ARENA) {
+	if (mmap(ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+		 -1, 0) != ARENA) {
 		perror("mmap");
 		return 1;
 	}
