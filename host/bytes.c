@@ -21,7 +21,7 @@ uint8_t *bytes_extend(struct bytes *b, size_t size)
 {
 	if (b->error)
 		return NULL;
-	if (b->capacity - b->size < size) {
+	if (!b->data || b->capacity - b->size < size) {
 		size_t capacity = b->capacity ? b->capacity * 2 : 4096;
 		if (capacity < b->size + size)
 			capacity = b->size + size;

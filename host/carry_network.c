@@ -30,7 +30,7 @@ static void sleep_ms(unsigned ms)
 
 void network_init(struct network *n)
 {
-	*n = (struct network){.route = -1, .hold = HOLD_NONE};
+	*n = (struct network){.route = -1, .packet = -1, .hold = HOLD_NONE};
 }
 
 void network_close(struct network *n)
@@ -40,6 +40,8 @@ void network_close(struct network *n)
 	hold_close(&n->hold);
 	if (n->route >= 0)
 		close(n->route);
+	if (n->packet >= 0)
+		close(n->packet);
 	network_init(n);
 }
 
@@ -247,6 +249,9 @@ int network_destination_prepare(struct network *n, struct reader *manifest, stru
 		fail(why, r, "taking connections over needs CAP_NET_ADMIN (TCP_REPAIR): %s", strerror(-r));
 	if (r)
 		return r;
+	n->packet = address_packet_open();
+	if (n->packet < 0)
+		return fail(why, n->packet, "no packet socket (CAP_NET_RAW): %s", strerror(-n->packet));
 	r = hold_open(&n->hold);
 	if (r == -EOPNOTSUPP)
 		return fail(why, r,
@@ -287,11 +292,8 @@ int network_destination_arrive(struct network *n, struct failure *why)
 
 static void announce(struct network *n)
 {
-	int packet = address_packet_open();
-	for (unsigned i = 0; packet >= 0 && i < n->service_count; i++)
-		address_announce(packet, n->service[i].address, &n->service[i].place);
-	if (packet >= 0)
-		close(packet);
+	for (unsigned i = 0; i < n->service_count; i++)
+		address_announce(n->packet, n->service[i].address, &n->service[i].place);
 }
 
 int network_destination_open(struct network *n, struct failure *why)

@@ -40,7 +40,9 @@ struct network {
 	struct steer steer[SERVICES_MAX]; /* one per interface */
 	int steer_interface[SERVICES_MAX];
 	unsigned steer_count;
-	struct hold hold; /* destination */
+	/* destination */
+	struct hold hold;
+	int packet; /* announcements; opened early, since closing one takes milliseconds */
 };
 
 void network_init(struct network *n);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -23,7 +24,7 @@ static int bpf(int command, union bpf_attr *attr)
 }
 
 /* A jump names its target by label; labels vanish when the program is put together. */
-enum label { IPV4 = 1, NEW, FIND, ARP, REDIRECT, MATCHED, PASS, DROP, LABEL_COUNT };
+enum label { IPV4 = 1, NEW, FIND, ARP, ASKED, REDIRECT, MATCHED, PASS, DROP, LABEL_COUNT };
 #define LABEL_CODE 0xff
 
 #define INSN(c, d, s, o, i)                                                                                  \
@@ -52,6 +53,7 @@ enum label { IPV4 = 1, NEW, FIND, ARP, REDIRECT, MATCHED, PASS, DROP, LABEL_COUN
 #define IP_DESTINATION (ETH_HLEN + 16)
 #define IP_PROTOCOL (ETH_HLEN + 9)
 #define ARP_TARGET (ETH_HLEN + 24)
+#define ARP_OPERATION (ETH_HLEN + 6)
 #define TCP_FLAGS 13
 #define TCP_SYN_ACK_BITS 0x12
 #define TCP_SYN_BIT 0x02
@@ -82,7 +84,15 @@ static int load_program(int map)
 	    JUMP(PASS),
 
 	    AT(ARP),
-	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_SILENT, DROP),
+	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_SILENT, ASKED),
+	    JUMP(PASS),
+
+	    /* Answers to our own questions must come in. */
+	    AT(ASKED),
+	    MOV_IMM(BPF_REG_2, ARP_OPERATION),
+	    PACKET_TO_STACK(-8, 2),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -7),
+	    JUMP_IF(BPF_JEQ, BPF_REG_1, ARPOP_REQUEST, DROP),
 	    JUMP(PASS),
 
 	    AT(IPV4),

@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A server with many connections is moved back and forth between two hosts.
+ * Clients on a third check every byte, and none may see an error, a
+ * retransmission or a long silence: request-response, streams in both
+ * directions, and ever new short connections.
+ *
+ *   connections [moves] [request-response connections]
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/carry/program.h"
+#include "tests/carry/testbed.h"
+
+#define SERVICE "10.77.0.100"
+#define PORT 7000
+#define DESCRIPTORS 2048
+#define STREAM_PIECE 32768
+
+static uint8_t pattern(uint64_t at)
+{
+	return (uint8_t)(at ^ at >> 8 ^ at >> 16);
+}
+
+/* ---- the server ---- */
+
+/* Its memory: what moves beside the descriptors. */
+struct server {
+	int epoll, listener;
+	struct {
+		char type; /* 0: not told yet; 'R'equests, 'U'p stream, 'D'own stream, 'N'ew connections */
+		uint64_t done;
+	} connection[DESCRIPTORS];
+};
+
+static struct program program;
+static struct server server;
+
+static void server_start(void)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = inet_addr(SERVICE)};
+	int on = 1;
+	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
+	server.listener = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	CHECK(CALL(&program, SYS_setsockopt, server.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ==
+	      0);
+	CHECK(CALL(&program, SYS_bind, server.listener, &address, sizeof(address)) == 0);
+	CHECK(CALL(&program, SYS_listen, server.listener, 511) == 0);
+	server.epoll = (int)CALL(&program, SYS_epoll_create1, 0);
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = server.listener};
+	CHECK(CALL(&program, SYS_epoll_ctl, server.epoll, EPOLL_CTL_ADD, server.listener, &event) == 0);
+}
+
+static void server_accept(void)
+{
+	int on = 1;
+	long fd;
+	while ((fd = CALL(&program, SYS_accept4, server.listener, 0, 0, SOCK_NONBLOCK)) >= 0) {
+		CHECK(fd < DESCRIPTORS);
+		memset(&server.connection[fd], 0, sizeof(server.connection[fd]));
+		CALL(&program, SYS_setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)fd};
+		CHECK(CALL(&program, SYS_epoll_ctl, server.epoll, EPOLL_CTL_ADD, fd, &event) == 0);
+	}
+	CHECK(fd == -EAGAIN);
+}
+
+static void server_read(int fd)
+{
+	static uint8_t buffer[262144];
+	char *type = &server.connection[fd].type;
+	size_t size = *type == 0 ? 1 : *type == 'R' ? 8 : sizeof(buffer);
+	long got = CALL(&program, SYS_recvfrom, fd, buffer, size, 0);
+	if (got == -EAGAIN)
+		return;
+	if (got <= 0) {
+		if (got < 0)
+			fprintf(stderr, "server: read of a '%c' connection: %s\n", *type,
+				strerror((int)-got));
+		CHECK(got == 0 && (*type == 'N' || *type == 0));
+		CALL(&program, SYS_close, fd);
+		return;
+	}
+	uint64_t *done = &server.connection[fd].done;
+	if (*type == 0) {
+		*type = (char)buffer[0];
+		if (*type == 'N')
+			CHECK(CALL(&program, SYS_sendto, fd, "N", 1, MSG_NOSIGNAL) == 1);
+	} else if (*type == 'R') {
+		uint64_t number;
+		memcpy(&number, buffer, 8);
+		CHECK(got == 8 && number == *done);
+		++*done;
+		++number;
+		CHECK(CALL(&program, SYS_sendto, fd, &number, 8, MSG_NOSIGNAL) == 8);
+	} else if (*type == 'U') {
+		for (long i = 0; i < got; i++)
+			CHECK(buffer[i] == pattern(*done + (uint64_t)i));
+		*done += (uint64_t)got;
+	}
+}
+
+static void server_stream(void)
+{
+	static uint8_t buffer[STREAM_PIECE];
+	for (int fd = 0; fd < DESCRIPTORS; fd++) {
+		if (server.connection[fd].type != 'D')
+			continue;
+		uint64_t *done = &server.connection[fd].done;
+		for (int i = 0; i < STREAM_PIECE; i++)
+			buffer[i] = pattern(*done + (uint64_t)i);
+		long put = CALL(&program, SYS_sendto, fd, buffer, STREAM_PIECE, MSG_NOSIGNAL);
+		CHECK(put > 0 || put == -EAGAIN);
+		*done += put > 0 ? (uint64_t)put : 0;
+	}
+}
+
+static void server_run(uint64_t us)
+{
+	uint64_t end = now_us() + us, next = 0;
+	struct epoll_event events[64];
+	for (uint64_t now; (now = now_us()) < end;) {
+		long count = CALL(&program, SYS_epoll_wait, server.epoll, events, 64, 1);
+		CHECK(count >= 0);
+		for (long i = 0; i < count; i++) {
+			if (events[i].data.fd == server.listener)
+				server_accept();
+			else
+				server_read(events[i].data.fd);
+		}
+		if (now >= next) {
+			next = now + 1000;
+			server_stream();
+		}
+	}
+}
+
+/* ---- what clients see, in memory all processes share ---- */
+
+struct gauge {
+	uint64_t since;	   /* waiting since; 0: not waiting */
+	uint64_t worst_us; /* longest wait since the parent cleared it */
+	uint64_t count, errors;
+};
+
+#define CLIENTS_MAX 1100
+static struct shared {
+	struct gauge gauge[CLIENTS_MAX];
+	long retransmitted, timeouts, resets;
+} *shared;
+static unsigned request_clients = 20;
+
+static uint64_t worst_us(void)
+{
+	uint64_t worst = 0, now = now_us();
+	for (unsigned i = 0; i < request_clients + 3; i++) {
+		const struct gauge *g = &shared->gauge[i];
+		uint64_t since = g->since, waiting = since && since < now ? now - since : 0;
+		if (g->worst_us > worst)
+			worst = g->worst_us;
+		if (waiting > worst)
+			worst = waiting;
+	}
+	return worst;
+}
+
+static uint64_t take_worst_us(void)
+{
+	uint64_t worst = worst_us();
+	for (unsigned i = 0; i < request_clients + 3; i++)
+		shared->gauge[i].worst_us = 0;
+	return worst;
+}
+
+/* ---- hosts ---- */
+
+static void fail_move(int r, const struct failure *why)
+{
+	if (r)
+		fprintf(stderr, "carry: %s\n", why->message);
+	CHECK(r == 0);
+}
+
+struct times {
+	uint64_t freeze, restore, release, total;
+	uint32_t bytes;
+};
+
+/* The source's side; the parent relays messages between the hosts. */
+static void host_leave(int channel, bool undo)
+{
+	struct carry_options options = {.tcp_established = true};
+	struct failure why = {0};
+	struct bytes b = {0}, state = {0};
+	struct carry_source *s;
+	fail_move(carry_source_open(program.fds, &options, &s, &why), &why);
+	fail_move(carry_source_preflight(s, &b, NULL, &why), &why);
+	message_put(channel, 'm', b.data, b.size);
+	message_get(channel, 'a', &b);
+	fail_move(carry_source_prepare(s, b.data, b.size, &why), &why);
+	/* This server has one thread, so it stood still in prepare, which an enclave does not. */
+	server_run(50000);
+	take_worst_us();
+	fail_move(carry_source_calm(s, &why), &why);
+	server_run(1000);
+	struct times times = {.total = now_us()};
+	fail_move(carry_source_freeze(s, &state, &why), &why);
+	times.freeze = now_us() - times.total;
+	times.bytes = (uint32_t)state.size;
+	bytes_put(&state, &server, sizeof(server));
+	bytes_put(&state, &times, sizeof(times));
+	message_put(channel, 's', state.data, state.size);
+	message_get(channel, undo ? 'x' : 'c', &b);
+	if (undo) {
+		fail_move(carry_source_undo(s, &why), &why);
+		server_run(300000);
+	} else {
+		carry_source_forget(s);
+	}
+	carry_source_close(s);
+	message_put(channel, 'd', NULL, 0);
+	bytes_free(&b);
+	bytes_free(&state);
+}
+
+static void *finish(void *destination)
+{
+	carry_destination_finish(destination);
+	return NULL;
+}
+
+static void host_take(int channel, bool undo)
+{
+	struct failure why = {0};
+	struct bytes b = {0}, answer = {0};
+	struct carry_destination *d;
+	message_get(channel, 'm', &b);
+	fail_move(carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why), &why);
+	message_put(channel, 'a', answer.data, answer.size);
+	message_get(channel, 's', &b);
+	struct times times;
+	memcpy(&times, b.data + b.size - sizeof(times), sizeof(times));
+	uint64_t start = now_us();
+	size_t size = b.size - sizeof(times) - sizeof(server);
+	fail_move(carry_destination_restore(d, b.data, size, &why), &why);
+	memcpy(&server, b.data + size, sizeof(server));
+	times.restore = now_us() - start;
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, undo ? 'x' : 'c', &b);
+	if (undo) {
+		carry_destination_discard(d);
+		message_put(channel, 'd', NULL, 0);
+	} else {
+		start = now_us();
+		fail_move(carry_destination_release(d, &why), &why);
+		uint64_t end = now_us();
+		times.release = end - start;
+		times.total = end - times.total;
+		pthread_t thread;
+		CHECK(pthread_create(&thread, NULL, finish, d) == 0);
+		server_run(1100000);
+		pthread_join(thread, NULL);
+		message_put(channel, 'd', &times, sizeof(times));
+	}
+	bytes_free(&b);
+	bytes_free(&answer);
+}
+
+static void host(int channel)
+{
+	struct bytes b = {0};
+	program_open(&program);
+	for (;;) {
+		switch (message_any(channel, &b)) {
+		case 'S':
+			server_start();
+			message_put(channel, 'd', NULL, 0);
+			server_run(1500000);
+			message_put(channel, 'd', NULL, 0);
+			break;
+		case 'L':
+			host_leave(channel, false);
+			break;
+		case 'T':
+			host_take(channel, false);
+			break;
+		case 'l':
+			host_leave(channel, true);
+			break;
+		case 't':
+			host_take(channel, true);
+			break;
+		case 'E':
+			/* Clients go before the server does. */
+			program_close(&program);
+			_exit(0);
+		default:
+			CHECK(!"message");
+		}
+	}
+}
+
+/* ---- clients ---- */
+
+static void gauge_begin(struct gauge *g)
+{
+	g->since = now_us();
+}
+
+static void gauge_end(struct gauge *g)
+{
+	uint64_t waited = now_us() - g->since;
+	if (waited > g->worst_us)
+		g->worst_us = waited;
+	g->count++;
+	g->since = 0;
+}
+
+static void client_failed(struct gauge *g, const char *what)
+{
+	fprintf(stderr, "client: %s: %m\n", what);
+	g->errors++;
+	pthread_exit(NULL);
+}
+
+static int client_connect(char type)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = inet_addr(SERVICE)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || write(fd, &type, 1) != 1) {
+		close(fd);
+		return -1;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+static void *client_requests(void *gauge)
+{
+	struct gauge *g = gauge;
+	int fd = client_connect('R');
+	if (fd < 0)
+		client_failed(g, "connect");
+	for (uint64_t i = 0;; i++) {
+		uint64_t answer;
+		gauge_begin(g);
+		if (write(fd, &i, 8) != 8)
+			client_failed(g, "request");
+		if (recv(fd, &answer, 8, MSG_WAITALL) != 8)
+			client_failed(g, "answer");
+		if (answer != i + 1)
+			client_failed(g, "wrong answer");
+		gauge_end(g);
+		sleep_us(1000);
+	}
+}
+
+static void *client_up(void *gauge)
+{
+	static uint8_t buffer[STREAM_PIECE];
+	struct gauge *g = gauge;
+	int fd = client_connect('U');
+	if (fd < 0)
+		client_failed(g, "connect");
+	for (uint64_t done = 0;;) {
+		for (unsigned i = 0; i < sizeof(buffer); i++)
+			buffer[i] = pattern(done + i);
+		gauge_begin(g);
+		for (size_t at = 0; at < sizeof(buffer);) {
+			ssize_t put = write(fd, buffer + at, sizeof(buffer) - at);
+			if (put <= 0)
+				client_failed(g, "stream up");
+			at += (size_t)put;
+		}
+		done += sizeof(buffer);
+		gauge_end(g);
+		sleep_us(1000);
+	}
+}
+
+static void *client_down(void *gauge)
+{
+	static uint8_t buffer[262144];
+	struct gauge *g = gauge;
+	int fd = client_connect('D');
+	if (fd < 0)
+		client_failed(g, "connect");
+	for (uint64_t done = 0;;) {
+		gauge_begin(g);
+		ssize_t got = read(fd, buffer, sizeof(buffer));
+		if (got <= 0)
+			client_failed(g, "stream down");
+		gauge_end(g);
+		for (ssize_t i = 0; i < got; i++) {
+			if (buffer[i] != pattern(done + (uint64_t)i)) {
+				errno = EIO;
+				client_failed(g, "wrong byte");
+			}
+		}
+		done += (uint64_t)got;
+	}
+}
+
+static void *client_new(void *gauge)
+{
+	struct gauge *g = gauge;
+	for (;;) {
+		char answer;
+		gauge_begin(g);
+		int fd = client_connect('N');
+		if (fd < 0 || read(fd, &answer, 1) != 1 || answer != 'N')
+			client_failed(g, "new connection");
+		gauge_end(g);
+		close(fd);
+		sleep_us(1500);
+	}
+}
+
+static void clients(int channel)
+{
+	struct bytes b = {0};
+	message_get(channel, 'S', &b);
+	pthread_t thread;
+	unsigned i = 0;
+	for (; i < request_clients; i++)
+		CHECK(pthread_create(&thread, NULL, client_requests, &shared->gauge[i]) == 0);
+	CHECK(pthread_create(&thread, NULL, client_up, &shared->gauge[i++]) == 0);
+	CHECK(pthread_create(&thread, NULL, client_down, &shared->gauge[i++]) == 0);
+	CHECK(pthread_create(&thread, NULL, client_new, &shared->gauge[i++]) == 0);
+	for (;;) {
+		shared->retransmitted = network_counter("RetransSegs");
+		shared->timeouts = network_counter("TCPTimeouts");
+		shared->resets = network_counter("EstabResets");
+		sleep_us(20000);
+	}
+}
+
+/* ---- the test ---- */
+
+static uint64_t errors(void)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < request_clients + 3; i++)
+		sum += shared->gauge[i].errors;
+	return sum;
+}
+
+static void relay(int from, int to, uint8_t type)
+{
+	struct bytes b = {0};
+	message_get(from, type, &b);
+	message_put(to, type, b.data, b.size);
+	bytes_free(&b);
+}
+
+static int compare_us(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned moves = argc > 1 ? (unsigned)atoi(argv[1]) : 8;
+	request_clients = argc > 2 ? (unsigned)atoi(argv[2]) : 20;
+	CHECK(moves > 0 && moves <= 1000 && request_clients <= CLIENTS_MAX - 3);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	testbed_require();
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(shared != MAP_FAILED);
+	testbed_open();
+	int channel[2], client, at = 0;
+	struct bytes b = {0};
+	testbed_host(host, &channel[0]);
+	testbed_host(host, &channel[1]);
+	testbed_host(clients, &client);
+	message_put(channel[0], 'S', NULL, 0);
+	message_get(channel[0], 'd', &b);
+	message_put(client, 'S', NULL, 0);
+	message_get(channel[0], 'd', &b);
+	long retransmitted = shared->retransmitted, timeouts = shared->timeouts, resets = shared->resets;
+	uint64_t undisturbed = take_worst_us();
+
+	uint64_t silence[1000], total[1000];
+	struct times sum = {0};
+	for (unsigned i = 0; i < moves; i++) {
+		int to = !at;
+		message_put(channel[to], 'T', NULL, 0);
+		message_put(channel[at], 'L', NULL, 0);
+		relay(channel[at], channel[to], 'm');
+		relay(channel[to], channel[at], 'a');
+		relay(channel[at], channel[to], 's');
+		message_get(channel[to], 'r', &b);
+		message_put(channel[to], 'c', NULL, 0);
+		message_put(channel[at], 'c', NULL, 0);
+		message_get(channel[to], 'd', &b);
+		struct times times;
+		memcpy(&times, b.data, sizeof(times));
+		message_get(channel[at], 'd', &b);
+		silence[i] = take_worst_us();
+		total[i] = times.total;
+		sum.freeze += times.freeze;
+		sum.restore += times.restore;
+		sum.release += times.release;
+		if (getenv("VERBOSE"))
+			printf("move %u: switch %lu us (freeze %lu restore %lu release %lu), %u bytes, worst "
+			       "silence %lu us, "
+			       "retransmitted %ld\n",
+			       i, times.total, times.freeze, times.restore, times.release, times.bytes,
+			       silence[i], shared->retransmitted - retransmitted);
+		CHECK(errors() == 0);
+		at = to;
+	}
+	sleep_us(50000);
+	qsort(silence, moves, sizeof(silence[0]), compare_us);
+	qsort(total, moves, sizeof(total[0]), compare_us);
+	retransmitted = shared->retransmitted - retransmitted;
+	timeouts = shared->timeouts - timeouts;
+	resets = shared->resets - resets;
+	printf("%u moves of %u connections: switch %lu us (median; freeze %lu, restore %lu, release %lu), "
+	       "worst silence "
+	       "%lu us (median), %lu us (max), undisturbed %lu us; retransmissions %ld, time-outs %ld, "
+	       "resets %ld, errors "
+	       "%lu\n",
+	       moves, request_clients + 3, total[moves / 2], sum.freeze / moves, sum.restore / moves,
+	       sum.release / moves, silence[moves / 2], silence[moves - 1], undisturbed, retransmitted,
+	       timeouts, resets, errors());
+	CHECK(errors() == 0);
+	CHECK(resets == 0);
+
+	/* An undone move loses nothing either. */
+	message_put(channel[!at], 't', NULL, 0);
+	message_put(channel[at], 'l', NULL, 0);
+	relay(channel[at], channel[!at], 'm');
+	relay(channel[!at], channel[at], 'a');
+	relay(channel[at], channel[!at], 's');
+	message_get(channel[!at], 'r', &b);
+	message_put(channel[at], 'x', NULL, 0);
+	message_put(channel[!at], 'x', NULL, 0);
+	message_get(channel[!at], 'd', &b);
+	message_get(channel[at], 'd', &b);
+	printf("undone: worst silence %lu us, errors %lu\n", take_worst_us(), errors());
+	CHECK(errors() == 0);
+	CHECK(timeouts == 0);
+	testbed_close();
+	bytes_free(&b);
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A program without an enclave: its system calls go through ocall_syscall() and
+ * a table, as an enclave's do, so that what it has open can be moved. Its
+ * memory does not move; tests hand over what they need.
+ */
+#ifndef TESTS_CARRY_PROGRAM_H
+#define TESTS_CARRY_PROGRAM_H
+
+#include "host/carry.h"
+#include "host/enclave.h"
+#include "host/fdtable.h"
+
+struct program {
+	struct fdtable *fds;
+	struct host_thread thread;
+};
+
+void program_open(struct program *p);
+void program_close(struct program *p);
+/* As syscall(2), with the program's descriptors. Pointers may be anywhere. */
+long program_call(struct program *p, long nr, long a, long b, long c, long d, long e, long f);
+#define CALL_6(p, nr, a, b, c, d, e, f, ...)                                                                 \
+	program_call(p, nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define CALL(p, nr, ...) CALL_6(p, nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+
+/* Moves within this process to another table, by way of the three messages. why must be empty after. */
+void program_move_here(struct program *from, struct program *to);
+
+#endif
