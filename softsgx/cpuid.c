@@ -41,7 +41,9 @@ static struct cpuid real_cpuid(uint32_t leaf, uint32_t subleaf)
 
 	if (faulting)
 		SYS(SYS_arch_prctl, ARCH_SET_CPUID, 1);
-	__asm__ volatile("cpuid" : "=a"(c.eax), "=b"(c.ebx), "=c"(c.ecx), "=d"(c.edx) : "a"(leaf), "c"(subleaf));
+	__asm__ volatile("cpuid"
+			 : "=a"(c.eax), "=b"(c.ebx), "=c"(c.ecx), "=d"(c.edx)
+			 : "a"(leaf), "c"(subleaf));
 	if (faulting)
 		SYS(SYS_arch_prctl, ARCH_SET_CPUID, 0);
 	return c;
@@ -61,7 +63,8 @@ static struct cpuid sgx_leaf(uint32_t subleaf)
 		return (struct cpuid){1u | 1u << 1 | 1u << 7 | 1u << 11, SGX_MISC_EXINFO, 0,
 				      31 | PLATFORM_SIZE_LOG2 << 8};
 	case 1:
-		return (struct cpuid){(uint32_t)(PLATFORM_ATTRIBUTES & ~SGX_ATTR_INIT), 0, (uint32_t)platform_xfrm(), 0};
+		return (struct cpuid){(uint32_t)(PLATFORM_ATTRIBUTES & ~SGX_ATTR_INIT), 0,
+				      (uint32_t)platform_xfrm(), 0};
 	case 2:
 		return (struct cpuid){(uint32_t)EPC_BASE | 1, (uint32_t)(EPC_BASE >> 32), (uint32_t)size | 1,
 				      (uint32_t)(size >> 32)};
@@ -136,7 +139,8 @@ int cpuid_cpuinfo(void)
 int cpuid_epc_size_file(void)
 {
 	char text[32];
-	int to = memory_file(), size = snprintf(text, sizeof(text), "%llu\n", (unsigned long long)cpuid_epc_size());
+	int to = memory_file(),
+	    size = snprintf(text, sizeof(text), "%llu\n", (unsigned long long)cpuid_epc_size());
 
 	if (to < 0)
 		return -1;

@@ -245,15 +245,14 @@ static const struct command {
 	unsigned long number;
 	size_t size;
 	long (*run)(struct enclave *, void *);
-	uint8_t writes_back;
 } commands[] = {
-    {SGX_IOC_ENCLAVE_CREATE, sizeof(struct sgx_enclave_create), build_create, 0},
-    {SGX_IOC_ENCLAVE_ADD_PAGES, sizeof(struct sgx_enclave_add_pages), build_add_pages, 1},
-    {SGX_IOC_ENCLAVE_INIT, sizeof(struct sgx_enclave_init), build_init, 0},
-    {SGX_IOC_ENCLAVE_PROVISION, sizeof(struct sgx_enclave_provision), build_provision, 0},
-    {SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, sizeof(struct sgx_enclave_restrict_permissions), sgx2_restrict, 1},
-    {SGX_IOC_ENCLAVE_MODIFY_TYPES, sizeof(struct sgx_enclave_modify_types), sgx2_modify_types, 1},
-    {SGX_IOC_ENCLAVE_REMOVE_PAGES, sizeof(struct sgx_enclave_remove_pages), sgx2_remove, 1},
+    {SGX_IOC_ENCLAVE_CREATE, sizeof(struct sgx_enclave_create), build_create},
+    {SGX_IOC_ENCLAVE_ADD_PAGES, sizeof(struct sgx_enclave_add_pages), build_add_pages},
+    {SGX_IOC_ENCLAVE_INIT, sizeof(struct sgx_enclave_init), build_init},
+    {SGX_IOC_ENCLAVE_PROVISION, sizeof(struct sgx_enclave_provision), build_provision},
+    {SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, sizeof(struct sgx_enclave_restrict_permissions), sgx2_restrict},
+    {SGX_IOC_ENCLAVE_MODIFY_TYPES, sizeof(struct sgx_enclave_modify_types), sgx2_modify_types},
+    {SGX_IOC_ENCLAVE_REMOVE_PAGES, sizeof(struct sgx_enclave_remove_pages), sgx2_remove},
 };
 
 /* Readiness comes before the argument is even looked at. */
@@ -277,17 +276,17 @@ static long run_command(struct enclave *e, const struct command *command, void *
 	union {
 		struct sgx_enclave_add_pages largest;
 		uint64_t words[8];
-	} arg = {0};
+	} arg = {0}, before;
 	long result;
 
 	if (!command_ready(e, command->number))
 		return -EINVAL;
 	if (sys_copy_in(&arg, u_arg, command->size))
 		return -EFAULT;
+	before = arg;
 	result = command->run(e, &arg);
-	/* Parameter errors leave the program's structure alone; the handlers mark them by EINVAL before work.
-	 */
-	if (command->writes_back && sys_copy_out(u_arg, &arg, command->size))
+	/* Nothing is written where nothing was done: the structure may then be read-only. */
+	if (memcmp(&arg, &before, command->size) && sys_copy_out(u_arg, &arg, command->size))
 		return -EFAULT;
 	return result;
 }

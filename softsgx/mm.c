@@ -26,7 +26,7 @@ uint64_t softsgx_generation = 1;
 static struct local {
 	struct enclave *enclave;
 	int userfaultfd;
-	int watching; /* for the oracle */
+	int watching;	 /* for the oracle */
 	size_t run_next; /* the page a sequential reader faults on next */
 	unsigned int run_length;
 } locals[ENCLAVES_MAX];

@@ -38,7 +38,8 @@ static int for_each_mapping(struct enclave *e, uint64_t start, uint64_t end,
 		if (!mm_next(at, &vma) || vma.start >= end)
 			break;
 		if (vma.enclave == e)
-			error = work(e, vma.start > start ? vma.start : start, vma.end < end ? vma.end : end, context);
+			error = work(e, vma.start > start ? vma.start : start, vma.end < end ? vma.end : end,
+				     context);
 	}
 	return error;
 }
@@ -65,7 +66,8 @@ static int for_each_run(struct enclave *e, uint64_t low, uint64_t high,
 
 static int protect_run(struct enclave *e, uint64_t low, uint64_t high, void *unused)
 {
-	struct uffdio_writeprotect protect = {.range = {low, high - low}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+	struct uffdio_writeprotect protect = {.range = {low, high - low},
+					      .mode = UFFDIO_WRITEPROTECT_MODE_WP};
 
 	return (int)SYS(SYS_ioctl, mm_userfaultfd(e), UFFDIO_WRITEPROTECT, &protect);
 }

@@ -202,7 +202,8 @@ EXPORT int lstat(const char *path, struct stat *st)
 }
 EXPORT int lstat64(const char *path, struct stat64 *st)
 {
-	return is_node(path) ? stat_node(is_provision_node(path), (struct stat *)st) : NEXT(lstat64)(path, st);
+	return is_node(path) ? stat_node(is_provision_node(path), (struct stat *)st)
+			     : NEXT(lstat64)(path, st);
 }
 EXPORT int fstat(int fd, struct stat *st)
 {

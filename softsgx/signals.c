@@ -197,7 +197,8 @@ int signals_altstack(const stack_t *stack, stack_t *old)
 
 	if (old) {
 		*old = *mine;
-		old->ss_flags = !mine->ss_size ? SS_DISABLE : mine->ss_flags | (on_stack(mine, sp) ? SS_ONSTACK : 0);
+		old->ss_flags =
+		    !mine->ss_size ? SS_DISABLE : mine->ss_flags | (on_stack(mine, sp) ? SS_ONSTACK : 0);
 	}
 	if (!stack)
 		return 0;

@@ -12,9 +12,9 @@
 extern const char softsgx_vdso_start[], softsgx_vdso_end[];
 
 /* In the order of vdso.S's table. */
-static const char *const names[] = {"__vdso_sgx_enter_enclave", "__vdso_clock_gettime", "__vdso_gettimeofday",
-				    "__vdso_time",		"__vdso_getcpu",	"__vdso_clock_getres",
-				    "__vdso_getrandom"};
+static const char *const names[] = {
+    "__vdso_sgx_enter_enclave", "__vdso_clock_gettime", "__vdso_gettimeofday", "__vdso_time", "__vdso_getcpu",
+    "__vdso_clock_getres",	"__vdso_getrandom"};
 #define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 
 static unsigned long image;

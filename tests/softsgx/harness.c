@@ -252,19 +252,35 @@ static int call_enclave(unsigned long rdi, void *rsi, unsigned long rdx, unsigne
 	return result;
 }
 
+int test_enter_at(uint64_t tcs, enum test_op op, struct test_args *args, struct sgx_enclave_run *run)
+{
+	memset(run, 0, sizeof(*run));
+	run->tcs = tcs;
+	return call_enclave((unsigned long)op, args, 0, SGX_EENTER, run);
+}
+
 int test_enter(struct test_enclave *t, int i, enum test_op op, struct test_args *args,
 	       struct sgx_enclave_run *run)
 {
+	return test_enter_at(t->base + AT_TCS(i), op, args, run);
+}
+
+int test_resume_at(uint64_t tcs, struct sgx_enclave_run *run)
+{
 	memset(run, 0, sizeof(*run));
-	run->tcs = t->base + AT_TCS(i);
-	return call_enclave((unsigned long)op, args, 0, SGX_EENTER, run);
+	run->tcs = tcs;
+	return call_enclave(0, NULL, 0, SGX_ERESUME, run);
 }
 
 int test_resume(struct test_enclave *t, int i, struct sgx_enclave_run *run)
 {
-	memset(run, 0, sizeof(*run));
-	run->tcs = t->base + AT_TCS(i);
-	return call_enclave(0, NULL, 0, SGX_ERESUME, run);
+	return test_resume_at(t->base + AT_TCS(i), run);
+}
+
+int test_enter_raw(unsigned long rdi, void *rsi, unsigned long rdx, unsigned int function,
+		   struct sgx_enclave_run *run)
+{
+	return call_enclave(rdi, rsi, rdx, function, run);
 }
 
 void test_call(struct test_enclave *t, int i, enum test_op op, struct test_args *args)

@@ -110,6 +110,11 @@ int test_enter(struct test_enclave *t, int i, enum test_op op, struct test_args 
 	       struct sgx_enclave_run *run);
 /* ERESUME */
 int test_resume(struct test_enclave *t, int i, struct sgx_enclave_run *run);
+/* The same at any address; and any call at all, with run as it is. */
+int test_enter_at(uint64_t tcs, enum test_op op, struct test_args *args, struct sgx_enclave_run *run);
+int test_resume_at(uint64_t tcs, struct sgx_enclave_run *run);
+int test_enter_raw(unsigned long rdi, void *rsi, unsigned long rdx, unsigned int function,
+		   struct sgx_enclave_run *run);
 /* EENTER that must come back by EEXIT. */
 void test_call(struct test_enclave *t, int i, enum test_op op, struct test_args *args);
 /* A leaf inside; returns RAX. */
