@@ -19,13 +19,15 @@ hosts_end()
 {
 	local name
 	trap - EXIT
-	for name in "${!host_init[@]}"; do
-		kill -KILL "${host_init[$name]}" 2>/dev/null
-	done
+	{
+		for name in "${!host_init[@]}"; do
+			kill -KILL "${host_init[$name]}"
+		done
+		# whatever this shell has in the background: an nsenter that was stopped with its command would stay
+		kill -KILL $(jobs -p)
+		wait
+	} 2>/dev/null # where bash, too, would tell of every job it lost
 	host_init=()
-	# whatever this shell has in the background: an nsenter that was stopped with its command would stay
-	kill -KILL $(jobs -p) 2>/dev/null
-	wait 2>/dev/null
 	[ -z "$hosts_dir" ] || rm -rf "$hosts_dir"
 	hosts_dir=
 }
@@ -78,7 +80,7 @@ host_add()
 host_run()
 {
 	local init=${host_init[$1]}; shift
-	nsenter --target "$init" --net --mount --pid --wd="$PWD" -- "$@"
+	nsenter --target "$init" --net --mount --pid --wdns="$PWD" -- "$@"
 }
 
 # Not through host_run: a function in the background is one more shell, and
@@ -86,7 +88,7 @@ host_run()
 host_start()
 {
 	local init=${host_init[$1]} log=$2; shift 2
-	nsenter --target "$init" --net --mount --pid --wd="$PWD" -- "$@" </dev/null >"$log" 2>&1 &
+	nsenter --target "$init" --net --mount --pid --wdns="$PWD" -- "$@" </dev/null >"$log" 2>&1 &
 	host_pid=$!
 }
 
