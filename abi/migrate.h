@@ -59,7 +59,7 @@ enum migrate_op {
 	MIGRATE_STOP,
 	/* source: ret[0] threads that are not parked yet. */
 	MIGRATE_PENDING,
-	/* source, parked: out: bitmap of the slots that hold a thread, THREAD_SLOTS_MAX / 8 bytes. */
+	/* source: out: bitmap of the slots that hold a thread, THREAD_SLOTS_MAX / 8 bytes. Final once parked. */
 	MIGRATE_SLOTS,
 	/* source, final round sent: out: next control record. ret[0] its size, 0: all exported. */
 	MIGRATE_EXPORT,

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "host/enclave.h"
 #include "host/failure.h"
 
 /* Exit codes; docs/cli.md is the table for users. run also exits with the program's own. */
@@ -31,6 +32,8 @@ int command_receive(int argc, char **argv) __attribute__((weak));
 int command_status(int argc, char **argv) __attribute__((weak));
 int command_cancel(int argc, char **argv) __attribute__((weak));
 
+/* The exit code for how a program ended; says on standard error what its own status cannot. */
+int command_end(enum enclave_end end, int status);
 /* "64", "64K", "1M", "2G", "1T" -> bytes. False if it is none, or does not fit. */
 bool size_parse(const char *text, uint64_t *out);
 /* 2 size hexadecimal digits and NUL. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include "host/enclave.h"
 #include "host/log.h"
 #include "host/signals.h"
+#include "migrate/control.h"
 
 static const char usage[] = "run [--name NAME] [--trace] IMAGE [-- ARGUMENTS]\n"
 			    "  --name NAME  what ps, migrate and status call it (the image's file name)\n"
@@ -17,6 +19,7 @@ static const char usage[] = "run [--name NAME] [--trace] IMAGE [-- ARGUMENTS]\n"
 
 struct run_args {
 	const char *name, *image;
+	bool named; /* by --name: it must have that name */
 	int argc;
 	char **argv;
 	uint32_t flags;
@@ -34,12 +37,14 @@ static bool args_parse(int argc, char **argv, struct run_args *a)
 	*a = (struct run_args){.name = NULL};
 	/* "+": what follows IMAGE is the program's */
 	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
-		if (option == 'n')
+		if (option == 'n') {
 			a->name = optarg;
-		else if (option == 't')
+			a->named = true;
+		} else if (option == 't') {
 			a->flags |= START_TRACE;
-		else
+		} else {
 			return false;
+		}
 	}
 	if (optind == argc)
 		return false;
@@ -55,7 +60,7 @@ static bool args_parse(int argc, char **argv, struct run_args *a)
 	return true;
 }
 
-static int end_report(enum enclave_end end, int status)
+int command_end(enum enclave_end end, int status)
 {
 	switch (end) {
 	case ENCLAVE_EXITED:
@@ -72,9 +77,29 @@ static int end_report(enum enclave_end end, int status)
 	return EXIT_ENCLAVE_DIED;
 }
 
+/* Under its name, or, when it only got the image's and another program has that, with the process number. Without a
+ * control socket the program runs all the same; it cannot be moved. */
+static struct control *control_serve(const struct run_args *a, struct enclave *e, struct failure *why)
+{
+	struct control *control;
+	char numbered[64];
+
+	if (!control_open(a->name, e, false, &control, why))
+		return control;
+	if (why->code == -EEXIST && !a->named) {
+		snprintf(numbered, sizeof(numbered), "%.48s.%d", a->name, getpid());
+		if (!control_open(numbered, e, false, &control, why))
+			return control;
+	}
+	if (!a->named)
+		log_line("%s: it cannot be moved", why->message);
+	return NULL;
+}
+
 int command_run(int argc, char **argv)
 {
 	struct enclave *enclave;
+	struct control *control;
 	struct run_args a;
 	struct failure why;
 	int status, code;
@@ -84,11 +109,18 @@ int command_run(int argc, char **argv)
 	signals_block();
 	if (enclave_load(a.image, &enclave, &why))
 		return command_failed(&why);
-	if (enclave_start(enclave, a.argc, a.argv, environ, a.flags, &why) || signals_forward(enclave)) {
+	control = control_serve(&a, enclave, &why);
+	if (!control && a.named) {
 		enclave_destroy(enclave);
 		return command_failed(&why);
 	}
-	code = end_report(enclave_wait(enclave, &status), status);
+	if (enclave_start(enclave, a.argc, a.argv, environ, a.flags, &why) || signals_forward(enclave)) {
+		control_close(control);
+		enclave_destroy(enclave);
+		return command_failed(&why);
+	}
+	code = command_end(enclave_wait(enclave, &status), status);
+	control_close(control);
 	/* Threads may still compute inside; the end of the process takes them and the enclave with it. */
 	_exit(code);
 }

@@ -16,7 +16,7 @@
 #include "tests/migrate/pair.h"
 #include "tests/migrate/fake_runtime.h"
 
-int stop_uncommit(void);
+
 
 static struct identity self;
 /* The root is one made for the test; the symbol is the real one's, which the header calls constant. */

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "abi/migrate.h"
+#include "cli/ask.h"
+#include "cli/command.h"
+#include "migrate/report.h"
+
+static const char usage[] =
+	"migrate NAME tcp:HOST:PORT [OPTIONS]\n"
+	"  --mode MODE            precopy: pages go while the program runs (the default); stop-copy: it is stopped first\n"
+	"  --downtime-limit MS    precopy stops the program once the rest should take no longer than this (20)\n"
+	"  --bandwidth BYTES      per second, while the program runs; no limit unless given\n"
+	"  --streams N            connections for pages (2)\n"
+	"  --tcp-established      take established TCP connections and their addresses along\n"
+	"  --hook PROGRAM         is told pre-stop, post-stop and failed\n"
+	"  --timeout S            give up, and let the program run on, if not done by then\n"
+	"  --switch-timeout MS    undo if nothing moves for that long while the program is stopped (500)\n"
+	"  --detach               return at once; optmig status shows how it goes\n"
+	"  --json                 one object a line while it goes on, then the report\n"
+	"  Returns 0 once this machine is no longer needed. Interrupted: the move is cancelled, the program runs on.";
+
+struct migrate_args {
+	struct migrate_options options;
+	const char *name;
+	bool detach, json;
+};
+
+static bool number_parse(const char *text, double scale, uint64_t *out)
+{
+	char *end;
+	double value = strtod(text, &end);
+	if (end == text || *end || !(value >= 0 && value < 1e12))
+		return false;
+	*out = (uint64_t)(value * scale);
+	return true;
+}
+
+static bool args_parse(int argc, char **argv, struct migrate_args *a, struct failure *why)
+{
+	static const struct option options[] = {
+		{"mode", required_argument, NULL, 'm'},		 {"downtime-limit", required_argument, NULL, 'd'},
+		{"bandwidth", required_argument, NULL, 'b'},	 {"streams", required_argument, NULL, 's'},
+		{"tcp-established", no_argument, NULL, 't'},	 {"hook", required_argument, NULL, 'h'},
+		{"timeout", required_argument, NULL, 'T'},	 {"detach", no_argument, NULL, 'D'},
+		{"switch-timeout", required_argument, NULL, 'S'}, {"json", no_argument, NULL, 'j'},
+		{NULL, 0, NULL, 0},
+	};
+	struct migrate_options *o = &a->options;
+	uint64_t streams;
+	bool good = true;
+	int option;
+	*a = (struct migrate_args){.options = migrate_options_default()};
+	while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'm':
+			good = migrate_mode_parse(optarg, &o->mode, why) == 0;
+			break;
+		case 'd':
+			good = number_parse(optarg, 1000, &o->downtime_limit_us);
+			break;
+		case 'b':
+			good = size_parse(optarg, &o->bandwidth);
+			break;
+		case 's':
+			good = number_parse(optarg, 1, &streams) && streams > 0 && streams <= MIGRATE_STREAMS_MAX;
+			o->streams = good ? (unsigned)streams : 0;
+			break;
+		case 't':
+			o->tcp_established = true;
+			break;
+		case 'h':
+			good = strlen(optarg) < sizeof(o->hook);
+			if (good)
+				strcpy(o->hook, optarg);
+			break;
+		case 'T':
+			good = number_parse(optarg, 1e6, &o->timeout_us);
+			break;
+		case 'S':
+			good = number_parse(optarg, 1000, &o->switch_timeout_us);
+			break;
+		case 'D':
+			a->detach = true;
+			break;
+		case 'j':
+			a->json = true;
+			break;
+		default:
+			good = false;
+		}
+	}
+	if (!good || optind != argc - 2 || strlen(argv[optind + 1]) >= sizeof(o->to))
+		return false;
+	a->name = argv[optind];
+	strcpy(o->to, argv[optind + 1]);
+	return true;
+}
+
+static double number(const json_t *in, const char *key)
+{
+	return (double)json_integer_value(json_object_get(in, key));
+}
+
+static void print_progress(const json_t *p)
+{
+	double total = number(p, "pages_total"), pages = number(p, "pages");
+	if (!isatty(STDERR_FILENO))
+		return;
+	fprintf(stderr, "\r\033[K%s", json_string_value(json_object_get(p, "phase")));
+	if (total > 0)
+		fprintf(stderr, " %d: %.0f MB of %.0f MB in use, %.1f s", (int)number(p, "round"), pages * 4096 / 1e6,
+			total * 4096 / 1e6, number(p, "elapsed_us") / 1e6);
+	fflush(stderr);
+}
+
+static void print_report(const json_t *r, const struct migrate_args *a)
+{
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	printf("%s moved to %s: stood still %.1f ms, %.1f s in all, %.0f MB sent in %zu rounds\n", a->name,
+	       a->options.to, number(r, "downtime_us") / 1e3, number(r, "total_us") / 1e6,
+	       number(r, "bytes_sent") / 1e6, json_array_size(json_object_get(r, "rounds")));
+}
+
+/* Reads until the report. */
+static int follow(struct ask *ask, const struct migrate_args *a)
+{
+	struct failure why;
+	for (json_t *answer; (answer = ask_next(ask)); json_decref(answer)) {
+		const char *result = json_string_value(json_object_get(answer, "result"));
+		if (a->json) {
+			json_dumpf(answer, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+			putchar('\n');
+			fflush(stdout);
+		} else if (!result) {
+			print_progress(answer);
+		}
+		if (!result)
+			continue;
+		int code = !strcmp(result, "completed") || !strcmp(result, "started") ? EXIT_DONE : EXIT_FAILED;
+		if (code == EXIT_FAILED && ask_failed(answer, &why))
+			command_failed(&why);
+		else if (!a->json && !strcmp(result, "completed"))
+			print_report(answer, a);
+		json_decref(answer);
+		return code;
+	}
+	ask_failed(NULL, &why);
+	return command_failed(&why);
+}
+
+int command_migrate(int argc, char **argv)
+{
+	struct migrate_args a;
+	struct failure why = {0};
+	struct ask ask;
+	if (!args_parse(argc, argv, &a, &why)) {
+		if (why.code)
+			command_failed(&why);
+		return command_usage(usage);
+	}
+	json_t *question = migrate_options_json(&a.options);
+	json_object_set_new(question, "command", json_string("migrate"));
+	json_object_set_new(question, "detach", json_boolean(a.detach));
+	if (ask_open(&ask, a.name, question, &why))
+		return command_failed(&why);
+	int code = follow(&ask, &a);
+	ask_close(&ask);
+	return code;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The control socket of a running program: NAME.sock in the runtime directory,
+ * mode 0600. JSON, one object a line, both ways. Untrusted side.
+ *
+ *   {"command":"status"}              -> one object
+ *   {"command":"migrate","to":...,}   -> progress, at most ten a second, then the report ("result")
+ *   {"command":"migrate",...,"detach":true} -> {"result":"started"}
+ *   {"command":"cancel"}              -> {"result":"cancelled"} or an error
+ *
+ * A client of migrate that hangs up cancels, unless it detached.
+ */
+#ifndef MIGRATE_CONTROL_H
+#define MIGRATE_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "host/enclave.h"
+
+struct control;
+
+/* A name is 1 to 63 of [A-Za-z0-9._-] and does not begin with a dot. */
+bool control_name_ok(const char *name);
+/* /run/optmig for root, else $XDG_RUNTIME_DIR/optmig; OPTMIG_RUNTIME_DIR goes before both. */
+int control_directory(char *out, size_t size, struct failure *why);
+int control_path(const char *name, char *out, size_t size, struct failure *why);
+/* A connected socket. -ENOENT if no such program runs here. */
+int control_connect(const char *name, int *fd, struct failure *why);
+
+/* Serves e under that name until closed. -EEXIST if another program has it here. take_over: it is the same
+ * program's own earlier home, whose socket is replaced. */
+int control_open(const char *name, struct enclave *e, bool take_over, struct control **out, struct failure *why);
+/* Ends a migration under way, removes the socket. NULL is fine. */
+void control_close(struct control *c);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/inflow.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include "migrate/trusted.h"
+
+static void stream_failed(struct instream *s, int error)
+{
+	struct inflow *f = s->flow;
+	uint64_t one = 1;
+	pthread_mutex_lock(&f->lock);
+	bool first = f->error == 0 && !f->closing;
+	if (first)
+		f->error = error;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	if (first && write(f->wake_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it is awake */
+}
+
+/* One frame into the ring: the note says which kind. */
+static int read_frame(struct instream *s)
+{
+	struct wait forever = {WIRE_FOREVER, -1};
+	struct frame_header header;
+	int rc = wire_recv_header(s->fd, &header, forever);
+	if (rc)
+		return rc;
+	if (header.type != FRAME_RECORD && header.type != FRAME_ROUND_END)
+		return -EPROTO;
+	struct ring_slot *slot = ring_fill_begin(&s->ring);
+	if (!slot)
+		return -ECANCELED;
+	rc = wire_recv_raw(s->fd, slot->data, header.size, forever);
+	if (rc)
+		return rc;
+	slot->size = header.size;
+	slot->note = header.type;
+	ring_fill_end(&s->ring);
+	return 0;
+}
+
+static void *reader_main(void *context)
+{
+	struct instream *s = context;
+	int rc;
+	while ((rc = read_frame(s)) == 0)
+		;
+	stream_failed(s, rc);
+	ring_close(&s->ring);
+	return NULL;
+}
+
+static int round_ended(struct instream *s, const struct ring_slot *slot)
+{
+	struct inflow *f = s->flow;
+	struct frame_round end;
+	if (slot->size != sizeof(end))
+		return -EPROTO;
+	memcpy(&end, slot->data, sizeof(end));
+	if (end.round != s->round + 1)
+		return -EPROTO;
+	s->round = end.round;
+	pthread_mutex_lock(&f->lock);
+	bool last = ++f->ended == f->count;
+	if (last) {
+		f->ended = 0;
+		f->done = end.round;
+		pthread_cond_broadcast(&f->changed);
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (last)
+		f->round_done(f->context, end.round);
+	return 0;
+}
+
+static int install(struct instream *s, const struct ring_slot *slot)
+{
+	if (slot->note == FRAME_ROUND_END)
+		return round_ended(s, slot);
+	struct trusted_call c = {.in = slot->data, .in_size = slot->size};
+	int rc = trusted(s->flow->enclave, MIGRATE_RECEIVE, s->index, &c);
+	if (rc == 0)
+		atomic_fetch_add(&s->flow->pages, c.ret[1] + c.ret[2]);
+	return rc;
+}
+
+static void *installer_main(void *context)
+{
+	struct instream *s = context;
+	struct ring_slot *slot;
+	while ((slot = ring_empty_begin(&s->ring))) {
+		int rc = install(s, slot);
+		if (rc) {
+			stream_failed(s, rc);
+			ring_close(&s->ring);
+			break;
+		}
+		ring_empty_end(&s->ring);
+	}
+	return NULL;
+}
+
+static int stream_open(struct instream *s)
+{
+	int rc = ring_init(&s->ring, RECORD_SIZE_MAX);
+	if (rc)
+		return rc;
+	s->ring_made = true;
+	rc = -pthread_create(&s->reader, NULL, reader_main, s);
+	if (rc)
+		return rc;
+	s->threads = 1;
+	rc = -pthread_create(&s->installer, NULL, installer_main, s);
+	if (rc == 0)
+		s->threads = 2;
+	return rc;
+}
+
+int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd,
+		void (*round_done)(void *context, uint32_t round), void *context)
+{
+	int rc = 0;
+	memset(f, 0, sizeof(*f));
+	f->enclave = e;
+	f->count = count;
+	f->wake_fd = wake_fd;
+	f->round_done = round_done;
+	f->context = context;
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->changed, NULL);
+	for (unsigned i = 0; i < count; i++) {
+		f->stream[i].flow = f;
+		f->stream[i].index = i;
+		f->stream[i].fd = fds[i];
+	}
+	for (unsigned i = 0; i < count && rc == 0; i++)
+		rc = stream_open(&f->stream[i]);
+	if (rc)
+		inflow_close(f);
+	return rc;
+}
+
+int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us)
+{
+	int rc = 0;
+	pthread_mutex_lock(&f->lock);
+	while (!f->error && f->done < round && rc == 0) {
+		struct timespec until;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+		pthread_cond_timedwait(&f->changed, &f->lock, &until);
+		if (now_us() > until_us)
+			rc = -ETIMEDOUT;
+	}
+	if (f->error && f->done < round)
+		rc = f->error;
+	pthread_mutex_unlock(&f->lock);
+	return rc;
+}
+
+int inflow_error(struct inflow *f)
+{
+	pthread_mutex_lock(&f->lock);
+	int rc = f->error;
+	pthread_mutex_unlock(&f->lock);
+	return rc;
+}
+
+void inflow_close(struct inflow *f)
+{
+	if (f->count == 0)
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->closing = true;
+	pthread_mutex_unlock(&f->lock);
+	for (unsigned i = 0; i < f->count; i++) {
+		struct instream *s = &f->stream[i];
+		shutdown(s->fd, SHUT_RDWR);
+		if (s->ring_made)
+			ring_close(&s->ring);
+		if (s->threads > 0)
+			pthread_join(s->reader, NULL);
+		if (s->threads > 1)
+			pthread_join(s->installer, NULL);
+		if (s->ring_made)
+			ring_destroy(&s->ring);
+		close(s->fd);
+	}
+	pthread_cond_destroy(&f->changed);
+	pthread_mutex_destroy(&f->lock);
+	f->count = 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The destination's page streams: for each a thread that reads its connection
+ * and a thread in the enclave that checks and installs, with a ring between.
+ * When the last stream has installed a round, the source is told.
+ */
+#ifndef MIGRATE_INFLOW_H
+#define MIGRATE_INFLOW_H
+
+#include <stdatomic.h>
+#include "host/enclave.h"
+#include "migrate/ring.h"
+#include "migrate/wire.h"
+
+struct inflow;
+
+struct instream {
+	struct inflow *flow;
+	unsigned index;
+	int fd;
+	struct ring ring;
+	bool ring_made;
+	pthread_t reader, installer;
+	unsigned threads;
+	uint32_t round; /* installer: last one that ended */
+};
+
+struct inflow {
+	struct enclave *enclave;
+	unsigned count;
+	struct instream stream[MIGRATE_STREAMS_MAX];
+	int wake_fd;
+	/* Called by the thread that installed the last of a round. */
+	void (*round_done)(void *context, uint32_t round);
+	void *context;
+	atomic_uint_fast64_t pages;
+
+	pthread_mutex_t lock; /* protects the following */
+	pthread_cond_t changed;
+	unsigned ended; /* streams that have reached the end of the round under way */
+	uint32_t done;  /* last round that all streams have installed */
+	int error;
+	bool closing;
+};
+
+int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd,
+		void (*round_done)(void *context, uint32_t round), void *context);
+/* Until that round is installed. 0, a stream's error, -ETIMEDOUT. */
+int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us);
+int inflow_error(struct inflow *f);
+void inflow_close(struct inflow *f);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/outflow.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include "migrate/trusted.h"
+
+#define SLOT_SIZE (sizeof(struct frame_header) + RECORD_SIZE_MAX)
+
+static void stream_failed(struct outstream *s, int error)
+{
+	struct outflow *f = s->flow;
+	uint64_t one = 1;
+	pthread_mutex_lock(&f->lock);
+	bool first = f->error == 0 && !f->closing;
+	if (first)
+		f->error = error;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	if (first && write(f->wake_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it is awake */
+}
+
+/* Waits for a round after the last; 0 when the flow closes. */
+static unsigned next_round(struct outflow *f, unsigned last)
+{
+	pthread_mutex_lock(&f->lock);
+	while (f->round == last && !f->closing)
+		pthread_cond_wait(&f->changed, &f->lock);
+	unsigned round = f->closing ? 0 : f->round;
+	pthread_mutex_unlock(&f->lock);
+	return round;
+}
+
+static void frame_put(struct ring_slot *slot, enum frame_type type, size_t size)
+{
+	struct frame_header header = {FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)size};
+	memcpy(slot->data, &header, sizeof(header));
+	slot->size = sizeof(header) + size;
+}
+
+/* One record into the ring. 1: the round is over. */
+static int produce(struct outstream *s)
+{
+	struct ring_slot *slot = ring_fill_begin(&s->ring);
+	if (!slot)
+		return -ECANCELED;
+	struct trusted_call c = {.out = slot->data + sizeof(struct frame_header), .out_size = RECORD_SIZE_MAX};
+	int rc = trusted(s->flow->enclave, MIGRATE_SEND, s->index, &c);
+	if (rc || c.ret[0] == 0)
+		return rc ? rc : 1;
+	frame_put(slot, FRAME_RECORD, c.out_size);
+	atomic_fetch_add(&s->flow->pages, c.ret[1]);
+	atomic_fetch_add(&s->flow->zero_pages, c.ret[2]);
+	ring_fill_end(&s->ring);
+	return 0;
+}
+
+static int produce_round(struct outstream *s, unsigned round)
+{
+	struct frame_round end = {round};
+	int rc;
+	while ((rc = produce(s)) == 0)
+		;
+	if (rc < 0)
+		return rc;
+	struct ring_slot *slot = ring_fill_begin(&s->ring);
+	if (!slot)
+		return -ECANCELED;
+	memcpy(slot->data + sizeof(struct frame_header), &end, sizeof(end));
+	frame_put(slot, FRAME_ROUND_END, sizeof(end));
+	ring_fill_end(&s->ring);
+	pthread_mutex_lock(&s->flow->lock);
+	s->flow->produced++;
+	pthread_cond_broadcast(&s->flow->changed);
+	pthread_mutex_unlock(&s->flow->lock);
+	return 0;
+}
+
+static void *producer_main(void *context)
+{
+	struct outstream *s = context;
+	for (unsigned round = 0; (round = next_round(s->flow, round)) != 0;) {
+		int rc = produce_round(s, round);
+		if (rc) {
+			stream_failed(s, rc);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* Sleeps as long as these bytes may take. */
+static void pace(struct outflow *f, size_t size)
+{
+	uint64_t rate = atomic_load(&f->bandwidth);
+	if (rate == 0)
+		return;
+	uint64_t ns = (uint64_t)size * f->count * 1000000000ull / rate;
+	struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+	nanosleep(&t, NULL);
+}
+
+static void *writer_main(void *context)
+{
+	struct outstream *s = context;
+	struct ring_slot *slot;
+	/* No deadline here: whoever finds that it takes too long shuts the connection down. */
+	while ((slot = ring_empty_begin(&s->ring))) {
+		int rc = wire_send_raw(s->fd, slot->data, slot->size, (struct wait){WIRE_FOREVER, -1});
+		if (rc) {
+			stream_failed(s, rc);
+			ring_close(&s->ring);
+			break;
+		}
+		size_t size = slot->size;
+		atomic_fetch_add(&s->flow->bytes, size);
+		ring_empty_end(&s->ring);
+		pace(s->flow, size);
+	}
+	return NULL;
+}
+
+static int stream_open(struct outstream *s)
+{
+	int rc = ring_init(&s->ring, SLOT_SIZE);
+	if (rc)
+		return rc;
+	s->ring_made = true;
+	rc = -pthread_create(&s->producer, NULL, producer_main, s);
+	if (rc)
+		return rc;
+	s->threads = 1;
+	rc = -pthread_create(&s->writer, NULL, writer_main, s);
+	if (rc == 0)
+		s->threads = 2;
+	return rc;
+}
+
+int outflow_open(struct outflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd)
+{
+	int rc = 0;
+	memset(f, 0, sizeof(*f));
+	f->enclave = e;
+	f->count = count;
+	f->wake_fd = wake_fd;
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->changed, NULL);
+	for (unsigned i = 0; i < count; i++) {
+		f->stream[i].flow = f;
+		f->stream[i].index = i;
+		f->stream[i].fd = fds[i];
+	}
+	for (unsigned i = 0; i < count && rc == 0; i++)
+		rc = stream_open(&f->stream[i]);
+	if (rc)
+		outflow_close(f);
+	return rc;
+}
+
+void outflow_round(struct outflow *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->round++;
+	f->produced = 0;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+}
+
+int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled)
+{
+	uint64_t bytes = atomic_load(&f->bytes), moved_us = now_us();
+	int rc = 0;
+	pthread_mutex_lock(&f->lock);
+	while (!f->error && f->produced < f->count && rc == 0) {
+		struct timespec until;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 20 * 1000 * 1000;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		pthread_cond_timedwait(&f->changed, &f->lock, &until);
+		if (atomic_load(&f->bytes) != bytes) {
+			bytes = atomic_load(&f->bytes);
+			moved_us = now_us();
+		}
+		if (atomic_load(cancelled))
+			rc = -ECANCELED;
+		else if (now_us() - moved_us > stall_ms * 1000ull)
+			rc = -ETIMEDOUT;
+	}
+	if (f->error)
+		rc = f->error;
+	pthread_mutex_unlock(&f->lock);
+	return rc;
+}
+
+int outflow_error(struct outflow *f)
+{
+	pthread_mutex_lock(&f->lock);
+	int rc = f->error;
+	pthread_mutex_unlock(&f->lock);
+	return rc;
+}
+
+void outflow_close(struct outflow *f)
+{
+	if (f->count == 0)
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->closing = true;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	for (unsigned i = 0; i < f->count; i++) {
+		struct outstream *s = &f->stream[i];
+		shutdown(s->fd, SHUT_RDWR);
+		if (s->ring_made)
+			ring_close(&s->ring);
+		if (s->threads > 0)
+			pthread_join(s->producer, NULL);
+		if (s->threads > 1)
+			pthread_join(s->writer, NULL);
+		if (s->ring_made)
+			ring_destroy(&s->ring);
+		close(s->fd);
+	}
+	pthread_cond_destroy(&f->changed);
+	pthread_mutex_destroy(&f->lock);
+	f->count = 0;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/receive.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "host/log.h"
+#include "host/signals.h"
+
+#define SESSIONS_MAX 32
+#define PENDING_MAX 64 /* connections that have not said what they are */
+#define FIRST_FRAME_US (5ull * 1000 * 1000)
+
+/* A connection whose first frame is still arriving. */
+struct pending {
+	int fd;
+	uint64_t until_us;
+	size_t got;
+	uint8_t data[sizeof(struct frame_header) + sizeof(struct frame_hello)];
+};
+
+struct session {
+	pid_t pid; /* 0: unused */
+	int channel_fd;
+	bool runs; /* the program lives there */
+	uint8_t id[SESSION_ID_SIZE];
+};
+
+struct receive {
+	const struct receive_options *o;
+	int listener, signal_fd;
+	struct pending pending[PENDING_MAX];
+	unsigned pending_count;
+	struct session session[SESSIONS_MAX];
+	bool ending;
+	bool over;
+	int status;
+};
+
+static struct session *session_find(struct receive *r, const uint8_t id[static SESSION_ID_SIZE])
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (r->session[i].pid && memcmp(r->session[i].id, id, SESSION_ID_SIZE) == 0)
+			return &r->session[i];
+	return NULL;
+}
+
+static void say_failed(int fd, int code, const char *message)
+{
+	struct frame_failed said = {.code = code};
+	snprintf(said.message, sizeof(said.message), "%s", message);
+	wire_send(fd, FRAME_FAILED, &said, sizeof(said), NULL, 0, (struct wait){now_us() + 100 * 1000, -1});
+}
+
+/* ---- sessions ---- */
+
+/* In the child: nothing of the service stays. */
+static _Noreturn void session_main(struct receive *r, const struct frame_hello *hello, int control_fd, int channel_fd)
+{
+	enum enclave_end end;
+	int status;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* until the program lives here */
+	close(r->listener);
+	close(r->signal_fd);
+	for (unsigned i = 0; i < r->pending_count; i++)
+		if (r->pending[i].fd != control_fd)
+			close(r->pending[i].fd);
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (r->session[i].pid)
+			close(r->session[i].channel_fd);
+	if (destination_run(&r->o->destination, hello, control_fd, channel_fd, &end, &status))
+		_exit(EXIT_NOT_TAKEN);
+	_exit(r->o->exit_status(end, status));
+}
+
+/* Takes over fd. */
+static void session_begin(struct receive *r, const struct frame_hello *hello, int fd)
+{
+	struct session *s = NULL;
+	int channel[2];
+	for (unsigned i = 0; i < SESSIONS_MAX && !s; i++)
+		if (!r->session[i].pid)
+			s = &r->session[i];
+	if (session_find(r, hello->session)) {
+		say_failed(fd, -EALREADY, "this session is being received already");
+	} else if (!s) {
+		say_failed(fd, -EBUSY, "too many sessions");
+	} else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel)) {
+		say_failed(fd, -errno, strerror(errno));
+	} else {
+		pid_t pid = fork();
+		if (pid == 0) {
+			close(channel[0]);
+			session_main(r, hello, fd, channel[1]);
+		}
+		close(channel[1]);
+		if (pid < 0) {
+			say_failed(fd, -errno, strerror(errno));
+			close(channel[0]);
+		} else {
+			*s = (struct session){.pid = pid, .channel_fd = channel[0]};
+			memcpy(s->id, hello->session, sizeof(s->id));
+		}
+	}
+	close(fd);
+}
+
+/* A further connection of a session goes to its process. */
+static void session_attach(struct receive *r, const struct frame_attach *attach, int fd)
+{
+	struct session *s = session_find(r, attach->session);
+	char space[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec part = {(void *)attach, sizeof(*attach)};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (!s || sendmsg(s->channel_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		say_failed(fd, -ENOENT, "no such session");
+	close(fd);
+}
+
+static void session_ended(struct receive *r, struct session *s, int how)
+{
+	int status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
+	/* Having lived here is what it says on the channel; it may have said so just before it ended. */
+	uint8_t said;
+	if (recv(s->channel_fd, &said, 1, MSG_DONTWAIT) == 1)
+		s->runs = true;
+	close(s->channel_fd);
+	if (r->o->once && s->runs) {
+		r->over = true;
+		r->status = status;
+	}
+	*s = (struct session){0};
+}
+
+static void reap(struct receive *r)
+{
+	int how;
+	for (pid_t pid; (pid = waitpid(-1, &how, WNOHANG)) > 0;)
+		for (unsigned i = 0; i < SESSIONS_MAX; i++)
+			if (r->session[i].pid == pid)
+				session_ended(r, &r->session[i], how);
+}
+
+static void hear_session(struct session *s)
+{
+	uint8_t said;
+	if (recv(s->channel_fd, &said, 1, MSG_DONTWAIT) == 1)
+		s->runs = true;
+}
+
+/* ---- first frames ---- */
+
+static void pending_remove(struct receive *r, unsigned i)
+{
+	r->pending[i] = r->pending[--r->pending_count];
+}
+
+static void accept_one(struct receive *r)
+{
+	int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	if (r->pending_count == PENDING_MAX) {
+		close(fd);
+		return;
+	}
+	struct pending *p = &r->pending[r->pending_count++];
+	p->fd = fd;
+	p->got = 0;
+	p->until_us = now_us() + FIRST_FRAME_US;
+}
+
+/* Reads no further than the first frame. 0: more to come, 1: complete, -errno: not for us. */
+static int pending_read(struct pending *p)
+{
+	struct frame_header h;
+	for (;;) {
+		size_t want = sizeof(h);
+		if (p->got >= sizeof(h)) {
+			memcpy(&h, p->data, sizeof(h));
+			bool hello = h.type == FRAME_HELLO && h.size == sizeof(struct frame_hello);
+			bool attach = h.type == FRAME_ATTACH && h.size == sizeof(struct frame_attach);
+			if (h.magic != FRAME_MAGIC || (!hello && !attach))
+				return -EPROTO;
+			want += h.size;
+			if (p->got == want)
+				return 1;
+		}
+		ssize_t n = recv(p->fd, p->data + p->got, want - p->got, MSG_DONTWAIT);
+		if (n == 0)
+			return -ECONNRESET;
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		p->got += (size_t)n;
+	}
+}
+
+static void pending_serve(struct receive *r, unsigned i)
+{
+	struct pending p = r->pending[i];
+	struct frame_header h;
+	int rc = pending_read(&p);
+	r->pending[i] = p;
+	if (rc == 0)
+		return;
+	pending_remove(r, i);
+	if (rc < 0) {
+		close(p.fd);
+		return;
+	}
+	memcpy(&h, p.data, sizeof(h));
+	if (h.type == FRAME_HELLO) {
+		static struct frame_hello hello;
+		memcpy(&hello, p.data + sizeof(h), sizeof(hello));
+		hello.name[sizeof(hello.name) - 1] = '\0';
+		session_begin(r, &hello, p.fd);
+	} else {
+		struct frame_attach attach;
+		memcpy(&attach, p.data + sizeof(h), sizeof(attach));
+		session_attach(r, &attach, p.fd);
+	}
+}
+
+/* ---- the loop ---- */
+
+static void hear_signal(struct receive *r)
+{
+	struct signalfd_siginfo info;
+	while (read(r->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD) {
+			reap(r);
+			continue;
+		}
+		r->ending = true;
+		for (unsigned i = 0; i < SESSIONS_MAX; i++)
+			if (r->session[i].pid)
+				kill(r->session[i].pid, r->session[i].runs ? (int)info.ssi_signo : SIGKILL);
+	}
+}
+
+static bool any_session(const struct receive *r)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (r->session[i].pid)
+			return true;
+	return false;
+}
+
+static void turn(struct receive *r)
+{
+	struct pollfd polled[2 + PENDING_MAX + SESSIONS_MAX];
+	unsigned pending = r->pending_count;
+	polled[0] = (struct pollfd){.fd = r->signal_fd, .events = POLLIN};
+	polled[1] = (struct pollfd){.fd = r->ending ? -1 : r->listener, .events = POLLIN};
+	for (unsigned i = 0; i < pending; i++)
+		polled[2 + i] = (struct pollfd){.fd = r->pending[i].fd, .events = POLLIN};
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		polled[2 + pending + i] = (struct pollfd){
+			.fd = r->session[i].pid && !r->session[i].runs ? r->session[i].channel_fd : -1,
+			.events = POLLIN};
+	if (poll(polled, 2 + pending + SESSIONS_MAX, pending ? 1000 : -1) < 0)
+		return;
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (polled[2 + pending + i].revents & POLLIN)
+			hear_session(&r->session[i]);
+	/* Backwards: serving one may move the last into its place. */
+	for (unsigned i = pending; i-- > 0;) {
+		if (polled[2 + i].revents) {
+			pending_serve(r, i);
+		} else if (now_us() > r->pending[i].until_us) {
+			close(r->pending[i].fd);
+			pending_remove(r, i);
+		}
+	}
+	if (polled[1].revents)
+		accept_one(r);
+	if (polled[0].revents)
+		hear_signal(r);
+}
+
+int receive_run(const struct receive_options *o, int *status, struct failure *why)
+{
+	static struct receive r;
+	sigset_t set;
+	r.o = o;
+	int rc = address_listen(&o->at, &r.listener, why);
+	if (rc)
+		return rc;
+	signals_block();
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	r.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (r.signal_fd < 0) {
+		close(r.listener);
+		return fail(why, -errno, "%s", strerror(errno));
+	}
+	log_line("waiting for programs on %s", o->at.text);
+	while (!r.over && !(r.ending && !any_session(&r)))
+		turn(&r);
+	close(r.listener);
+	close(r.signal_fd);
+	*status = r.over ? r.status : 0;
+	return 0;
+}

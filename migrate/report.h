@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a migration is asked to do, how far it is, and what came of it, and the
+ * JSON of each. Untrusted side.
+ */
+#ifndef MIGRATE_REPORT_H
+#define MIGRATE_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "host/failure.h"
+#include "softsgx/softsgx.h"
+
+enum migrate_mode {
+	MODE_PRECOPY,
+	MODE_STOP_COPY,
+};
+
+struct migrate_options {
+	char to[300];
+	char hook[300]; /* empty: none */
+	enum migrate_mode mode;
+	unsigned streams;
+	uint64_t downtime_limit_us;
+	uint64_t bandwidth;         /* bytes per second, 0: no limit */
+	uint64_t timeout_us;        /* for all of it, 0: none */
+	uint64_t switch_timeout_us; /* without progress while the program stands still */
+	bool tcp_established;
+};
+struct migrate_options migrate_options_default(void);
+/* From the object a client sends. Names the first thing that is wrong. */
+int migrate_options_parse(const json_t *in, struct migrate_options *out, struct failure *why);
+json_t *migrate_options_json(const struct migrate_options *o);
+int migrate_mode_parse(const char *text, enum migrate_mode *out, struct failure *why);
+
+#define REPORT_ROUNDS_MAX 64
+struct migrate_round_report {
+	uint64_t pages, zero_pages, bytes, us;
+};
+
+enum migrate_result { RESULT_RUNNING, RESULT_COMPLETED, RESULT_CANCELLED, RESULT_FAILED };
+
+struct migrate_report {
+	enum migrate_result result;
+	struct failure failure;
+	enum migrate_mode mode;
+	uint64_t setup_us, total_us, downtime_us, downtime_destination_us, park_us;
+	uint64_t switchover_bytes, bytes_sent, pages_total;
+	struct migrate_round_report round[REPORT_ROUNDS_MAX];
+	unsigned round_count;
+	bool converged; /* the last pages fitted the downtime limit */
+	bool has_leaves;
+	struct softsgx_stats leaves; /* of the source, during the migration */
+	json_t *leaves_destination;  /* as it reported them; may be NULL */
+	char source[128], destination[128]; /* where: host and process */
+};
+json_t *migrate_report_json(const struct migrate_report *r);
+json_t *migrate_leaves_json(const struct softsgx_stats *now, const struct softsgx_stats *before);
+
+struct migrate_progress {
+	const char *phase; /* "connect", "prepare", "round", "switch", "commit", "after" */
+	unsigned round;
+	uint64_t pages_total, pages, bytes, elapsed_us;
+};
+json_t *migrate_progress_json(const struct migrate_progress *p);
+
+#endif

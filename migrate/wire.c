@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/wire.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CARRIED_MAX (64u << 20) /* sockets' queues travel in it */
+
+static const size_t size_max[FRAME_TYPE_COUNT] = {
+	[FRAME_HELLO] = sizeof(struct frame_hello),
+	[FRAME_ATTACH] = sizeof(struct frame_attach),
+	[FRAME_WELCOME] = 1,
+	[FRAME_MANIFEST] = CARRIED_MAX,
+	[FRAME_ANSWER] = CARRIED_MAX,
+	[FRAME_HANDSHAKE] = sizeof(struct handshake_hello),
+	[FRAME_EVIDENCE] = sizeof(struct evidence) + EVIDENCE_BODY_MAX,
+	[FRAME_RECORD] = RECORD_SIZE_MAX,
+	[FRAME_ROUND_END] = sizeof(struct frame_round),
+	[FRAME_ROUND_DONE] = sizeof(struct frame_round),
+	[FRAME_SLOTS] = THREAD_SLOTS_MAX / 8,
+	[FRAME_PARKING] = 1,
+	[FRAME_CARRIED] = CARRIED_MAX,
+	[FRAME_CONTROL] = RECORD_SIZE_MAX,
+	[FRAME_FINAL] = sizeof(struct frame_round),
+	[FRAME_READY] = 1024,
+	[FRAME_COMMIT] = 1024,
+	[FRAME_RESUMED] = 1024,
+	[FRAME_REFUSED] = 1024,
+	[FRAME_REPORT] = 65536,
+	[FRAME_BYE] = 1,
+	[FRAME_FAILED] = sizeof(struct frame_failed),
+};
+
+uint64_t now_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+size_t frame_size_max(unsigned type)
+{
+	return type < FRAME_TYPE_COUNT ? size_max[type] : 0;
+}
+
+static int wait_for(int fd, short events, struct wait wait)
+{
+	struct pollfd polled[2] = {{.fd = fd, .events = events}, {.fd = wait.wake_fd, .events = POLLIN}};
+	int timeout_ms = -1;
+	if (wait.until_us != WIRE_FOREVER) {
+		uint64_t now = now_us();
+		if (now >= wait.until_us)
+			return -ETIMEDOUT;
+		uint64_t left_ms = (wait.until_us - now + 999) / 1000;
+		timeout_ms = left_ms > 60000 ? 60000 : (int)left_ms;
+	}
+	int n = poll(polled, 2, timeout_ms);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	return polled[1].revents ? -ECANCELED : 0;
+}
+
+static int send_parts(int fd, struct iovec *part, int count, struct wait wait)
+{
+	while (count) {
+		struct msghdr message = {.msg_iov = part, .msg_iovlen = (size_t)count};
+		ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (n < 0) {
+			int rc = wait_for(fd, POLLOUT, wait);
+			if (rc)
+				return rc;
+			continue;
+		}
+		for (size_t left = (size_t)n; count;) {
+			if (left < part->iov_len) {
+				part->iov_base = (char *)part->iov_base + left;
+				part->iov_len -= left;
+				break;
+			}
+			left -= part->iov_len;
+			part++;
+			count--;
+		}
+	}
+	return 0;
+}
+
+int wire_send(int fd, enum frame_type type, const void *first, size_t first_size, const void *second,
+	      size_t second_size, struct wait wait)
+{
+	if (first_size + second_size > frame_size_max(type))
+		return -EMSGSIZE;
+	struct frame_header header = {FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)(first_size + second_size)};
+	struct iovec part[3] = {
+		{&header, sizeof(header)}, {(void *)first, first_size}, {(void *)second, second_size}};
+	return send_parts(fd, part, 3, wait);
+}
+
+int wire_send_raw(int fd, const void *data, size_t size, struct wait wait)
+{
+	struct iovec part = {(void *)data, size};
+	return send_parts(fd, &part, 1, wait);
+}
+
+void wire_init(struct wire *w, int fd)
+{
+	memset(w, 0, sizeof(*w));
+	w->fd = fd;
+}
+
+void wire_close(struct wire *w)
+{
+	free(w->data);
+	if (w->fd >= 0)
+		close(w->fd);
+	wire_init(w, -1);
+}
+
+int wire_recv_raw(int fd, void *data, size_t size, struct wait wait)
+{
+	for (char *p = data; size;) {
+		ssize_t n = recv(fd, p, size, MSG_DONTWAIT);
+		if (n == 0)
+			return -ECONNRESET;
+		if (n > 0) {
+			p += n;
+			size -= (size_t)n;
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		int rc = wait_for(fd, POLLIN, wait);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int wire_recv_header(int fd, struct frame_header *header, struct wait wait)
+{
+	int rc = wire_recv_raw(fd, header, sizeof(*header), wait);
+	if (rc)
+		return rc;
+	return header->magic == FRAME_MAGIC && frame_size_max(header->type) != 0 &&
+			       header->size <= frame_size_max(header->type)
+		       ? 0
+		       : -EPROTO;
+}
+
+int wire_recv(struct wire *w, struct wait wait)
+{
+	struct frame_header header;
+	int rc = wire_recv_header(w->fd, &header, wait);
+	if (rc)
+		return rc;
+	if (header.size + 1 > w->capacity) {
+		uint8_t *data = realloc(w->data, header.size + 1);
+		if (!data)
+			return -ENOMEM;
+		w->data = data;
+		w->capacity = header.size + 1;
+	}
+	rc = wire_recv_raw(w->fd, w->data, header.size, wait);
+	if (rc)
+		return rc;
+	w->data[header.size] = '\0';
+	w->size = header.size;
+	w->type = header.type;
+	return 0;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Frames between the two hosts of a migration. The other host is as little
+ * trusted as the network: a type has a largest size, lengths are looked at
+ * before anything is read, and nothing in a frame is believed by an enclave.
+ * Sockets are non-blocking; whoever waits says until when and what else wakes it.
+ *
+ *   control connection                          one connection per stream
+ *   s > d  HELLO                                ATTACH
+ *   d > s  WELCOME
+ *   s > d  MANIFEST        d > s  ANSWER
+ *   both   HANDSHAKE, EVIDENCE                  RECORD ...
+ *   d > s  ROUND_DONE (each round)              ROUND_END (each round)
+ *   s > d  SLOTS, PARKING, CARRIED, CONTROL ...
+ *   s > d  FINAL           d > s  READY
+ *   s > d  COMMIT          d > s  RESUMED or REFUSED, then REPORT
+ *   s > d  BYE
+ *   any time before COMMIT: either side FAILED
+ */
+#ifndef MIGRATE_WIRE_H
+#define MIGRATE_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "abi/migrate.h"
+
+enum frame_type {
+	FRAME_HELLO = 1,
+	FRAME_ATTACH,
+	FRAME_WELCOME,
+	FRAME_MANIFEST,
+	FRAME_ANSWER,
+	FRAME_HANDSHAKE,
+	FRAME_EVIDENCE,
+	FRAME_RECORD,
+	FRAME_ROUND_END,
+	FRAME_ROUND_DONE,
+	FRAME_SLOTS,
+	FRAME_PARKING,
+	FRAME_CARRIED,
+	FRAME_CONTROL,
+	FRAME_FINAL,
+	FRAME_READY,
+	FRAME_COMMIT,
+	FRAME_RESUMED,
+	FRAME_REFUSED,
+	FRAME_REPORT,
+	FRAME_BYE,
+	FRAME_FAILED,
+	FRAME_TYPE_COUNT
+};
+
+#define FRAME_MAGIC 0x3146474fu /* "OGF1" */
+struct frame_header {
+	uint32_t magic;
+	uint16_t type;
+	uint16_t reserved;
+	uint32_t size; /* of what follows */
+} __attribute__((packed));
+
+#define SESSION_ID_SIZE 16
+#define MIGRATE_NAME_MAX 64
+#define WIRE_VERSION 1
+
+struct frame_hello {
+	uint32_t version; /* WIRE_VERSION */
+	uint32_t streams;
+	uint8_t session[SESSION_ID_SIZE];
+	uint8_t mrenclave[32];
+	char name[MIGRATE_NAME_MAX];
+	uint64_t pages; /* in use now */
+} __attribute__((packed));
+
+struct frame_attach {
+	uint8_t session[SESSION_ID_SIZE];
+	uint32_t stream; /* or MIGRATE_CONTROL: the control connection, again */
+} __attribute__((packed));
+
+struct frame_round {
+	uint32_t round;
+} __attribute__((packed));
+
+struct frame_failed {
+	int32_t code;
+	char message[256]; /* printable, NUL terminated */
+} __attribute__((packed));
+
+/* Before RESUMED's record. */
+struct frame_resumed {
+	uint64_t downtime_us; /* from PARKING to running, on the destination's clock */
+} __attribute__((packed));
+
+/* Moments on CLOCK_MONOTONIC, in microseconds. */
+uint64_t now_us(void);
+#define WIRE_FOREVER UINT64_MAX
+
+struct wait {
+	uint64_t until_us; /* WIRE_FOREVER: no end */
+	int wake_fd;       /* readable: give up with -ECANCELED. -1: none */
+};
+
+/* Largest payload of a type; 0 for a type that is none. */
+size_t frame_size_max(unsigned type);
+/* Sends a whole frame whose payload is in two parts (either may be empty). -ETIMEDOUT, -ECANCELED, -EPIPE ... */
+int wire_send(int fd, enum frame_type type, const void *first, size_t first_size, const void *second,
+	      size_t second_size, struct wait wait);
+/* Sends bytes that already hold a frame. */
+int wire_send_raw(int fd, const void *data, size_t size, struct wait wait);
+
+/* One direction of a connection, with room for one frame. */
+struct wire {
+	int fd;
+	uint8_t *data; /* payload of the last frame, size bytes and a NUL */
+	size_t size, capacity;
+	uint16_t type;
+};
+void wire_init(struct wire *w, int fd);
+/* Frees the buffer, closes the socket. */
+void wire_close(struct wire *w);
+/* The next frame. -EPROTO if it is not one, -ECONNRESET if the connection ends. */
+int wire_recv(struct wire *w, struct wait wait);
+/* The next frame's header, then its payload into a place of the caller's. */
+int wire_recv_header(int fd, struct frame_header *header, struct wait wait);
+int wire_recv_raw(int fd, void *data, size_t size, struct wait wait);
+
+#endif
