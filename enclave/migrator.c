@@ -46,34 +46,34 @@ static const struct operation {
 /* clang-format on */
 _Static_assert(sizeof(operations) / sizeof(operations[0]) == MIGRATE_OP_END - MIGRATE_OFFER, "one line each");
 
-/* Calls for different streams run side by side; any other call runs alone. Nobody waits: the host's disorder is
- * the host's to repair. */
-static bool admit(enum admission how, uint64_t stream)
+/* Calls for different streams run side by side, control records beside them; any other call runs alone. Nobody
+ * waits: the host's disorder is the host's to repair. */
+static bool admit(enum admission how, unsigned lane)
 {
 	int count = __atomic_load_n(&session.admitted, __ATOMIC_RELAXED);
-	if (how == ALONE || stream == MIGRATE_CONTROL) {
+	if (how == ALONE) {
 		count = 0;
 		return __atomic_compare_exchange_n(&session.admitted, &count, -1, false, __ATOMIC_ACQUIRE,
 						   __ATOMIC_RELAXED);
 	}
-	if (stream >= MIGRATE_STREAMS_MAX || __atomic_exchange_n(&session.stream_busy[stream], 1, __ATOMIC_ACQUIRE))
+	if (__atomic_exchange_n(&session.lane_busy[lane], 1, __ATOMIC_ACQUIRE))
 		return false;
 	while (count >= 0)
 		if (__atomic_compare_exchange_n(&session.admitted, &count, count + 1, false, __ATOMIC_ACQUIRE,
 						__ATOMIC_RELAXED))
 			return true;
-	__atomic_store_n(&session.stream_busy[stream], 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&session.lane_busy[lane], 0, __ATOMIC_RELEASE);
 	return false;
 }
 
-static void dismiss(enum admission how, uint64_t stream)
+static void dismiss(enum admission how, unsigned lane)
 {
-	if (how == ALONE || stream == MIGRATE_CONTROL) {
+	if (how == ALONE) {
 		__atomic_store_n(&session.admitted, 0, __ATOMIC_RELEASE);
 		return;
 	}
 	__atomic_sub_fetch(&session.admitted, 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&session.stream_busy[stream], 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&session.lane_busy[lane], 0, __ATOMIC_RELEASE);
 }
 
 int migrate_service(struct service_call *call)
@@ -81,15 +81,18 @@ int migrate_service(struct service_call *call)
 	if (call->op < MIGRATE_OFFER || call->op >= MIGRATE_OP_END)
 		return -ENOSYS;
 	const struct operation *op = &operations[call->op - MIGRATE_OFFER];
-	uint64_t stream = call->arg[0];
-	if (op->admission == PER_STREAM && stream >= MIGRATE_STREAMS_MAX && stream != MIGRATE_CONTROL)
-		return -EINVAL;
-	if (!admit(op->admission, stream))
+	unsigned lane = 0;
+	if (op->admission == PER_STREAM) {
+		if (call->arg[0] >= MIGRATE_STREAMS_MAX && call->arg[0] != MIGRATE_CONTROL)
+			return -EINVAL;
+		lane = call->arg[0] == MIGRATE_CONTROL ? LANE_CONTROL : (unsigned)call->arg[0];
+	}
+	if (!admit(op->admission, lane))
 		return -EBUSY;
 	int rc = -EPERM;
 	if ((op->roles & IN(session.role)) && (op->phases & IN(session.phase)))
 		rc = op->run(call);
-	dismiss(op->admission, stream);
+	dismiss(op->admission, lane);
 	return rc;
 }
 

@@ -34,10 +34,12 @@ struct blob {
 	size_t done;     /* bytes sent or received */
 };
 
+#define LANE_CONTROL MIGRATE_STREAMS_MAX
+
 struct session {
 	/* migrator.c: who may be inside */
-	int admitted;                           /* calls for a stream now inside, -1: one alone */
-	uint32_t stream_busy[MIGRATE_STREAMS_MAX];
+	int admitted; /* calls for a stream or control now inside, -1: one alone */
+	uint32_t lane_busy[MIGRATE_STREAMS_MAX + 1];
 
 	enum migrate_role role;
 	enum session_phase phase;

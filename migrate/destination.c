@@ -48,6 +48,7 @@ struct destination {
 	struct hook *hook;
 	struct softsgx_stats before;
 	uint64_t parking_us;
+	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
 	bool handed_over; /* RESUME succeeded: runs here */
 	uint8_t refused[1024];
 	size_t refused_size;
@@ -236,9 +237,14 @@ static int on_manifest(struct destination *d, struct failure *why)
 
 static int on_slots(struct destination *d, struct failure *why)
 {
-	if (d->control.size != THREAD_SLOTS_MAX / 8)
+	uint8_t more[THREAD_SLOTS_MAX / 8];
+	if (d->control.size != sizeof(more))
 		return link_failed(-EPROTO, why);
-	int rc = enclave_standby(d->e, d->control.data, THREAD_SLOTS_MAX);
+	for (unsigned i = 0; i < sizeof(more); i++) {
+		more[i] = d->control.data[i] & ~d->slots[i];
+		d->slots[i] |= more[i];
+	}
+	int rc = enclave_standby(d->e, more, enclave_config(d->e)->slot_count);
 	return rc ? fail(why, rc, "cannot make the program's threads: %s", strerror(-rc)) : 0;
 }
 

@@ -485,6 +485,8 @@ static int hand_over(struct source *s, struct failure *why)
 	if (rc == 0)
 		rc = hook_tell(s->hook, HOOK_POST_STOP, s->m->name, HOOK_PARKED_TIMEOUT_MS, why);
 	if (rc == 0)
+		rc = tell_slots(s, why);
+	if (rc == 0)
 		rc = round_begin(s, ROUND_FINAL, &pages, why);
 	if (rc)
 		return rc;
@@ -493,8 +495,6 @@ static int hand_over(struct source *s, struct failure *why)
 	outflow_round(&s->flow);
 	/* Beside the pages. */
 	rc = send_carried(s, why);
-	if (rc == 0)
-		rc = tell_slots(s, why);
 	if (rc)
 		return rc;
 	rc = outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
