@@ -66,14 +66,17 @@ static int round_ended(struct instream *s, const struct ring_slot *slot)
 	s->round = end.round;
 	pthread_mutex_lock(&f->lock);
 	bool last = ++f->ended == f->count;
-	if (last) {
-		f->ended = 0;
-		f->done = end.round;
-		pthread_cond_broadcast(&f->changed);
-	}
-	pthread_mutex_unlock(&f->lock);
 	if (last)
-		f->round_done(f->context, end.round);
+		f->ended = 0;
+	pthread_mutex_unlock(&f->lock);
+	if (!last)
+		return 0;
+	/* The source hears of the round before it hears of anything that waits for it here. */
+	f->round_done(f->context, end.round);
+	pthread_mutex_lock(&f->lock);
+	f->done = end.round;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
 	return 0;
 }
 
