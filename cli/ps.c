@@ -1,6 +1,111 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/ask.h"
 #include "cli/command.h"
+#include "migrate/control.h"
+
+static const char usage[] = "ps [--json]\n  Lists the programs of this user that run in enclaves here.";
+
+#define SUFFIX ".sock"
+
+/* The name before ".sock", in place. */
+static bool name_of(char *file)
+{
+	size_t size = strlen(file), suffix = strlen(SUFFIX);
+
+	if (size <= suffix || strcmp(file + size - suffix, SUFFIX))
+		return false;
+	file[size - suffix] = 0;
+	return control_name_ok(file);
+}
+
+/* NULL for a socket whose process is gone: it says nothing of a program. */
+static json_t *status_of(const char *name)
+{
+	struct failure why;
+	struct ask ask;
+	json_t *status;
+
+	if (ask_open(&ask, name, json_pack("{s:s}", "command", "status"), &why))
+		return NULL;
+	status = ask_next(&ask);
+	ask_close(&ask);
+	if (ask_failed(status, &why)) {
+		json_decref(status);
+		return NULL;
+	}
+	return status;
+}
+
+static int list(json_t *programs, struct failure *why)
+{
+	struct dirent **entries;
+	char directory[256];
+	int count, rc;
+
+	rc = control_directory(directory, sizeof(directory), why);
+	if (rc)
+		return rc;
+	count = scandir(directory, &entries, NULL, alphasort);
+	if (count < 0)
+		return fail(why, -errno, "%s: %s", directory, strerror(errno));
+	for (int i = 0; i < count; i++) {
+		json_t *status = name_of(entries[i]->d_name) ? status_of(entries[i]->d_name) : NULL;
+
+		if (status)
+			json_array_append_new(programs, status);
+		free(entries[i]);
+	}
+	free(entries);
+	return 0;
+}
+
+static void print_text(const json_t *programs)
+{
+	const json_t *p;
+	size_t i;
+
+	printf("%-24s %8s %-8s %8s %12s  %s\n", "NAME", "PID", "STATE", "THREADS", "MEMORY", "MRENCLAVE");
+	json_array_foreach(programs, i, p) {
+		printf("%-24s %8lld %-8s %8lld %11lldK  %.16s\n", json_string_value(json_object_get(p, "name")),
+		       json_integer_value(json_object_get(p, "pid")),
+		       json_is_true(json_object_get(p, "migrating")) ? "moving" : "running",
+		       json_integer_value(json_object_get(p, "threads")),
+		       json_integer_value(json_object_get(p, "pages_accepted")) * 4,
+		       json_string_value(json_object_get(p, "mrenclave")));
+	}
+}
+
 int command_ps(int argc, char **argv)
 {
-	return EXIT_FAILED;
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+	json_t *programs = json_array(), *root;
+	struct failure why;
+	bool json = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option != 'j')
+			return command_usage(usage);
+		json = true;
+	}
+	if (optind != argc)
+		return command_usage(usage);
+	if (list(programs, &why))
+		return command_failed(&why);
+	if (!json) {
+		print_text(programs);
+		json_decref(programs);
+		return EXIT_DONE;
+	}
+	root = json_pack("{s:i,s:o}", "schema_version", 1, "programs", programs);
+	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(root);
+	return EXIT_DONE;
 }

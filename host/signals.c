@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+#include "host/enclave_private.h"
 #include "host/log.h"
 #include "host/signals.h"
 
@@ -59,7 +59,7 @@ static void *forward_loop(void *arg)
 
 			if (last_ms && at_ms - last_ms < SIGNALS_IMPATIENCE_MS) {
 				log_line("second %s: the program is ended", strsignal(number));
-				_exit(128 + number);
+				enclave_finish(e, ENCLAVE_SIGNALED, number);
 			}
 			last_ms = at_ms;
 		}

@@ -4,7 +4,7 @@
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/host/*.c))
 IMAGE_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/image/*.c))
-TESTS += $(HOST_TESTS) $(IMAGE_TESTS) scripts/check-layers $(wildcard tests/host/*.sh)
+TESTS += $(HOST_TESTS) $(IMAGE_TESTS) scripts/check-layers $(wildcard tests/host/*.sh tests/image/*.sh)
 
 $(HOST_TESTS): $(B)/%: $(B)/%.o $(B)/tests/host/guest/load.o $(HOST_LIB) $(B)/softsgx/libsoftsgx.a | $(B)/tests/host/guest/guest.image
 	$(CC) -pie -o $@ $^ -lmbedcrypto -lpthread

@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The command as a user meets it: keygen, sign, print, run and its exit codes, signals, ps, bad images.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+b=$PWD/build optmig=$PWD/build/optmig
+work=$(mktemp -d)
+export OPTMIG_RUNTIME_DIR=$work/run
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
+failures=0
+expect() # what, expected, got
+{
+	[ "$2" == "$3" ] && return
+	echo "$1: expected \"$2\", got \"$3\""
+	failures=$((failures + 1))
+}
+run() # arguments of run -> rc, out
+{
+	out=$(timeout 20 "$optmig" run "$work/image" "$@" 2>"$work/err" </dev/null)
+	rc=$?
+}
+
+"$b/optmig-cc" -O1 tests/host/programs/signals.c -o "$work/program" || exit 1
+"$optmig" keygen "$work/key" || exit 1
+"$optmig" sign --key "$work/key" --heap 64M -o "$work/image" "$work/program" || exit 1
+"$optmig" sign --key "$work/key" --heap 64M -o "$work/again" "$work/program"
+expect "signing twice" "" "$(cmp "$work/image" "$work/again" 2>&1)"
+SOURCE_DATE_EPOCH=86400 "$optmig" sign --key "$work/key" -o "$work/dated" "$work/program"
+expect "the date" "19700102" "$("$optmig" print "$work/dated" | awk '$1 == "date" { print $2 }')"
+expect "json" "$("$optmig" print "$work/image" | awk '$1 == "MRENCLAVE" { print $2 }')" \
+	"$("$optmig" print --json "$work/image" | sed -n 's/.*"mrenclave": "\(.*\)".*/\1/p')"
+expect "what the image holds" 0 "$(scripts/check-image "$work/image" >"$work/err" 2>&1; echo $?)"
+
+run exit 42; expect "exit 42" 42 $rc
+run abort; expect "abort" 134 $rc
+run wild; expect "a wild store" 70 $rc
+expect "is said" 1 "$(grep -c 'not mapped' "$work/err")"
+run -- arguments "a b" --trace; expect "arguments" $'a b\n--trace' "$out"
+GREETING=hello run environment; expect "environment" hello "$out"
+
+signalled() # how, signal..., -> rc
+{
+	local how=$1; shift
+	mkfifo "$work/in"
+	timeout 20 "$optmig" run --name "$how" "$work/image" "$how" <"$work/in" >"$work/out" 2>"$work/err" &
+	local pid=$!
+	exec 9>"$work/in"
+	for _ in $(seq 200); do grep -q ready "$work/out" && break; sleep 0.05; done
+	expect "$how: ps" "$how running" "$("$optmig" ps | awk -v n="$how" '$1 == n { print $1, $3 }')"
+	for s; do kill -"$s" "$(pgrep -P $pid)"; sleep 0.2; done
+	wait $pid
+	rc=$?
+	exec 9>&-
+	rm "$work/in"
+}
+for how in compute sleep read; do signalled $how TERM; expect "TERM while it does $how" 15 $rc; done
+signalled default TERM; expect "TERM, not handled" 143 $rc
+signalled deaf TERM TERM; expect "TERM twice to one that is deaf" 143 $rc
+expect "sockets left" "" "$(ls "$OPTMIG_RUNTIME_DIR")"
+
+expect "a key is overwritten" 1 "$("$optmig" keygen "$work/key" 2>/dev/null; echo $?)"
+expect "an unsigned program runs" 1 "$("$optmig" run "$work/program" 2>/dev/null; echo $?)"
+expect "an ordinary program is signed" 1 "$("$optmig" sign --key "$work/key" -o "$work/x" /bin/true 2>/dev/null; echo $?)"
+# one byte of the program's text
+offset=$(llvm-readelf-19 -SW "$work/image" | awk '$2 == ".text" || $3 == ".text" { for (i = 1; i <= NF; i++) if ($i == "PROGBITS") print $(i + 2) }')
+printf '\xcc' | dd of="$work/image" bs=1 seek=$((16#$offset + 100)) conv=notrunc status=none
+run exit 42; expect "a changed image runs" 1 $rc
+expect "a changed image is printed" 1 "$("$optmig" print "$work/image" >/dev/null 2>&1; echo $?)"
+expect "unknown command" 2 "$("$optmig" nonsense 2>/dev/null; echo $?)"
+exit $((failures != 0))
