@@ -341,6 +341,9 @@ static struct timespec get_time(struct reader *in)
 static int dump_timerfd(const struct inventory_file *f, struct bytes *out)
 {
 	struct fdinfo info;
+	struct itimerspec now_running;
+	/* An interval timer that has rung stands still until it is looked at. */
+	timerfd_gettime(f->host_fd, &now_running);
 	int r = fdinfo_read(f->host_fd, &info);
 	if (r)
 		return r;

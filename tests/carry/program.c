@@ -2,6 +2,7 @@
 #include "tests/carry/program.h"
 
 #include <stdlib.h>
+
 #include "host/ocall.h"
 #include "tests/carry/testbed.h"
 

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is open and not a connection arrives as it was: numbers, sharing, flags,
+ * offsets, contents, counters, timers, interests, locks, working directory.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/carry/program.h"
+#include "tests/carry/testbed.h"
+
+static char directory[] = "/tmp/optmig-test-XXXXXX";
+static char path[64];
+
+static struct program a, b;
+
+static void begin(void)
+{
+	program_open(&a);
+	program_open(&b);
+}
+
+static void end(void)
+{
+	program_close(&a);
+	program_close(&b);
+}
+
+static void files(void)
+{
+	char text[16] = {0};
+	begin();
+	int fd = (int)CALL(&a, SYS_open, path, O_CREAT | O_RDWR | O_TRUNC, 0600);
+	CHECK(CALL(&a, SYS_write, fd, "0123456789", 10) == 10);
+	CHECK(CALL(&a, SYS_lseek, fd, 4, SEEK_SET) == 4);
+	long shared = CALL(&a, SYS_fcntl, fd, F_DUPFD_CLOEXEC, 40);
+	long appending = CALL(&a, SYS_open, path, O_WRONLY | O_APPEND | O_NONBLOCK);
+	long own = CALL(&a, SYS_open, path, O_RDONLY);
+	long folder = CALL(&a, SYS_open, directory, O_RDONLY | O_DIRECTORY);
+	long null = CALL(&a, SYS_open, "/dev/null", O_RDWR);
+	CHECK(CALL(&a, SYS_dup2, null, 0) == 0); /* as daemons do */
+	program_move_here(&a, &b);
+	CHECK(CALL(&b, SYS_read, fd, text, 2) == 2 && memcmp(text, "45", 2) == 0);
+	CHECK(CALL(&b, SYS_read, shared, text, 2) == 2 && memcmp(text, "67", 2) == 0); /* one offset */
+	CHECK(CALL(&b, SYS_read, own, text, 2) == 2 && memcmp(text, "01", 2) == 0);
+	CHECK(CALL(&b, SYS_fcntl, shared, F_GETFD) == FD_CLOEXEC && CALL(&b, SYS_fcntl, fd, F_GETFD) == 0);
+	CHECK((CALL(&b, SYS_fcntl, appending, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK)) ==
+	      (O_WRONLY | O_APPEND | O_NONBLOCK));
+	CHECK(CALL(&b, SYS_write, appending, "ab", 2) == 2);
+	CHECK(CALL(&b, SYS_lseek, fd, 0, SEEK_END) == 12);
+	struct stat st;
+	CHECK(CALL(&b, SYS_fstat, folder, &st) == 0 && S_ISDIR(st.st_mode));
+	CHECK(CALL(&b, SYS_read, 0, text, 1) == 0);
+	CHECK(CALL(&b, SYS_eventfd2, 0, 0) == null + 1); /* the next free number is the same */
+	end();
+}
+
+static void channels(void)
+{
+	char text[70000];
+	int pipe[2], stream[2], packets[2], orphan[2];
+	memset(text, 'p', sizeof(text));
+	begin();
+	CHECK(CALL(&a, SYS_pipe2, pipe, O_NONBLOCK) == 0);
+	long filled = CALL(&a, SYS_write, pipe[1], text, sizeof(text));
+	CHECK(filled == 65536); /* full */
+	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, stream) == 0);
+	CHECK(CALL(&a, SYS_write, stream[0], "to one", 6) == 6 &&
+	      CALL(&a, SYS_write, stream[1], "to zero", 7) == 7);
+	CHECK(CALL(&a, SYS_write, stream[1], "!", 1) == 1);
+	CHECK(CALL(&a, SYS_shutdown, stream[0], SHUT_WR) == 0);
+	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_DGRAM, 0, packets) == 0);
+	CHECK(CALL(&a, SYS_write, packets[0], "first", 5) == 5 &&
+	      CALL(&a, SYS_write, packets[0], "second", 6) == 6);
+	CHECK(CALL(&a, SYS_pipe2, orphan, 0) == 0 && CALL(&a, SYS_write, orphan[1], "left", 4) == 4);
+	CHECK(CALL(&a, SYS_close, orphan[1]) == 0);
+	program_move_here(&a, &b);
+	CHECK(CALL(&b, SYS_write, pipe[1], "x", 1) == -EAGAIN); /* still full, still non-blocking */
+	CHECK(CALL(&b, SYS_read, pipe[0], text, sizeof(text)) == 65536 && text[65535] == 'p');
+	CHECK(CALL(&b, SYS_read, pipe[0], text, 1) == -EAGAIN);
+	CHECK(CALL(&b, SYS_write, pipe[1], "x", 1) == 1 && CALL(&b, SYS_read, pipe[0], text, 9) == 1);
+	CHECK(CALL(&b, SYS_read, stream[1], text, 99) == 6 && memcmp(text, "to one", 6) == 0);
+	CHECK(CALL(&b, SYS_read, stream[1], text, 99) == 0); /* the other end had shut its side */
+	CHECK(CALL(&b, SYS_read, stream[0], text, 99) == 8 && memcmp(text, "to zero!", 8) == 0);
+	CHECK(CALL(&b, SYS_write, stream[0], "x", 1) == -EPIPE &&
+	      CALL(&b, SYS_write, stream[1], "x", 1) == 1);
+	CHECK(CALL(&b, SYS_read, packets[1], text, 99) == 5 && CALL(&b, SYS_read, packets[1], text, 99) == 6);
+	CHECK(CALL(&b, SYS_read, orphan[0], text, 99) == 4 && CALL(&b, SYS_read, orphan[0], text, 99) == 0);
+	end();
+}
+
+static void counters_and_timers(void)
+{
+	uint64_t value = 5;
+	begin();
+	int event = (int)CALL(&a, SYS_eventfd2, 0, EFD_NONBLOCK);
+	int semaphore = (int)CALL(&a, SYS_eventfd2, 3, EFD_SEMAPHORE);
+	CHECK(CALL(&a, SYS_write, event, &value, 8) == 8);
+	int timer = (int)CALL(&a, SYS_timerfd_create, CLOCK_MONOTONIC, TFD_NONBLOCK);
+	int rung = (int)CALL(&a, SYS_timerfd_create, CLOCK_REALTIME, 0);
+	struct itimerspec in_a_while = {{0, 0}, {100, 0}}, soon = {{1000, 0}, {0, 1000}}, now;
+	CHECK(CALL(&a, SYS_timerfd_settime, timer, 0, &in_a_while, 0) == 0);
+	CHECK(CALL(&a, SYS_timerfd_settime, rung, 0, &soon, 0) == 0);
+	sleep_us(5000);
+	program_move_here(&a, &b);
+	CHECK(CALL(&b, SYS_read, event, &value, 8) == 8 && value == 5);
+	CHECK(CALL(&b, SYS_read, event, &value, 8) == -EAGAIN);
+	CHECK(CALL(&b, SYS_read, semaphore, &value, 8) == 8 && value == 1);
+	CHECK(CALL(&b, SYS_read, semaphore, &value, 8) == 8 && value == 1);
+	CHECK(CALL(&b, SYS_timerfd_gettime, timer, &now) == 0 && now.it_value.tv_sec >= 90 &&
+	      now.it_value.tv_sec < 100);
+	CHECK(CALL(&b, SYS_read, timer, &value, 8) == -EAGAIN);
+	CHECK(CALL(&b, SYS_read, rung, &value, 8) == 8 && value == 1);
+	CHECK(CALL(&b, SYS_timerfd_gettime, rung, &now) == 0 && now.it_interval.tv_sec == 1000 &&
+	      now.it_value.tv_sec > 900);
+	end();
+}
+
+static void interests(void)
+{
+	int level[2], edge[2], once[2];
+	begin();
+	int epoll = (int)CALL(&a, SYS_epoll_create1, EPOLL_CLOEXEC),
+	    outer = (int)CALL(&a, SYS_epoll_create1, 0);
+	CHECK(CALL(&a, SYS_pipe2, level, 0) == 0 && CALL(&a, SYS_pipe2, edge, 0) == 0 &&
+	      CALL(&a, SYS_pipe2, once, 0) == 0);
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 0x1122334455667788}, out[8];
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, level[0], &e) == 0);
+	e = (struct epoll_event){.events = EPOLLIN | EPOLLET, .data.u64 = 2};
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, edge[0], &e) == 0);
+	e = (struct epoll_event){.events = EPOLLIN | EPOLLONESHOT, .data.u64 = 3};
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, once[0], &e) == 0);
+	e = (struct epoll_event){.events = EPOLLIN, .data.u64 = 4};
+	CHECK(CALL(&a, SYS_epoll_ctl, outer, EPOLL_CTL_ADD, epoll, &e) == 0);
+	CHECK(CALL(&a, SYS_write, once[1], "x", 1) == 1);
+	CHECK(CALL(&a, SYS_epoll_wait, epoll, out, 8, 0) == 1 && out[0].data.u64 == 3); /* fired: disarmed */
+	CHECK(CALL(&a, SYS_write, level[1], "x", 1) == 1);
+	program_move_here(&a, &b);
+	CHECK(CALL(&b, SYS_fcntl, epoll, F_GETFD) == FD_CLOEXEC);
+	CHECK(CALL(&b, SYS_epoll_wait, outer, out, 8, 0) == 1 && out[0].data.u64 == 4);
+	for (int i = 0; i < 2; i++)
+		CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1 &&
+		      out[0].data.u64 == 0x1122334455667788);
+	CHECK(CALL(&b, SYS_write, edge[1], "x", 1) == 1);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 2);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1); /* the edge is told once */
+	e = (struct epoll_event){.events = EPOLLIN | EPOLLONESHOT, .data.u64 = 3};
+	CHECK(CALL(&b, SYS_epoll_ctl, epoll, EPOLL_CTL_MOD, once[0], &e) == 0);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 2);
+	end();
+}
+
+/* What another process could do with the file. */
+static bool locked_for_others(int command, short start)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		int fd = open(path, O_RDWR);
+		struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
+		_exit(command == F_SETLK ? fcntl(fd, F_SETLK, &range) < 0 : flock(fd, LOCK_EX | LOCK_NB) < 0);
+	}
+	waitpid(pid, &status, 0);
+	return status != 0;
+}
+
+static void locks(void)
+{
+	begin();
+	int fd = (int)CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
+	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 10};
+	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
+	range = (struct flock){.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 200};
+	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
+	CHECK(CALL(&a, SYS_flock, fd, LOCK_EX) == 0);
+
+	struct carry_options options = {0};
+	struct carry_source *s;
+	struct bytes manifest = {0}, answer = {0}, state = {0};
+	CHECK(carry_source_open(a.fds, &options, &s, NULL) == 0);
+	CHECK(carry_source_preflight(s, &manifest, NULL, NULL) == 0 &&
+	      carry_source_freeze(s, &state, NULL) == 0);
+	CHECK(!locked_for_others(F_SETLK, 105) && !locked_for_others(LOCK_EX, 0));
+	/* Another process: closing a file there does not give up the locks here. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct carry_destination *d;
+		CHECK(carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, NULL) == 0);
+		CHECK(carry_destination_restore(d, state.data, state.size, NULL) == 0);
+		CHECK(locked_for_others(F_SETLK, 100) && locked_for_others(F_SETLK, 109));
+		CHECK(!locked_for_others(F_SETLK, 110));
+		CHECK(locked_for_others(F_SETLK, 30000) && locked_for_others(LOCK_EX, 0));
+		carry_destination_discard(d);
+		_exit(0);
+	}
+	int status;
+	waitpid(pid, &status, 0);
+	CHECK(status == 0);
+	/* The other side gave up: taken back. */
+	CHECK(carry_source_undo(s, NULL) == 0);
+	CHECK(locked_for_others(F_SETLK, 105) && locked_for_others(F_SETLK, 30000) &&
+	      locked_for_others(LOCK_EX, 0));
+	carry_source_close(s);
+	bytes_free(&manifest);
+	bytes_free(&answer);
+	bytes_free(&state);
+	end();
+}
+
+static void sockets(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, name;
+	socklen_t size = sizeof(name);
+	int on = 1, value = 0;
+	begin();
+	int plain = (int)CALL(&a, SYS_socket, AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	CHECK(CALL(&a, SYS_setsockopt, plain, SOL_SOCKET, SO_KEEPALIVE, &on, 4) == 0);
+	int datagrams = (int)CALL(&a, SYS_socket, AF_INET, SOCK_DGRAM, 0);
+	/* Both "hosts" are one here: the second bind needs REUSEPORT, as two real ones would not. */
+	CHECK(CALL(&a, SYS_setsockopt, datagrams, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
+	CHECK(CALL(&a, SYS_bind, datagrams, &address, sizeof(address)) == 0);
+	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(CALL(&a, SYS_setsockopt, listener, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
+	CHECK(CALL(&a, SYS_bind, listener, &address, sizeof(address)) == 0);
+	CHECK(CALL(&a, SYS_listen, listener, 17) == 0);
+	CHECK(CALL(&a, SYS_getsockname, listener, &name, &size) == 0);
+	program_move_here(&a, &b);
+	CHECK((CALL(&b, SYS_fcntl, plain, F_GETFL) & O_NONBLOCK) && (size = 4));
+	CHECK(CALL(&b, SYS_getsockopt, plain, SOL_SOCKET, SO_KEEPALIVE, &value, &size) == 0 && value == 1);
+	struct sockaddr_in after = {0};
+	size = sizeof(after);
+	CHECK(CALL(&b, SYS_getsockname, listener, &after, &size) == 0 && after.sin_port == name.sin_port);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(connect(client, (struct sockaddr *)&after, sizeof(after)) == 0);
+	CHECK(CALL(&b, SYS_accept, listener, 0, 0) > 0);
+	close(client);
+	end();
+}
+
+static void expect_refusal(const char *word)
+{
+	struct carry_options options = {0};
+	struct failure why = {0};
+	struct carry_source *s;
+	struct bytes manifest = {0};
+	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0);
+	int r = carry_source_preflight(s, &manifest, NULL, &why);
+	if (r >= 0 || !strstr(why.message, word))
+		fprintf(stderr, "preflight: %d, \"%s\", expected \"%s\"\n", r, why.message, word);
+	CHECK(r < 0 && strstr(why.message, word));
+	carry_source_close(s);
+	bytes_free(&manifest);
+}
+
+static void refusals(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+	begin();
+	long fd = CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
+	CHECK(unlink(path) == 0);
+	expect_refusal("no name");
+	CALL(&a, SYS_close, fd);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
+	CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(CALL(&a, SYS_connect, fd, &address, size) == 0);
+	expect_refusal("--tcp-established");
+	CALL(&a, SYS_close, fd);
+	close(listener);
+	fd = CALL(&a, SYS_socket, AF_NETLINK, SOCK_RAW, 0);
+	expect_refusal("cannot move");
+	CALL(&a, SYS_close, fd);
+	end();
+}
+
+/* The destination believes nothing: damaged messages are refused and leave no descriptor behind. */
+static void damage(void)
+{
+	struct carry_options options = {0};
+	struct failure why;
+	struct carry_source *s;
+	struct bytes manifest = {0}, state = {0}, answer = {0};
+	int pipe[2], pair[2];
+	begin();
+	CALL(&a, SYS_open, "/dev/null", O_RDWR);
+	CHECK(CALL(&a, SYS_pipe2, pipe, 0) == 0 && CALL(&a, SYS_write, pipe[1], "abc", 3) == 3);
+	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	CALL(&a, SYS_epoll_create1, 0);
+	CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0);
+	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0 &&
+	      carry_source_freeze(s, &state, &why) == 0);
+	int before = dup(0);
+	close(before);
+	srand(1);
+	for (unsigned i = 0; i < 3000; i++) {
+		struct carry_destination *d;
+		bytes_clear(&answer);
+		CHECK(carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why) == 0);
+		struct bytes bad = {0};
+		bytes_put(&bad, state.data, state.size);
+		if (i < state.size)
+			bad.size = i; /* truncated */
+		else
+			bad.data[(unsigned)rand() % bad.size] ^= (uint8_t)(1 + rand() % 255);
+		int r = carry_destination_restore(d, bad.data, bad.size, &why);
+		CHECK(i >= state.size || r < 0);
+		carry_destination_discard(d);
+		bytes_free(&bad);
+	}
+	int after = dup(0);
+	close(after);
+	CHECK(after == before);
+	carry_source_undo(s, NULL);
+	carry_source_close(s);
+	bytes_free(&manifest);
+	bytes_free(&answer);
+	bytes_free(&state);
+	end();
+}
+
+int main(void)
+{
+	CHECK(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/file", directory);
+	files();
+	channels();
+	counters_and_timers();
+	interests();
+	locks();
+	sockets();
+	refusals();
+	damage();
+	unlink(path);
+	rmdir(directory);
+	return 0;
+}
