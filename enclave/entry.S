@@ -271,6 +271,14 @@ __optmig_unmapself:
 	call __optmig_syscall
 	ud2
 
+/* Where the kernel would return from a handler: in here __optmig_sigreturn does. */
+	.globl __optmig_restore
+	.type __optmig_restore, @function
+	.balign 8
+__optmig_restore:
+	ud2
+	.balign 8
+
 /* ---- safepoint: everything is live ---- */
 	.globl __optmig_safepoint
 	.type __optmig_safepoint, @function

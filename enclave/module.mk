@@ -10,7 +10,7 @@ RT_SRCS := $(addprefix enclave/,border.c calls.c clock.c fault.c files.c futex.c
 RT_OBJ := $(RT_DIR)/entry.o $(RT_SRCS:%.c=$(B)/%.o) $(RT_DIR)/root_public_key.o
 RT_CFLAGS := -O2 -g $(WARN) -std=gnu11 -ffreestanding -fno-pic -mcmodel=small -fno-stack-protector \
 	-fno-strict-aliasing -fno-asynchronous-unwind-tables -fno-jump-tables
-RT_GATES := __optmig_entry __optmig_syscall __optmig_clone __optmig_unmapself __optmig_safepoint
+RT_GATES := __optmig_entry __optmig_syscall __optmig_clone __optmig_unmapself __optmig_restore __optmig_safepoint
 
 $(RT_DIR)/%.o: enclave/%.c
 	@mkdir -p $(@D); echo '  CC [E]  $<'
