@@ -138,6 +138,9 @@ static void session_ended(struct receive *r, struct session *s, int how)
 	if (recv(s->channel_fd, &said, 1, MSG_DONTWAIT) == 1)
 		s->runs = true;
 	close(s->channel_fd);
+	if (WIFSIGNALED(how))
+		log_line("process %d, %s, was ended by a signal: %s", (int)s->pid,
+			 s->runs ? "home of a program" : "which was receiving one", strsignal(WTERMSIG(how)));
 	if (r->o->once && s->runs) {
 		r->over = true;
 		r->status = status;

@@ -36,7 +36,8 @@ int migrate_mode_parse(const char *text, enum migrate_mode *out, struct failure 
 
 #define REPORT_ROUNDS_MAX 64
 struct migrate_round_report {
-	uint64_t pages, zero_pages, bytes, us;
+	uint64_t pages, zero_pages; /* all of them, and those of zeros among them */
+	uint64_t bytes, us;
 };
 
 enum migrate_result { RESULT_RUNNING, RESULT_COMPLETED, RESULT_CANCELLED, RESULT_FAILED };

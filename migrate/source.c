@@ -374,7 +374,8 @@ static struct migrate_round_report *round_report(struct source *s, struct counts
 	struct counts now = counts_now(s);
 	struct migrate_round_report *out =
 		s->r->round_count < REPORT_ROUNDS_MAX ? &s->r->round[s->r->round_count++] : &beyond;
-	*out = (struct migrate_round_report){now.pages - before.pages, now.zero_pages - before.zero_pages,
+	uint64_t zero = now.zero_pages - before.zero_pages;
+	*out = (struct migrate_round_report){now.pages - before.pages + zero, zero,
 					     now.bytes - before.bytes, now.us - before.us};
 	return out;
 }
@@ -394,7 +395,7 @@ static int rounds(struct source *s, struct failure *why)
 		if (rc)
 			break;
 		const struct migrate_round_report *round = round_report(s, before);
-		uint64_t sent = round->pages + round->zero_pages;
+		uint64_t sent = round->pages;
 		if (i == 0)
 			s->r->pages_total = sent;
 		/* Takes what was dirtied meanwhile: sent by the next round, be it the last. */
@@ -515,7 +516,7 @@ static int hand_over(struct source *s, struct failure *why)
 	const struct migrate_round_report *round = round_report(s, before);
 	s->r->switchover_bytes += round->bytes;
 	if (s->o->mode == MODE_STOP_COPY)
-		s->r->pages_total = round->pages + round->zero_pages;
+		s->r->pages_total = round->pages;
 	return 0;
 }
 
