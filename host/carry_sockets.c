@@ -87,7 +87,11 @@ static socklen_t peer_name(int fd, struct sockaddr_storage *out)
 {
 	socklen_t size = sizeof(*out);
 	memset(out, 0, sizeof(*out));
-	/* Unlike getpeername(), it tells the peer of a connection that is still being made. */
+	if (getpeername(fd, (struct sockaddr *)out, &size) == 0)
+		return size;
+	/* The peer of a connection that is still being made. It wants the exact size. */
+	size = socket_number(fd, SO_DOMAIN) == AF_INET ? sizeof(struct sockaddr_in)
+						       : sizeof(struct sockaddr_in6);
 	return getsockopt(fd, SOL_SOCKET, SO_PEERNAME, out, &size) < 0 ? 0 : size;
 }
 

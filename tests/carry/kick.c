@@ -57,7 +57,7 @@ int main(void)
 	pthread_t thread;
 	unsigned written = 0;
 	program_open(&program);
-	CHECK(kick_signal_install() == 0);
+	CHECK(kick_signal_install(sigaction) == 0);
 	CHECK(CALL(&program, SYS_pipe2, data, 0) == 0);
 	CHECK(pthread_create(&thread, NULL, reader, NULL) == 0);
 	/* The thread's own descriptors of the pipe: the area belongs to the reader from here on. */

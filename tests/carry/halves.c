@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections in every state that is not simply "established" move too: waiting
+ * to be accepted, closed by the peer with data unread, closed by us, by both,
+ * reset, still connecting, with more written than the peer takes.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "tests/carry/program.h"
+#include "tests/carry/testbed.h"
+
+#define SERVICE "10.77.0.100"
+#define CLIENT "10.77.0.3"
+#define PORT 7000
+#define BULK (4u << 20)
+
+static struct program program;
+
+static struct sockaddr_in address_of(const char *address, uint16_t port)
+{
+	return (struct sockaddr_in){
+	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = inet_addr(address)};
+}
+
+/* The program's memory. */
+struct memory {
+	int listener, epoll;
+	int unread, closed, both, reset, bulk, connecting;
+	size_t bulk_written;
+};
+static struct memory memory;
+
+static int accept_next(void)
+{
+	long fd = CALL(&program, SYS_accept4, memory.listener, 0, 0, 0);
+	CHECK(fd >= 0);
+	return (int)fd;
+}
+
+static void leave(int channel)
+{
+	struct sockaddr_in address = address_of(SERVICE, PORT);
+	struct bytes b = {0}, state = {0};
+	static char bulk[65536];
+	memset(bulk, 'b', sizeof(bulk));
+	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
+	memory.listener = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(CALL(&program, SYS_bind, memory.listener, &address, sizeof(address)) == 0);
+	CHECK(CALL(&program, SYS_listen, memory.listener, 64) == 0);
+	memory.epoll = (int)CALL(&program, SYS_epoll_create1, 0);
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = 42};
+	CHECK(CALL(&program, SYS_epoll_ctl, memory.epoll, EPOLL_CTL_ADD, memory.listener, &e) == 0);
+	message_put(channel, 'r', NULL, 0);
+	memory.unread = accept_next();
+	memory.closed = accept_next();
+	memory.both = accept_next();
+	memory.reset = accept_next();
+	memory.bulk = accept_next();
+	CHECK(CALL(&program, SYS_shutdown, memory.closed, SHUT_WR) == 0);
+	CHECK(CALL(&program, SYS_fcntl, memory.bulk, F_SETFL, O_NONBLOCK) == 0);
+	for (long put; (put = CALL(&program, SYS_write, memory.bulk, bulk, sizeof(bulk))) > 0;)
+		memory.bulk_written += (size_t)put;
+	memory.connecting = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	/* Nobody answers at .9 before the move. */
+	struct sockaddr_in nobody = address_of("10.77.0.9", PORT);
+	address.sin_port = 0;
+	CHECK(CALL(&program, SYS_bind, memory.connecting, &address, sizeof(address)) == 0);
+	CHECK(CALL(&program, SYS_connect, memory.connecting, &nobody, sizeof(nobody)) == -EINPROGRESS);
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'g', &b);
+
+	struct carry_options options = {.tcp_established = true};
+	struct failure why = {0};
+	struct carry_source *s;
+	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
+	bytes_clear(&b);
+	int r = carry_source_preflight(s, &b, NULL, &why);
+	if (r)
+		fprintf(stderr, "%s\n", why.message);
+	CHECK(r == 0);
+	message_put(channel, 'm', b.data, b.size);
+	message_get(channel, 'a', &b);
+	CHECK(carry_source_prepare(s, b.data, b.size, &why) == 0);
+	r = carry_source_freeze(s, &state, &why);
+	if (r)
+		fprintf(stderr, "%s\n", why.message);
+	CHECK(r == 0);
+	bytes_put(&state, &memory, sizeof(memory));
+	message_put(channel, 's', state.data, state.size);
+	message_get(channel, 'c', &b);
+	carry_source_forget(s);
+	carry_source_close(s);
+	program_close(&program);
+}
+
+static void read_exactly(int fd, const char *expected)
+{
+	char text[64] = {0};
+	size_t size = strlen(expected);
+	for (size_t got = 0; got < size;) {
+		long n = CALL(&program, SYS_read, fd, text + got, size - got);
+		CHECK(n > 0);
+		got += (size_t)n;
+	}
+	CHECK(memcmp(text, expected, size) == 0);
+}
+
+static void arrive(int channel)
+{
+	struct bytes b = {0}, answer = {0};
+	struct failure why = {0};
+	struct carry_destination *d;
+	char c;
+	message_get(channel, 'm', &b);
+	int r = carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why);
+	if (r)
+		fprintf(stderr, "%s\n", why.message);
+	CHECK(r == 0);
+	message_put(channel, 'a', answer.data, answer.size);
+	message_get(channel, 's', &b);
+	size_t size = b.size - sizeof(memory);
+	memcpy(&memory, b.data + size, sizeof(memory));
+	r = carry_destination_restore(d, b.data, size, &why);
+	if (r)
+		fprintf(stderr, "%s\n", why.message);
+	CHECK(r == 0);
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'c', &b);
+	r = carry_destination_release(d, &why);
+	if (r)
+		fprintf(stderr, "%s\n", why.message);
+	CHECK(r == 0);
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'g', &b); /* the client has said the rest */
+
+	/* Waiting to be accepted: told by poll and epoll, again and again, then accepted in order. */
+	struct epoll_event events[8];
+	struct pollfd p = {memory.listener, POLLIN, 0};
+	for (int i = 0; i < 2; i++) {
+		CHECK(CALL(&program, SYS_epoll_wait, memory.epoll, events, 8, 0) == 1 &&
+		      events[0].data.u32 == 42);
+		CHECK(CALL(&program, SYS_poll, &p, 1, -1) == 1 && p.revents == POLLIN);
+	}
+	struct sockaddr_in name = {0};
+	socklen_t name_size = sizeof(name);
+	int first = (int)CALL(&program, SYS_accept4, memory.listener, &name, &name_size, SOCK_NONBLOCK);
+	CHECK(first >= 0 && name.sin_addr.s_addr == inet_addr(CLIENT) && name_size == sizeof(name));
+	CHECK(CALL(&program, SYS_fcntl, first, F_GETFL) & O_NONBLOCK);
+	read_exactly(first, "first");
+	int second = accept_next();
+	read_exactly(second, "second");
+	CHECK(CALL(&program, SYS_read, second, &c, 1) == 0); /* the client had closed it */
+	CHECK(CALL(&program, SYS_epoll_wait, memory.epoll, events, 8, 0) == 0);
+
+	read_exactly(memory.unread, "unread");
+	CHECK(CALL(&program, SYS_read, memory.unread, &c, 1) == 0);
+	CHECK(CALL(&program, SYS_write, memory.unread, "answer", 6) == 6);
+	CHECK(CALL(&program, SYS_close, memory.unread) == 0);
+
+	CHECK(CALL(&program, SYS_write, memory.closed, "x", 1) == -EPIPE);
+	read_exactly(memory.closed, "still");
+	CHECK(CALL(&program, SYS_read, memory.closed, &c, 1) == 0);
+	CHECK(CALL(&program, SYS_close, memory.closed) == 0);
+
+	CHECK(CALL(&program, SYS_read, memory.both, &c, 1) == 0);
+	CHECK(CALL(&program, SYS_close, memory.both) == 0);
+	CHECK(CALL(&program, SYS_read, memory.reset, &c, 1) == -ECONNRESET);
+	CHECK(CALL(&program, SYS_write, memory.reset, &c, 1) == -EPIPE);
+
+	CHECK(CALL(&program, SYS_fcntl, memory.bulk, F_SETFL, 0) == 0);
+	CHECK(CALL(&program, SYS_write, memory.bulk, "end", 3) == 3);
+	CHECK(CALL(&program, SYS_close, memory.bulk) == 0);
+
+	p = (struct pollfd){memory.connecting, POLLOUT, 0};
+	CHECK(CALL(&program, SYS_poll, &p, 1, 3000) == 1 && p.revents == POLLOUT);
+	CHECK(CALL(&program, SYS_write, memory.connecting, "hello", 5) == 5);
+	message_put(channel, 'r', &memory.bulk_written, sizeof(memory.bulk_written));
+	carry_destination_finish(d);
+	message_get(channel, 'g', &b);
+}
+
+static void host(int channel)
+{
+	struct bytes b = {0};
+	program_open(&program);
+	if (message_any(channel, &b) == 'L')
+		leave(channel);
+	else
+		arrive(channel);
+}
+
+/* ---- the client ---- */
+
+static int client_connect(const char *text)
+{
+	struct sockaddr_in address = address_of(SERVICE, PORT);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct timeval limit = {.tv_sec = 10};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	return fd;
+}
+
+static void client(int channel)
+{
+	struct bytes b = {0};
+	char text[65536];
+	message_get(channel, 'S', &b);
+	int unread = client_connect("unread");
+	int closed = client_connect("");
+	int both = client_connect("");
+	int reset = client_connect("");
+	int bulk = client_connect("");
+	shutdown(unread, SHUT_WR);
+	CHECK(read(closed, text, 1) == 0); /* the server shuts this one */
+	shutdown(both, SHUT_RDWR);
+	struct linger linger = {.l_onoff = 1};
+	setsockopt(reset, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	close(reset);
+	int first = client_connect("first");
+	int second = client_connect("second");
+	shutdown(second, SHUT_WR);
+	sleep_us(50000);
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'M', &b); /* moved */
+	CHECK(write(closed, "still", 5) == 5);
+	shutdown(closed, SHUT_WR);
+	CHECK(system("ip addr add 10.77.0.9/24 dev eth0") == 0);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in late = address_of("10.77.0.9", PORT);
+	CHECK(bind(listener, (struct sockaddr *)&late, sizeof(late)) == 0 && listen(listener, 1) == 0);
+	sleep_us(50000);
+	message_put(channel, 'r', NULL, 0);
+	CHECK(read(unread, text, 6) == 6 && memcmp(text, "answer", 6) == 0);
+	CHECK(read(unread, text, 1) == 0);
+	message_get(channel, 'B', &b); /* how much was written */
+	size_t written, total = 0;
+	memcpy(&written, b.data, sizeof(written));
+	for (ssize_t got; (got = read(bulk, text, sizeof(text))) > 0; total += (size_t)got)
+		for (ssize_t i = 0; i < got; i++)
+			CHECK(text[i] ==
+			      (total + (size_t)i < written ? 'b' : "end"[total + (size_t)i - written]));
+	if (total != written + 3)
+		fprintf(stderr, "bulk: %zu bytes written, %zu arrived\n", written + 3, total);
+	CHECK(total == written + 3);
+	struct pollfd p = {listener, POLLIN, 0};
+	CHECK(poll(&p, 1, 5000) == 1);
+	int accepted = accept(listener, NULL, NULL);
+	CHECK(read(accepted, text, 5) == 5 && memcmp(text, "hello", 5) == 0);
+	(void)first;
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'E', &b);
+}
+
+static void relay(int from, int to, uint8_t type)
+{
+	struct bytes b = {0};
+	message_get(from, type, &b);
+	message_put(to, type, b.data, b.size);
+	bytes_free(&b);
+}
+
+int main(void)
+{
+	struct bytes b = {0};
+	int source, destination, clients;
+	testbed_require();
+	testbed_open();
+	testbed_host(host, &source);
+	testbed_host(host, &destination);
+	testbed_host(client, &clients);
+	message_put(source, 'L', NULL, 0);
+	message_put(destination, 'T', NULL, 0);
+	message_get(source, 'r', &b);
+	message_put(clients, 'S', NULL, 0);
+	message_get(source, 'r', &b);
+	message_get(clients, 'r', &b);
+	message_put(source, 'g', NULL, 0);
+	relay(source, destination, 'm');
+	relay(destination, source, 'a');
+	relay(source, destination, 's');
+	message_get(destination, 'r', &b);
+	message_put(destination, 'c', NULL, 0);
+	message_put(source, 'c', NULL, 0);
+	message_get(destination, 'r', &b);
+	message_put(clients, 'M', NULL, 0);
+	message_get(clients, 'r', &b);
+	message_put(destination, 'g', NULL, 0);
+	message_get(destination, 'r', &b);
+	message_put(clients, 'B', b.data, b.size);
+	message_get(clients, 'r', &b);
+	testbed_close();
+	bytes_free(&b);
+	return 0;
+}
