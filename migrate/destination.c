@@ -477,6 +477,8 @@ static enum enclave_end live_here(struct destination *d, int *status)
 	log_line("%s: runs here now", d->name);
 	enum enclave_end end = enclave_wait(d->e, status);
 	control_close(control);
+	if (end == ENCLAVE_EXITED)
+		log_line("%s: ended with status %d", d->name, *status);
 	if (epilogue_runs)
 		pthread_detach(epilogue);
 	return end;
