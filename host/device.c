@@ -38,12 +38,18 @@ static int kernel_munmap(void *addr, size_t size)
 	return munmap(addr, size) < 0 ? -errno : 0;
 }
 
+static int kernel_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
+{
+	return sigaction(signal, action, old) < 0 ? -errno : 0;
+}
+
 static const struct device_ops kernel_ops = {
 	.open = kernel_open,
 	.close = kernel_close,
 	.ioctl = kernel_ioctl,
 	.mmap = kernel_mmap,
 	.munmap = kernel_munmap,
+	.sigaction = kernel_sigaction,
 };
 
 static const struct device_ops softsgx_ops = {
@@ -52,6 +58,7 @@ static const struct device_ops softsgx_ops = {
 	.ioctl = softsgx_ioctl,
 	.mmap = softsgx_mmap,
 	.munmap = softsgx_munmap,
+	.sigaction = softsgx_sigaction,
 	.enter = softsgx_enter_enclave,
 };
 

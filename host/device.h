@@ -8,6 +8,7 @@
 #define HOST_DEVICE_H
 
 #include <stdbool.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include "host/failure.h"
@@ -21,6 +22,8 @@ struct device_ops {
 	void *(*mmap)(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
 	int (*munmap)(void *addr, size_t size);
 	sgx_enter_enclave_fn enter;
+	/* for signals that may arrive while a thread is inside */
+	int (*sigaction)(int signal, const struct sigaction *action, struct sigaction *old);
 };
 
 struct device {

@@ -33,15 +33,16 @@ static int device_load(struct enclave *e, const struct image *image, struct fail
 		return rc;
 	if (e->device.software)
 		log_line("no SGX on this machine: software SGX, which keeps nothing secret from this host");
+	rc = kick_signal_install(e->device.op.sigaction);
+	if (rc)
+		return fail(why, rc, "cannot install a signal handler: %s", strerror(-rc));
 	return loader_build(&e->device, image, &e->map, why);
 }
 
 static int parts_make(struct enclave *e, struct failure *why)
 {
-	int rc = kick_signal_install();
+	int rc = timepage_create(&e->time);
 
-	if (!rc)
-		rc = timepage_create(&e->time);
 	if (!rc)
 		rc = fdtable_create(&e->fds);
 	if (rc)

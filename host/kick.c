@@ -15,9 +15,9 @@ static void kick_handler(int signal_number, siginfo_t *info, void *context)
 		*rip = (greg_t)kick_cut;
 }
 
-int kick_signal_install(void)
+int kick_signal_install(int (*install)(int, const struct sigaction *, struct sigaction *))
 {
 	/* Without SA_RESTART: a blocked call is to come back. */
 	struct sigaction action = {.sa_sigaction = kick_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-	return sigaction(KICK_SIGNAL, &action, NULL) < 0 ? -errno : 0;
+	return install(KICK_SIGNAL, &action, NULL);
 }

@@ -62,6 +62,7 @@ void ocall_syscall(struct host_thread *t, struct fdtable *fds);
  * kick_signal_install() installs the signal handler (KICK_SIGNAL) that moves a thread out of the window. */
 long kick_syscall(volatile uint32_t *kicked, long nr, long a, long b, long c, long d, long e, long f);
 #define KICK_SIGNAL (SIGRTMIN + 3)
-int kick_signal_install(void);
+struct sigaction;
+int kick_signal_install(int (*install)(int, const struct sigaction *, struct sigaction *)); /* 0 or -errno, as install */
 
 #endif

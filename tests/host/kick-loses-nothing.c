@@ -71,7 +71,7 @@ int main(void)
 	pthread_t thread;
 	unsigned i;
 
-	if (pipe(pipe_fd) || kick_signal_install() || pthread_create(&thread, NULL, blocked, NULL))
+	if (pipe(pipe_fd) || kick_signal_install(sigaction) || pthread_create(&thread, NULL, blocked, NULL))
 		return 1;
 	while (!atomic_load(&blocked_tid))
 		sched_yield();
