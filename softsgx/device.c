@@ -21,6 +21,12 @@ static dev_t token_dev;
 static int init_result;
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 
+static void forked(void)
+{
+	table_lock = (struct lock){0};
+	mm_forked();
+}
+
 static void init(void)
 {
 	init_result = mm_init();
@@ -30,6 +36,7 @@ static void init(void)
 		init_result = thread_init();
 	if (!init_result)
 		init_result = signals_init();
+	pthread_atfork(NULL, NULL, forked);
 }
 
 int device_init(void)

@@ -246,6 +246,26 @@ static int watch(const struct enclave *e, uint64_t start, uint64_t size)
 	return (int)SYS(SYS_ioctl, mm_userfaultfd(e), UFFDIO_REGISTER, &range);
 }
 
+void mm_forked(void)
+{
+	write_lock = vma_lock = (struct lock){0};
+	/* A userfaultfd belongs to the address space that made it; the mappings came along without. */
+	for (int i = 0; i < ENCLAVES_MAX; i++) {
+		if (!locals[i].enclave)
+			continue;
+		SYS(SYS_close, locals[i].userfaultfd);
+		mm_attach(locals[i].enclave);
+	}
+	for (size_t i = 0; i < vma_count; i++) {
+		struct enclave *e = vmas[i].enclave;
+		uint64_t low = vmas[i].start > e->base ? vmas[i].start : e->base;
+		uint64_t high = vmas[i].end < e->base + e->size ? vmas[i].end : e->base + e->size;
+
+		if (e->created && low < high)
+			watch(e, low, high - low);
+	}
+}
+
 int mm_watch_writes(struct enclave *e, uint64_t start, uint64_t end)
 {
 	locals[e->index].watching = 1;

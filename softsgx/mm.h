@@ -45,6 +45,8 @@ static inline void mm_generation_bump(void)
 
 /* Process-wide set-up; 0 or -errno. */
 int mm_init(void);
+/* In a forked child: its copies of the mappings trap again. */
+void mm_forked(void);
 /* Makes this process's way to trap absent pages of a fresh enclave. */
 int mm_attach(struct enclave *e);
 void mm_detach(struct enclave *e);

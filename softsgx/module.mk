@@ -35,7 +35,7 @@ SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(
 TESTS += $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS)
 
 $(B)/tests/softsgx/enclave.o: HOST_CFLAGS += -fno-stack-protector -fno-jump-tables -fno-builtin -fno-vectorize \
-	-fno-unroll-loops -mno-sse
+	-fno-unroll-loops -mno-sse -mno-red-zone
 SOFTSGX_TEST_LINK = $(CC) -fuse-ld=lld -Wl,-T,tests/softsgx/enclave.ld -o $@ $(filter %.o %.a,$^) -lpthread
 $(SOFTSGX_TESTS): $(B)/tests/softsgx/%: $(B)/tests/softsgx/%.o $(addprefix $(B)/tests/softsgx/,harness.o enclave.o direct.o) \
 		$(B)/softsgx/libsoftsgx.a $(MBEDCRYPTO) tests/softsgx/enclave.ld

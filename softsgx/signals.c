@@ -154,17 +154,17 @@ int softsgx_sigaction(int signal, const struct sigaction *action, struct sigacti
 	return error;
 }
 
-/* The default action, by the kernel's own hand. */
-static void take_default(int signal, const siginfo_t *info)
+/* The default action, by the kernel's own hand: the signal comes again when we return. */
+static void take_default(int signal, const siginfo_t *info, uint64_t *mask)
 {
 	struct kernel_action action = {
 	    .handler = (uint64_t)SIG_DFL, .flags = SA_RESTORER_FLAG, .restorer = (uint64_t)softsgx_restorer};
 	siginfo_t copy = *info;
 
 	set_action(signal, &action, NULL);
-	/* A fault happens again when we return; what somebody sent must be sent again. */
-	if (info->si_code <= 0)
-		SYS(SYS_rt_tgsigqueueinfo, SYS(SYS_getpid), SYS(SYS_gettid), signal, &copy);
+	SYS(SYS_rt_tgsigqueueinfo, SYS(SYS_getpid), SYS(SYS_gettid), signal, &copy);
+	if (info->si_code > 0)
+		*mask &= ~(1ull << (signal - 1)); /* a fault cannot be blocked */
 }
 
 static int on_stack(const stack_t *stack, uint64_t sp)
@@ -241,7 +241,7 @@ void signals_deliver(int signal, const siginfo_t *info, ucontext_t *context, str
 	if (action.handler == (uint64_t)SIG_IGN && info->si_code <= 0)
 		return;
 	if (action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN) {
-		take_default(signal, info);
+		take_default(signal, info, mask);
 		return;
 	}
 	if (action.flags & SA_RESETHAND)

@@ -232,23 +232,30 @@ int test_init(struct test_enclave *t, struct sgx_sigstruct *sig)
 	return t->error;
 }
 
-/* The call keeps only RBX, RBP and RSP: a caller written in C has to save the rest. */
+/* The call keeps only RBX, RBP and RSP: a caller written in C has to save the rest. And an enclave leaves
+ * with the stack it was first entered with, however often it was resumed since: all calls of a thread at one
+ * depth use one place. */
+#define CALL_STACK 32768
+static __thread uint8_t call_stacks[4][CALL_STACK] __attribute__((aligned(64)));
+static __thread unsigned int depth;
+
 static int call_enclave(unsigned long rdi, void *rsi, unsigned long rdx, unsigned int function,
 			struct sgx_enclave_run *run)
 {
 	register struct sgx_enclave_run *run_ __asm__("r11") = run;
+	register uint8_t *stack __asm__("r10") = call_stacks[depth++] + CALL_STACK;
 	unsigned long a = rdi, b = (unsigned long)rsi, c = rdx, d = function;
 	int result;
 
-	__asm__ volatile("xor %%r8d, %%r8d; xor %%r9d, %%r9d\n"
-			 "mov %%rsp, %%rax; sub $128, %%rsp; and $-16, %%rsp; push %%rax; push %%r11\n"
-			 "call *test_enter_enclave(%%rip); pop %%r11; pop %%rsp"
-			 : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+c"(d), "+r"(run_)
+	__asm__ volatile("xor %%r8d, %%r8d; xor %%r9d, %%r9d; xchg %%rsp, %%r10\n"
+			 "push %%r10; push %%r11; call *test_enter_enclave(%%rip); pop %%r11; pop %%rsp"
+			 : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+c"(d), "+r"(run_), "+r"(stack)
 			 :
-			 : "r8", "r9", "r10", "r12", "r13", "r14", "r15", "memory", "cc", "st", "st(1)",
-			   "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "xmm0", "xmm1", "xmm2",
-			   "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-			   "xmm13", "xmm14", "xmm15");
+			 : "r8", "r9", "r12", "r13", "r14", "r15", "memory", "cc", "st", "st(1)", "st(2)",
+			   "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "xmm0", "xmm1", "xmm2", "xmm3",
+			   "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+			   "xmm14", "xmm15");
+	depth--;
 	return result;
 }
 
