@@ -148,6 +148,15 @@ int network_source_add(struct network *n, uint32_t address, uint32_t stays, stru
 	return 0;
 }
 
+void network_source_peer(struct network *n, uint32_t address)
+{
+	for (unsigned i = 0; i < n->peer_count; i++)
+		if (n->peer[i] == address)
+			return;
+	if (n->peer_count < PEERS_MAX)
+		n->peer[n->peer_count++] = address;
+}
+
 int network_source_check(struct network *n, struct failure *why)
 {
 	int r = 0;
@@ -166,6 +175,9 @@ void network_put(const struct network *n, struct bytes *manifest)
 	bytes_put_u32(manifest, n->service_count);
 	for (unsigned i = 0; i < n->service_count; i++)
 		bytes_put_u32(manifest, n->service[i].address);
+	bytes_put_u32(manifest, n->peer_count);
+	for (unsigned i = 0; i < n->peer_count; i++)
+		bytes_put_u32(manifest, n->peer[i]);
 }
 
 int network_source_prepare(struct network *n, struct reader *answer, struct failure *why)
@@ -243,7 +255,9 @@ int network_destination_prepare(struct network *n, struct reader *manifest, stru
 	uint32_t count = reader_count(manifest, 4);
 	bytes_put_u32(answer, count);
 	if (count == 0)
-		return manifest->error;
+		return reader_u32(manifest) || manifest->error
+			   ? fail(why, -EBADMSG, "the manifest is damaged")
+			   : 0;
 	int r = open_route(n, why);
 	if (!r && (r = tcp_repair_allowed()) != 0)
 		fail(why, r, "taking connections over needs CAP_NET_ADMIN (TCP_REPAIR): %s", strerror(-r));
@@ -273,6 +287,8 @@ int network_destination_prepare(struct network *n, struct reader *manifest, stru
 		n->service_count++;
 		bytes_put(answer, s->place.mac, sizeof(s->place.mac));
 	}
+	for (count = reader_count(manifest, 4); count; count--)
+		address_warm(n->route, reader_u32(manifest));
 	return manifest->error ? manifest->error : answer->error;
 }
 

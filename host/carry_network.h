@@ -24,6 +24,7 @@
 #include "host/net/steer.h"
 
 #define SERVICES_MAX 16
+#define PEERS_MAX 64 /* whose neighbours are resolved beforehand */
 
 struct service {
 	uint32_t address;   /* network order */
@@ -37,6 +38,8 @@ struct network {
 	int route;
 	struct service service[SERVICES_MAX];
 	unsigned service_count;
+	uint32_t peer[PEERS_MAX]; /* source: of the program's connections */
+	unsigned peer_count;
 	struct steer steer[SERVICES_MAX]; /* one per interface */
 	int steer_interface[SERVICES_MAX];
 	unsigned steer_count;
@@ -52,6 +55,8 @@ bool network_has(const struct network *n, uint32_t address);
 /* ---- source ---- */
 /* Adds an address that must move, if it can. stays: the migration stream's own, 0 if none. */
 int network_source_add(struct network *n, uint32_t address, uint32_t stays, struct failure *why);
+/* Remembers a peer; more than PEERS_MAX are left out. */
+void network_source_peer(struct network *n, uint32_t address);
 /* Fails now if this host could not redirect. Leaves nothing. */
 int network_source_check(struct network *n, struct failure *why);
 void network_put(const struct network *n, struct bytes *manifest);

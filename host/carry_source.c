@@ -106,6 +106,8 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 		return fail(why, -EHOSTUNREACH,
 			    "the connection %s has both ends on this host: it cannot follow the program",
 			    name);
+	if (!r)
+		network_source_peer(&s->network, peer);
 	return r;
 }
 

@@ -7,6 +7,7 @@
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,6 +113,42 @@ int address_link(int route, uint32_t address, struct place *out)
 	if (r == -ENETUNREACH)
 		r = -EHOSTUNREACH;
 	return r ? r : describe_interface(out);
+}
+
+struct next_hop {
+	uint32_t interface, address;
+};
+
+static int visit_next_hop(void *context, const struct nlmsghdr *answer)
+{
+	struct next_hop *hop = context;
+	const uint32_t *oif = netlink_attribute(answer, sizeof(struct rtmsg), RTA_OIF, sizeof(*oif));
+	const uint32_t *gateway =
+	    netlink_attribute(answer, sizeof(struct rtmsg), RTA_GATEWAY, sizeof(*gateway));
+	if (oif)
+		hop->interface = *oif;
+	if (gateway)
+		hop->address = *gateway;
+	return 0;
+}
+
+void address_warm(int route, uint32_t peer)
+{
+	struct next_hop hop = {.address = peer};
+	struct netlink_message ask = {0}, use = {0};
+	struct rtmsg where = {.rtm_family = AF_INET, .rtm_dst_len = 32};
+	netlink_begin(&ask, RTM_GETROUTE, NLM_F_REQUEST, &where, sizeof(where));
+	netlink_put(&ask, RTA_DST, &peer, sizeof(peer));
+	if (netlink_ask(route, &ask, visit_next_hop, &hop) || !hop.interface)
+		return;
+	struct ndmsg neighbour = {.ndm_family = AF_INET,
+				  .ndm_ifindex = (int)hop.interface,
+				  .ndm_state = NUD_NONE,
+				  .ndm_flags = NTF_USE};
+	netlink_begin(&use, RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE, &neighbour,
+		      sizeof(neighbour));
+	netlink_put(&use, NDA_DST, &hop.address, sizeof(hop.address));
+	netlink_send(route, &use, 1);
 }
 
 static int change(int route, uint16_t type, uint16_t flags, uint32_t address, int interface, uint8_t prefix)

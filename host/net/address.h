@@ -24,6 +24,9 @@ int address_find(int route, uint32_t address, struct place *out);
 /* The interface over which the address's link is reached. -EHOSTUNREACH: no route, or only through a gateway.
  */
 int address_link(int route, uint32_t address, struct place *out);
+/* Resolves the neighbour that leads to a peer, so that the first packet to it need not wait. A hint: no
+ * answer is waited for. */
+void address_warm(int route, uint32_t peer);
 /* As a /32. Adding one that is there, removing one that is not: 0. */
 int address_add(int route, uint32_t address, int interface);
 int address_remove(int route, uint32_t address, int interface, uint8_t prefix);
