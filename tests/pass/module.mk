@@ -17,3 +17,7 @@ $(STORE_TESTS): $(B)/tests/pass/every-store-is-marked-%: tests/pass/every-store-
 $(filter-out $(STORE_TESTS),$(PASS_TESTS)): $(B)/%: %.c $(NATIVE_DEPS)
 	@mkdir -p $(@D)
 	$(NATIVE_CC) -O2 -o $@ $< -lm -lpthread
+
+# what bench/tracking/run links with
+.PHONY: tracking-deps
+tracking-deps: $(NATIVE_DEPS)
