@@ -36,7 +36,7 @@ CHECK_DEPS :=
 .PHONY: all
 all:
 
--include $(wildcard */module.mk)
+include $(sort $(wildcard */module.mk)) $(sort $(wildcard */*/module.mk))
 
 ifdef NO_SETUP
 all: $(ALL)

@@ -131,7 +131,8 @@ enum service_op {
 	SERVICE_STATS = 3,  /* out: struct runtime_stats */
 	SERVICE_CLOCK = 4,  /* arg[0]: address of a struct time_page in host memory. Once, before anything runs */
 	/* DEBUG enclaves only, for tests of the tracker: stop all threads as a move would, ask how many still run
-	 * (ret[0]), take what a final round would send (pages arg[0] .. arg[0] + arg[1], out: bitmap), go on. */
+	 * (ret[0]), take what a final round would send (pages arg[0] .. arg[0] + arg[1], out: its bitmap,
+	 * then one of the pages that need not travel), go on. */
 	SERVICE_INSPECT_STOP = 10,
 	SERVICE_INSPECT_PENDING = 11,
 	SERVICE_INSPECT_DIRTY = 12,

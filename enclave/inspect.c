@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "enclave/attest.h"
 #include "enclave/inspect.h"
+#include "enclave/thread.h"
 
 static bool is_debug(void)
 {
@@ -28,14 +29,38 @@ static void add_window(void *ctx, uint64_t page, uint64_t count)
 			w->bitmap[(p - w->first) / 64] |= 1ull << ((p - w->first) % 64);
 }
 
-/* What a final round would send, of pages arg[0] .. arg[0] + arg[1]. Takes the marks. */
+static bool at(const struct window *w, uint64_t page)
+{
+	return page >= w->first && page < w->first + w->count;
+}
+
+/* Pages that need not travel: not live, or a stack below its thread's stack pointer, down to the guard. */
+static void add_irrelevant(struct window *w)
+{
+	for (uint64_t p = w->first, live; p < w->first + w->count; p = live + 1) {
+		live = mm_next_live(p, w->first + w->count);
+		add_window(w, p, live - p);
+	}
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
+		const struct thread *t = thread_of_slot(i);
+		if (t->state != THREAD_PARKED)
+			continue;
+		uint64_t low = t->ctx.outer_rsp ? t->ctx.outer_rsp : t->ctx.rsp;
+		for (uint64_t p = ((low - 128) >> PAGE_SHIFT) - 1; mm_state(p) & PG_MAPPED && !(mm_state(p) & PG_NOACCESS); p--)
+			if (at(w, p))
+				add_window(w, p, 1);
+	}
+}
+
+/* out: two bitmaps of pages arg[0] .. arg[0] + arg[1]: what a final round would send (takes the marks), and what
+ * it would not look at. */
 static int inspect_dirty(struct service_call *c)
 {
 	struct window w = {.first = c->arg[0], .count = c->arg[1]};
 	if (w.first > mm_end_page() || w.count == 0 || w.count > mm_end_page() - w.first)
 		return -EINVAL;
 	size_t size = (w.count + 63) / 64 * 8;
-	if (c->out_size < size)
+	if (c->out_size < 2 * size)
 		return -ENOSPC;
 	w.bitmap = rt_pages_alloc(size);
 	if (!w.bitmap)
@@ -43,7 +68,10 @@ static int inspect_dirty(struct service_call *c)
 	c->ret[0] = marks_take(w.first, w.count, w.bitmap);
 	stop_always_dirty(add_window, &w);
 	host_copy_out(c->out, w.bitmap, size);
-	c->out_size = size;
+	memset(w.bitmap, 0, size);
+	add_irrelevant(&w);
+	host_copy_out(c->out + size, w.bitmap, size);
+	c->out_size = 2 * size;
 	rt_pages_free(w.bitmap, size);
 	return 0;
 }

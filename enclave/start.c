@@ -89,6 +89,7 @@ static int start_with(const struct start_info *info, const char *strings)
 	if (low < 0)
 		return (int)low;
 	uint64_t top = (uint64_t)low + CONFIG->stack_size;
+	mm_mprotect((uint64_t)low, PAGE_SIZE, PROT_NONE); /* guard */
 	uint64_t sp = lay_out_stack((uint64_t)low, top, info, strings);
 	if (!sp)
 		return -E2BIG;

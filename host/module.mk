@@ -11,7 +11,3 @@ $(HOST_LIB): $(HOST_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 ALL += $(HOST_LIB)
-
-include tests/host/module.mk
-
-include tests/carry/module.mk

@@ -43,4 +43,3 @@ $(PASS_LIBEXEC)/include/optmig.h: pass/include/optmig.h
 
 
 LIBC_OUT := $(B)/libexec/optmig/musl
-include tests/pass/module.mk
