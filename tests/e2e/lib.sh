@@ -111,7 +111,8 @@ said()
 # ask HOST COMMAND: the one-line answer of the program there
 ask()
 {
-	host_run M timeout 30 bash -c "exec 3<>/dev/tcp/${address[$1]}/$PORT && echo '$2' >&3 && read -r -u 3 a && echo \"\$a\""
+	host_run M timeout 30 bash -c "exec 3<>/dev/tcp/${address[$1]}/$PORT && echo '$2' >&3 && read -r -u 3 a && echo \"\$a\"" \
+		2>"$hosts_dir/ask.log"
 }
 
 must_be_ok()
