@@ -61,8 +61,11 @@ unsigned threads_alive(void)
 {
 	unsigned n = 0;
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
-		uint32_t s = __atomic_load_n(&thread_of_slot(i)->state, __ATOMIC_ACQUIRE);
-		n += s == THREAD_READY || s == THREAD_RUNNING || s == THREAD_PARKED;
+		const struct thread *t = thread_of_slot(i);
+		uint32_t s = __atomic_load_n(&t->state, __ATOMIC_ACQUIRE);
+		/* one that has moved here counts before its host thread has brought it in */
+		n += s == THREAD_READY || s == THREAD_RUNNING || s == THREAD_PARKED ||
+		     (s == THREAD_STANDBY && t->ctx.kind != CONTEXT_NONE);
 	}
 	return n;
 }
