@@ -27,10 +27,10 @@ int command_print(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_ps(int argc, char **argv);
 int command_check(int argc, char **argv);
-int command_migrate(int argc, char **argv) __attribute__((weak));
-int command_receive(int argc, char **argv) __attribute__((weak));
-int command_status(int argc, char **argv) __attribute__((weak));
-int command_cancel(int argc, char **argv) __attribute__((weak));
+int command_migrate(int argc, char **argv);
+int command_receive(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_cancel(int argc, char **argv);
 
 /* The exit code for how a program ended; says on standard error what its own status cannot. */
 int command_end(enum enclave_end end, int status);

@@ -7,6 +7,4 @@ $(B)/cli/main.o: CPPFLAGS += -DOPTMIG_VERSION='"$(VERSION)"'
 # A PIE loads high and leaves the low addresses to the enclave.
 $(B)/optmig: $(CLI_OBJ) $(CLI_LIBS)
 	$(CC) -pie -o $@ $^ -lmbedcrypto -ljansson -lpthread
-ifneq ($(wildcard softsgx/module.mk),)
 ALL += $(B)/optmig
-endif
