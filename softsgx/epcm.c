@@ -26,14 +26,14 @@ int epcm_create(struct epcm *epcm, size_t page_count)
 	if (epcm->entry && epcm->chunk)
 		return 0;
 	epcm_destroy(epcm);
+	*epcm = (struct epcm){0};
 	return -ENOMEM;
 }
 
-void epcm_destroy(struct epcm *epcm)
+void epcm_destroy(const struct epcm *epcm)
 {
 	if (epcm->entry)
 		SYS(SYS_munmap, epcm->entry, entry_bytes(epcm->count));
 	if (epcm->chunk)
 		SYS(SYS_munmap, epcm->chunk, chunk_bytes(epcm->count));
-	*epcm = (struct epcm){0};
 }

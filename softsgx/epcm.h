@@ -37,7 +37,8 @@ struct epcm {
 };
 
 int epcm_create(struct epcm *epcm, size_t page_count);
-void epcm_destroy(struct epcm *epcm);
+/* This process's mapping of it; the structure itself is shared and stays as it is. */
+void epcm_destroy(const struct epcm *epcm);
 
 static inline uint32_t epcm_get(const struct epcm *epcm, size_t index)
 {

@@ -30,7 +30,7 @@ static struct kernel_action program[SIGNALS];
 static uint8_t ours[SIGNALS];
 static struct lock actions_lock;
 
-static const int always_ours[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP};
+static const int always_ours[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGSYS};
 
 static long set_action(int signal, const struct kernel_action *action, struct kernel_action *old)
 {

@@ -3,6 +3,16 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#define PR_SYS_DISPATCH_OFF 0
+#define PR_SYS_DISPATCH_ON 1
+#endif
+#define RESTORER_SIZE 8
+
+extern const char softsgx_restorer[];
 
 __thread struct thread *softsgx_self;
 /* Read by entry.S to tell whether a signal arrived on one of our stacks. */
@@ -24,11 +34,19 @@ static void thread_exited(void *record)
 	uint64_t mask = signals_off();
 
 	SYS(SYS_sigaltstack, &none, 0);
+	SYS(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
 	softsgx_self = NULL;
 	lock_take(&slots_lock);
 	*t = (struct thread){0};
 	lock_drop(&slots_lock);
 	signals_restore(mask);
+}
+
+/* Inside an enclave SYSCALL is #UD: the kernel turns it into SIGSYS while the selector says so, except for the
+ * return from our own handlers. Without the kernel's help (Linux 5.11) system calls from inside go through. */
+static void block_system_calls(struct thread *t)
+{
+	SYS(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, softsgx_restorer, RESTORER_SIZE, &t->selector);
 }
 
 /* Only the forking thread lives on. */
@@ -38,6 +56,8 @@ static void forked(void)
 	for (unsigned int i = 0; i < slots_used; i++)
 		if (slot_record(i) != softsgx_self)
 			*slot_record(i) = (struct thread){0};
+	if (softsgx_self)
+		block_system_calls(softsgx_self);
 }
 
 int thread_init(void)
@@ -83,6 +103,7 @@ struct thread *thread_register(const stack_t *previous)
 	t->program_stack = *previous;
 	t->program_stack.ss_flags &= ~SS_ONSTACK;
 	softsgx_self = t;
+	block_system_calls(t);
 	pthread_setspecific(exit_key, t);
 	return t;
 }
@@ -97,7 +118,7 @@ stack_t thread_stack(struct thread *t)
 void softsgx_prepare_thread(void)
 {
 	const uint64_t traps = 1ull << (SIGSEGV - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGBUS - 1) |
-			       1ull << (SIGFPE - 1) | 1ull << (SIGTRAP - 1);
+			       1ull << (SIGFPE - 1) | 1ull << (SIGTRAP - 1) | 1ull << (SIGSYS - 1);
 	uint64_t mask;
 	stack_t now, ours;
 	struct thread *t;

@@ -220,6 +220,7 @@ static int is_synchronous(const struct event *ev)
 	case SIGILL:
 	case SIGFPE:
 	case SIGTRAP:
+	case SIGSYS:
 		return ev->info->si_code > 0;
 	default:
 		return 0;
@@ -255,6 +256,13 @@ static void trap_inside(struct event *ev)
 	if (!is_synchronous(ev)) {
 		aex(ev->t, ev->context, &x);
 		signals_deliver(ev->signal, ev->info, ev->context, ev->t);
+		return;
+	}
+	if (ev->signal == SIGSYS) {
+		/* The kernel reports it behind the instruction; RCX and R11 are lost to SYSCALL. */
+		ev->g[REG_RIP] -= 2;
+		x.vector = TRAP_UD;
+		exit_with(ev, &x);
 		return;
 	}
 	length = enclu_inside(ev);
