@@ -19,7 +19,8 @@
 #include "host/device.h"
 #include "host/vdso.h"
 
-static const char usage[] = "check [--json]\n  Says what this machine lacks to run and to move programs, and what to do about it.";
+static const char usage[] =
+    "check [--json]\n  Says what this machine lacks to run and to move programs, and what to do about it.";
 
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
@@ -62,10 +63,10 @@ static bool has_nfqueue(void)
 static bool has_bpf(void)
 {
 	union bpf_attr attr = {
-		.map_type = BPF_MAP_TYPE_ARRAY,
-		.key_size = 4,
-		.value_size = 4,
-		.max_entries = 1,
+	    .map_type = BPF_MAP_TYPE_ARRAY,
+	    .key_size = 4,
+	    .value_size = 4,
+	    .max_entries = 1,
 	};
 	int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
 
@@ -89,18 +90,22 @@ static const struct item {
 	const char *needed_for;
 	const char *remedy;
 } items[] = {
-	{"sgx-device", has_device, "secrecy",
-	 "no " SGX_DEVICE_ENCLAVE ": software SGX is used, which keeps nothing secret from this host; on an SGX machine enable "
-	 "SGX in the firmware and use Linux 5.11 or later"},
-	{"enclave-entry", has_entry, "running programs",
-	 "with SGX: Linux 5.11 or later; without: a processor and kernel with FSGSBASE (Linux 5.9)"},
-	{"avx2", has_avx2, "images signed with --isa avx2", "use a processor with AVX2"},
-	{"avx512", has_avx512, "images signed with --isa avx512", "use a processor with AVX-512, or sign with --isa avx2"},
-	{"tcp-repair", has_tcp_repair, "moving established connections",
-	 "run as root or with CAP_NET_ADMIN, on a kernel with CONFIG_CHECKPOINT_RESTORE"},
-	{"nfqueue", has_nfqueue, "holding packets while a program moves", "modprobe nfnetlink_queue, as root"},
-	{"bpf", has_bpf, "redirecting packets while a program moves", "run as root or with CAP_BPF and CAP_NET_ADMIN"},
-	{"userfaultfd", has_userfaultfd, "the write-tracking tests only", "sysctl vm.unprivileged_userfaultfd=1, or run as root"},
+    {"sgx-device", has_device, "secrecy",
+     "no " SGX_DEVICE_ENCLAVE
+     ": software SGX is used, which keeps nothing secret from this host; on an SGX machine enable "
+     "SGX in the firmware and use Linux 5.11 or later"},
+    {"enclave-entry", has_entry, "running programs",
+     "with SGX: Linux 5.11 or later; without: a processor and kernel with FSGSBASE (Linux 5.9)"},
+    {"avx2", has_avx2, "images signed with --isa avx2", "use a processor with AVX2"},
+    {"avx512", has_avx512, "images signed with --isa avx512",
+     "use a processor with AVX-512, or sign with --isa avx2"},
+    {"tcp-repair", has_tcp_repair, "moving established connections",
+     "run as root or with CAP_NET_ADMIN, on a kernel with CONFIG_CHECKPOINT_RESTORE"},
+    {"nfqueue", has_nfqueue, "holding packets while a program moves", "modprobe nfnetlink_queue, as root"},
+    {"bpf", has_bpf, "redirecting packets while a program moves",
+     "run as root or with CAP_BPF and CAP_NET_ADMIN"},
+    {"userfaultfd", has_userfaultfd, "the write-tracking tests only",
+     "sysctl vm.unprivileged_userfaultfd=1, or run as root"},
 };
 #define ITEM_COUNT (sizeof(items) / sizeof(items[0]))
 
@@ -120,13 +125,15 @@ static int print_json(const bool *ok)
 	int rc;
 
 	for (size_t i = 0; i < ITEM_COUNT; i++) {
-		json_t *item = json_pack("{s:s,s:b,s:s}", "name", items[i].name, "ok", ok[i], "needed_for", items[i].needed_for);
+		json_t *item = json_pack("{s:s,s:b,s:s}", "name", items[i].name, "ok", ok[i], "needed_for",
+					 items[i].needed_for);
 
 		if (!ok[i])
 			json_object_set_new(item, "remedy", json_string(items[i].remedy));
 		json_array_append_new(list, item);
 	}
-	root = json_pack("{s:i,s:s,s:o}", "schema_version", 1, "sgx", ok[0] ? "hardware" : "software", "items", list);
+	root = json_pack("{s:i,s:s,s:o}", "schema_version", 1, "sgx", ok[0] ? "hardware" : "software",
+			 "items", list);
 	rc = root ? json_dumpf(root, stdout, JSON_INDENT(2)) : -1;
 	printf("\n");
 	json_decref(root);
@@ -145,8 +152,9 @@ int command_check(int argc, char **argv)
 		json = true;
 	}
 	if (optind != argc) {
-		fprintf(stderr, "optmig: whether \"%s\" could move is not something check can tell yet: "
-				"optmig migrate refuses before it changes anything\n",
+		fprintf(stderr,
+			"optmig: whether \"%s\" could move is not something check can tell yet: "
+			"optmig migrate refuses before it changes anything\n",
 			argv[optind]);
 		return EXIT_USAGE;
 	}

@@ -17,7 +17,7 @@ enum exit_code {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
 	EXIT_ENCLAVE_DIED = 70, /* run: the enclave stopped itself or was attacked */
-	EXIT_MOVED = 75,        /* run: the program lives elsewhere now */
+	EXIT_MOVED = 75,	/* run: the program lives elsewhere now */
 };
 
 /* argv[0] is the command's name. Return the process's exit code. */

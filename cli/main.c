@@ -8,16 +8,16 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } commands[] = {
-	{"keygen", command_keygen, "make a key to sign images with"},
-	{"sign", command_sign, "turn a program linked by optmig-cc into an image"},
-	{"print", command_print, "show an image's identity and layout"},
-	{"run", command_run, "run an image in an enclave"},
-	{"ps", command_ps, "list the enclaves that run here"},
-	{"receive", command_receive, "wait for programs that move here"},
-	{"migrate", command_migrate, "move a running program to another machine"},
-	{"status", command_status, "show how a move goes on"},
-	{"cancel", command_cancel, "stop a move; the program stays"},
-	{"check", command_check, "say what this machine lacks"},
+    {"keygen", command_keygen, "make a key to sign images with"},
+    {"sign", command_sign, "turn a program linked by optmig-cc into an image"},
+    {"print", command_print, "show an image's identity and layout"},
+    {"run", command_run, "run an image in an enclave"},
+    {"ps", command_ps, "list the enclaves that run here"},
+    {"receive", command_receive, "wait for programs that move here"},
+    {"migrate", command_migrate, "move a running program to another machine"},
+    {"status", command_status, "show how a move goes on"},
+    {"cancel", command_cancel, "stop a move; the program stays"},
+    {"check", command_check, "say what this machine lacks"},
 };
 
 static int help(FILE *out)

@@ -25,11 +25,12 @@ static int facts_of(const struct image *image, struct facts *f, struct failure *
 
 	image_measure(image, mrenclave);
 	if (sign_verify(sig) || memcmp(mrenclave, sig->enclavehash, sizeof(mrenclave)))
-		return fail(why, -EBADMSG, "the signature does not match the image: it was changed after it was signed");
+		return fail(why, -EBADMSG,
+			    "the signature does not match the image: it was changed after it was signed");
 	sign_mrsigner(sig, mrsigner);
 	*f = (struct facts){
-		.debug = sign_is_debug(sig),
-		.production = image->config.flags & IMAGE_FLAG_PRODUCTION,
+	    .debug = sign_is_debug(sig),
+	    .production = image->config.flags & IMAGE_FLAG_PRODUCTION,
 	};
 	hex_format(mrenclave, sizeof(mrenclave), f->mrenclave);
 	hex_format(mrsigner, sizeof(mrsigner), f->mrsigner);
@@ -56,8 +57,8 @@ static void print_text(const struct image *image, const struct facts *f)
 	printf("production   %s\n", f->production ? "yes" : "no");
 	printf("instructions %s\n", isa_name(c->xfrm));
 	printf("enclave      %" PRIu64 " bytes\n", c->elrange_size);
-	printf("heap         %" PRIu64 " bytes at %#" PRIx64 ", %" PRIu64 " of them at load\n", c->heap_size, c->heap_base,
-	       c->heap_static);
+	printf("heap         %" PRIu64 " bytes at %#" PRIx64 ", %" PRIu64 " of them at load\n", c->heap_size,
+	       c->heap_base, c->heap_static);
 	printf("stack        %" PRIu64 " bytes\n", c->stack_size);
 	printf("threads      %u\n", c->thread_count);
 	printf("entry        %#" PRIx64 "\n", c->entry);
@@ -73,16 +74,16 @@ static int print_json(const struct image *image, const struct facts *f)
 	int rc;
 
 	for (uint32_t i = 0; i < c->range_count; i++)
-		json_array_append_new(ranges, json_pack("[I,I]", (json_int_t)c->range[i].start,
-							(json_int_t)c->range[i].end));
-	root = json_pack("{s:i,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:o,s:I,s:I}", "schema_version", 1,
-			 "mrenclave", f->mrenclave, "mrsigner", f->mrsigner, "date", (int)image->note.sigstruct.date, "debug",
-			 f->debug, "production", f->production, "isa", isa_name(c->xfrm), "enclave_size",
-			 (json_int_t)c->elrange_size, "heap_base", (json_int_t)c->heap_base, "heap_size",
-			 (json_int_t)c->heap_size, "heap_static", (json_int_t)c->heap_static, "stack_size",
-			 (json_int_t)c->stack_size, "threads", (int)c->thread_count, "entry", (json_int_t)c->entry,
-			 "data_ranges", ranges, "pages", (json_int_t)f->pages, "pages_measured",
-			 (json_int_t)f->pages_measured);
+		json_array_append_new(
+		    ranges, json_pack("[I,I]", (json_int_t)c->range[i].start, (json_int_t)c->range[i].end));
+	root = json_pack("{s:i,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:o,s:I,s:I}",
+			 "schema_version", 1, "mrenclave", f->mrenclave, "mrsigner", f->mrsigner, "date",
+			 (int)image->note.sigstruct.date, "debug", f->debug, "production", f->production,
+			 "isa", isa_name(c->xfrm), "enclave_size", (json_int_t)c->elrange_size, "heap_base",
+			 (json_int_t)c->heap_base, "heap_size", (json_int_t)c->heap_size, "heap_static",
+			 (json_int_t)c->heap_static, "stack_size", (json_int_t)c->stack_size, "threads",
+			 (int)c->thread_count, "entry", (json_int_t)c->entry, "data_ranges", ranges, "pages",
+			 (json_int_t)f->pages, "pages_measured", (json_int_t)f->pages_measured);
 	rc = root ? json_dumpf(root, stdout, JSON_INDENT(2)) : -1;
 	json_decref(root);
 	printf("\n");

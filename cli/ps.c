@@ -71,8 +71,10 @@ static void print_text(const json_t *programs)
 	size_t i;
 
 	printf("%-24s %8s %-8s %8s %12s  %s\n", "NAME", "PID", "STATE", "THREADS", "MEMORY", "MRENCLAVE");
-	json_array_foreach(programs, i, p) {
-		printf("%-24s %8lld %-8s %8lld %11lldK  %.16s\n", json_string_value(json_object_get(p, "name")),
+	json_array_foreach(programs, i, p)
+	{
+		printf("%-24s %8lld %-8s %8lld %11lldK  %.16s\n",
+		       json_string_value(json_object_get(p, "name")),
 		       json_integer_value(json_object_get(p, "pid")),
 		       json_is_true(json_object_get(p, "migrating")) ? "moving" : "running",
 		       json_integer_value(json_object_get(p, "threads")),

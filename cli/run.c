@@ -11,11 +11,12 @@
 #include "host/signals.h"
 #include "migrate/control.h"
 
-static const char usage[] = "run [--name NAME] [--trace] IMAGE [-- ARGUMENTS]\n"
-			    "  --name NAME  what ps, migrate and status call it (the image's file name)\n"
-			    "  --trace      say on standard error what the program asks for and does not get\n"
-			    "  Exits with the program's status, 128 + n if signal n ended it, 70 if the enclave died,\n"
-			    "  75 once the program has moved away.";
+static const char usage[] =
+    "run [--name NAME] [--trace] IMAGE [-- ARGUMENTS]\n"
+    "  --name NAME  what ps, migrate and status call it (the image's file name)\n"
+    "  --trace      say on standard error what the program asks for and does not get\n"
+    "  Exits with the program's status, 128 + n if signal n ended it, 70 if the enclave died,\n"
+    "  75 once the program has moved away.";
 
 struct run_args {
 	const char *name, *image;
@@ -28,9 +29,9 @@ struct run_args {
 static bool args_parse(int argc, char **argv, struct run_args *a)
 {
 	static const struct option options[] = {
-		{"name", required_argument, NULL, 'n'},
-		{"trace", no_argument, NULL, 't'},
-		{NULL, 0, NULL, 0},
+	    {"name", required_argument, NULL, 'n'},
+	    {"trace", no_argument, NULL, 't'},
+	    {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -77,8 +78,8 @@ int command_end(enum enclave_end end, int status)
 	return EXIT_ENCLAVE_DIED;
 }
 
-/* Under its name, or, when it only got the image's and another program has that, with the process number. Without a
- * control socket the program runs all the same; it cannot be moved. */
+/* Under its name, or, when it only got the image's and another program has that, with the process number.
+ * Without a control socket the program runs all the same; it cannot be moved. */
 static struct control *control_serve(const struct run_args *a, struct enclave *e, struct failure *why)
 {
 	struct control *control;

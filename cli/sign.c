@@ -13,16 +13,16 @@
 #include "host/sign.h"
 
 static const char usage[] =
-	"sign --key KEY -o IMAGE [OPTIONS] PROGRAM\n"
-	"  --heap SIZE          most memory the program can use (1G)\n"
-	"  --heap-static SIZE   of it, added when the enclave is built (0); the rest is added when touched\n"
-	"  --stack SIZE         of the main thread, taken from the heap (8M)\n"
-	"  --threads N          at one time (32)\n"
-	"  --isa avx2|avx512    instructions the program may use (avx2); a machine without them refuses it\n"
-	"  --production         refuses debug enclaves and software SGX as a peer\n"
-	"  --debug              the processor lets a debugger look inside\n"
-	"  --date YYYYMMDD      written into the signature (from SOURCE_DATE_EPOCH, else none)\n"
-	"  Sizes take K, M, G. The same inputs give the same file.";
+    "sign --key KEY -o IMAGE [OPTIONS] PROGRAM\n"
+    "  --heap SIZE          most memory the program can use (1G)\n"
+    "  --heap-static SIZE   of it, added when the enclave is built (0); the rest is added when touched\n"
+    "  --stack SIZE         of the main thread, taken from the heap (8M)\n"
+    "  --threads N          at one time (32)\n"
+    "  --isa avx2|avx512    instructions the program may use (avx2); a machine without them refuses it\n"
+    "  --production         refuses debug enclaves and software SGX as a peer\n"
+    "  --debug              the processor lets a debugger look inside\n"
+    "  --date YYYYMMDD      written into the signature (from SOURCE_DATE_EPOCH, else none)\n"
+    "  Sizes take K, M, G. The same inputs give the same file.";
 
 struct sign_args {
 	const char *key, *program, *image;
@@ -31,20 +31,30 @@ struct sign_args {
 	uint32_t date; /* BCD */
 };
 
-enum { OPT_KEY = 1, OPT_HEAP, OPT_HEAP_STATIC, OPT_STACK, OPT_THREADS, OPT_ISA, OPT_PRODUCTION, OPT_DEBUG, OPT_DATE };
+enum {
+	OPT_KEY = 1,
+	OPT_HEAP,
+	OPT_HEAP_STATIC,
+	OPT_STACK,
+	OPT_THREADS,
+	OPT_ISA,
+	OPT_PRODUCTION,
+	OPT_DEBUG,
+	OPT_DATE
+};
 
 static const struct option long_options[] = {
-	{"key", required_argument, NULL, OPT_KEY},
-	{"heap", required_argument, NULL, OPT_HEAP},
-	{"heap-static", required_argument, NULL, OPT_HEAP_STATIC},
-	{"stack", required_argument, NULL, OPT_STACK},
-	{"threads", required_argument, NULL, OPT_THREADS},
-	{"isa", required_argument, NULL, OPT_ISA},
-	{"production", no_argument, NULL, OPT_PRODUCTION},
-	{"debug", no_argument, NULL, OPT_DEBUG},
-	{"date", required_argument, NULL, OPT_DATE},
-	{"output", required_argument, NULL, 'o'},
-	{NULL, 0, NULL, 0},
+    {"key", required_argument, NULL, OPT_KEY},
+    {"heap", required_argument, NULL, OPT_HEAP},
+    {"heap-static", required_argument, NULL, OPT_HEAP_STATIC},
+    {"stack", required_argument, NULL, OPT_STACK},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"isa", required_argument, NULL, OPT_ISA},
+    {"production", no_argument, NULL, OPT_PRODUCTION},
+    {"debug", no_argument, NULL, OPT_DEBUG},
+    {"date", required_argument, NULL, OPT_DATE},
+    {"output", required_argument, NULL, 'o'},
+    {NULL, 0, NULL, 0},
 };
 
 static bool isa_parse(const char *text, uint64_t *xfrm)
@@ -78,7 +88,8 @@ static bool date_default(uint32_t *date)
 	if (!epoch)
 		return true;
 	seconds = strtoll(epoch, NULL, 10);
-	return gmtime_r(&seconds, &tm) && strftime(text, sizeof(text), "%Y%m%d", &tm) && date_parse(text, date);
+	return gmtime_r(&seconds, &tm) && strftime(text, sizeof(text), "%Y%m%d", &tm) &&
+	       date_parse(text, date);
 }
 
 static bool option_take(struct sign_args *a, int option)
@@ -123,13 +134,13 @@ static bool args_parse(int argc, char **argv, struct sign_args *a)
 	int option;
 
 	*a = (struct sign_args){
-		.options =
-			{
-				.heap_size = 1ull << 30,
-				.stack_size = 8ull << 20,
-				.thread_count = 32,
-				.xfrm = SGX_XFRM_AVX,
-			},
+	    .options =
+		{
+		    .heap_size = 1ull << 30,
+		    .stack_size = 8ull << 20,
+		    .thread_count = 32,
+		    .xfrm = SGX_XFRM_AVX,
+		},
 	};
 	if (!date_default(&a->date))
 		return false;

@@ -6,11 +6,13 @@
 #include "sgx/arch.h"
 
 /* An entry or resumption that itself faulted: the enclave was not reached. */
-static enum eexit entry_failed(struct enclave *e, unsigned slot, const struct sgx_enclave_run *run, uint64_t *status)
+static enum eexit entry_failed(struct enclave *e, unsigned slot, const struct sgx_enclave_run *run,
+			       uint64_t *status)
 {
 	if (!atomic_load(&e->ending))
-		log_line("cannot enter the enclave at slot %u: exception %u, error code %#x, address %#llx", slot,
-			 run->exception_vector, run->exception_error_code, (unsigned long long)run->exception_addr);
+		log_line("cannot enter the enclave at slot %u: exception %u, error code %#x, address %#llx",
+			 slot, run->exception_vector, run->exception_error_code,
+			 (unsigned long long)run->exception_addr);
 	*status = FATAL_INTERNAL;
 	return EEXIT_FATAL;
 }
@@ -50,8 +52,8 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 			fault = false;
 			continue;
 		}
-		/* An exception inside: the enclave's own handler answers it, in the next SSA frame. One in that
-		 * handler comes here again, until the frames are used up and EENTER itself fails. */
+		/* An exception inside: the enclave's own handler answers it, in the next SSA frame. One in
+		 * that handler comes here again, until the frames are used up and EENTER itself fails. */
 		if (run.function != SGX_ERESUME || atomic_load(&e->ending))
 			return entry_failed(e, slot, &run, status);
 		w = (struct enter_words){ECALL_FAULT, 0, 0};

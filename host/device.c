@@ -44,22 +44,22 @@ static int kernel_sigaction(int signal, const struct sigaction *action, struct s
 }
 
 static const struct device_ops kernel_ops = {
-	.open = kernel_open,
-	.close = kernel_close,
-	.ioctl = kernel_ioctl,
-	.mmap = kernel_mmap,
-	.munmap = kernel_munmap,
-	.sigaction = kernel_sigaction,
+    .open = kernel_open,
+    .close = kernel_close,
+    .ioctl = kernel_ioctl,
+    .mmap = kernel_mmap,
+    .munmap = kernel_munmap,
+    .sigaction = kernel_sigaction,
 };
 
 static const struct device_ops softsgx_ops = {
-	.open = softsgx_open,
-	.close = softsgx_close,
-	.ioctl = softsgx_ioctl,
-	.mmap = softsgx_mmap,
-	.munmap = softsgx_munmap,
-	.sigaction = softsgx_sigaction,
-	.enter = softsgx_enter_enclave,
+    .open = softsgx_open,
+    .close = softsgx_close,
+    .ioctl = softsgx_ioctl,
+    .mmap = softsgx_mmap,
+    .munmap = softsgx_munmap,
+    .sigaction = softsgx_sigaction,
+    .enter = softsgx_enter_enclave,
 };
 
 bool device_is_hardware(void)
@@ -74,7 +74,8 @@ int device_open(struct device *device, struct failure *why)
 	if (!device->software)
 		device->op.enter = (sgx_enter_enclave_fn)vdso_symbol("__vdso_sgx_enter_enclave");
 	if (!device->op.enter)
-		return fail(why, -ENOSYS, "the kernel's vDSO cannot enter enclaves (needs Linux 5.11 with CONFIG_X86_SGX)");
+		return fail(why, -ENOSYS,
+			    "the kernel's vDSO cannot enter enclaves (needs Linux 5.11 with CONFIG_X86_SGX)");
 	device->fd = device->op.open(SGX_DEVICE_ENCLAVE);
 	if (device->fd < 0)
 		return fail(why, device->fd, SGX_DEVICE_ENCLAVE ": %s%s", strerror(-device->fd),

@@ -159,8 +159,8 @@ static char *strings_put(char *out, char **strings, int count)
 	return out;
 }
 
-static struct start_info *start_info_make(struct enclave *e, int argc, char **argv, char **envp, uint32_t flags,
-					  size_t *size)
+static struct start_info *start_info_make(struct enclave *e, int argc, char **argv, char **envp,
+					  uint32_t flags, size_t *size)
 {
 	struct start_info *info;
 	size_t strings;
@@ -174,13 +174,13 @@ static struct start_info *start_info_make(struct enclave *e, int argc, char **ar
 	if (!info)
 		return NULL;
 	*info = (struct start_info){
-		.argc = argc,
-		.envc = envc,
-		.flags = flags,
-		.uid = getuid(),
-		.gid = getgid(),
-		.pid = getpid(),
-		.strings_size = strings,
+	    .argc = argc,
+	    .envc = envc,
+	    .flags = flags,
+	    .uid = getuid(),
+	    .gid = getgid(),
+	    .pid = getpid(),
+	    .strings_size = strings,
 	};
 	strings_put(strings_put(info->strings, argv, argc), envp, envc);
 	return info;
@@ -243,13 +243,13 @@ void enclave_set_moved(struct enclave *e)
 const char *enclave_fatal_text(int fatal)
 {
 	static const char *const text[] = {
-		[FATAL_NONE] = "no reason given",
-		[FATAL_BAD_ENTRY] = "this host broke the entry protocol",
-		[FATAL_PAGE_ATTACK] = "a page that must be there was taken away or changed",
-		[FATAL_SEGV] = "the program touched memory it has not mapped",
-		[FATAL_EXCEPTION] = "the program raised an exception it does not handle",
-		[FATAL_INTERNAL] = "internal error",
-		[FATAL_MOVED] = "it was moved away",
+	    [FATAL_NONE] = "no reason given",
+	    [FATAL_BAD_ENTRY] = "this host broke the entry protocol",
+	    [FATAL_PAGE_ATTACK] = "a page that must be there was taken away or changed",
+	    [FATAL_SEGV] = "the program touched memory it has not mapped",
+	    [FATAL_EXCEPTION] = "the program raised an exception it does not handle",
+	    [FATAL_INTERNAL] = "internal error",
+	    [FATAL_MOVED] = "it was moved away",
 	};
 
 	if (fatal < 0 || fatal >= (int)(sizeof(text) / sizeof(text[0])))

@@ -46,7 +46,7 @@ struct enclave {
 	struct timepage *time;
 	struct slot *slot; /* config.slot_count */
 
-	atomic_bool ending; /* no thread may enter again */
+	atomic_bool ending;			/* no thread may enter again */
 	atomic_uint_fast64_t unpark_generation; /* counted up under the lock */
 
 	pthread_mutex_t lock; /* protects the following, and part of struct slot */

@@ -7,7 +7,7 @@
 #define HOST_FAILURE_H
 
 struct failure {
-	int code;          /* -errno, 0 if none */
+	int code;	   /* -errno, 0 if none */
 	char message[400]; /* what, where, and what to do; no newline */
 };
 

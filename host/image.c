@@ -54,7 +54,8 @@ static int small_derive(const struct image *image, struct image_config *c, struc
 static int options_check(const struct image_options *o, struct failure *why)
 {
 	if (o->heap_size < HEAP_SIZE_MIN || o->heap_size > ELRANGE_SIZE_MAX - HEAP_BASE)
-		return fail(why, -EINVAL, "heap size %llu: must be between 1M and 126G", (unsigned long long)o->heap_size);
+		return fail(why, -EINVAL, "heap size %llu: must be between 1M and 126G",
+			    (unsigned long long)o->heap_size);
 	if (o->heap_static > o->heap_size)
 		return fail(why, -EINVAL, "static heap is larger than the heap");
 	if (o->stack_size < STACK_SIZE_MIN || o->stack_size > o->heap_size / 2)
@@ -90,21 +91,21 @@ int image_derive(struct image *image, const struct image_options *options, struc
 	if (rc)
 		return rc;
 	*c = (struct image_config){
-		.magic = IMAGE_MAGIC,
-		.version = IMAGE_VERSION,
-		.flags = options->flags,
-		.elrange_size = power_of_two_at_least(HEAP_BASE + options->heap_size),
-		.heap_base = HEAP_BASE,
-		.heap_size = options->heap_size,
-		.heap_static = options->heap_static,
-		.stack_size = options->stack_size,
-		.thread_count = options->thread_count,
-		.slot_count = options->thread_count + THREAD_SLOTS_SERVICE,
-		.xfrm = options->xfrm,
-		.entry = image->entry,
-		.phdr = image->phdr,
-		.phdr_count = image->phdr_count,
-		.tls_size = image->tls_size,
+	    .magic = IMAGE_MAGIC,
+	    .version = IMAGE_VERSION,
+	    .flags = options->flags,
+	    .elrange_size = power_of_two_at_least(HEAP_BASE + options->heap_size),
+	    .heap_base = HEAP_BASE,
+	    .heap_size = options->heap_size,
+	    .heap_static = options->heap_static,
+	    .stack_size = options->stack_size,
+	    .thread_count = options->thread_count,
+	    .slot_count = options->thread_count + THREAD_SLOTS_SERVICE,
+	    .xfrm = options->xfrm,
+	    .entry = image->entry,
+	    .phdr = image->phdr,
+	    .phdr_count = image->phdr_count,
+	    .tls_size = image->tls_size,
 	};
 	rc = ranges_derive(image, c, why);
 	if (!rc)
@@ -118,12 +119,12 @@ int image_derive_signed(struct image *image, struct failure *why)
 {
 	const struct image_config *c = &image->note.config;
 	struct image_options options = {
-		.heap_size = c->heap_size,
-		.heap_static = c->heap_static,
-		.stack_size = c->stack_size,
-		.thread_count = c->thread_count,
-		.flags = c->flags,
-		.xfrm = c->xfrm,
+	    .heap_size = c->heap_size,
+	    .heap_static = c->heap_static,
+	    .stack_size = c->stack_size,
+	    .thread_count = c->thread_count,
+	    .flags = c->flags,
+	    .xfrm = c->xfrm,
 	};
 	int rc;
 
@@ -140,11 +141,11 @@ int image_derive_signed(struct image *image, struct failure *why)
 void image_secs(const struct image *image, bool debug, struct sgx_secs *secs)
 {
 	*secs = (struct sgx_secs){
-		.size = image->config.elrange_size,
-		.base = ELRANGE_BASE,
-		.ssa_frame_size = SSA_FRAME_PAGES,
-		.miscselect = SGX_MISC_EXINFO,
-		.attributes = {SGX_ATTR_MODE64BIT | (debug ? SGX_ATTR_DEBUG : 0), image->config.xfrm},
+	    .size = image->config.elrange_size,
+	    .base = ELRANGE_BASE,
+	    .ssa_frame_size = SSA_FRAME_PAGES,
+	    .miscselect = SGX_MISC_EXINFO,
+	    .attributes = {SGX_ATTR_MODE64BIT | (debug ? SGX_ATTR_DEBUG : 0), image->config.xfrm},
 	};
 }
 
@@ -162,8 +163,8 @@ void image_measure(const struct image *image, uint8_t mrenclave[static MRENCLAVE
 
 			mrenclave_eadd(&m, offset, run->flags);
 			if (run->measured)
-				mrenclave_eextend_page(&m, offset,
-						     run->content ? run->content + page * PAGE_SIZE : zero_page);
+				mrenclave_eextend_page(
+				    &m, offset, run->content ? run->content + page * PAGE_SIZE : zero_page);
 		}
 	}
 	mrenclave_final(&m, mrenclave);

@@ -33,8 +33,8 @@ struct image_segment {
 /* Neighbouring pages that are added alike. */
 struct image_run {
 	uint64_t start;
-	uint64_t count;         /* pages */
-	uint64_t flags;         /* SECINFO */
+	uint64_t count;		/* pages */
+	uint64_t flags;		/* SECINFO */
 	const uint8_t *content; /* page aligned; NULL: all zero */
 	bool measured;
 };
@@ -61,7 +61,7 @@ struct image {
 	uint64_t phdr;
 	uint32_t phdr_count;
 	uint64_t tls_size;
-	size_t note_offset;     /* of the descriptor, in file */
+	size_t note_offset;	/* of the descriptor, in file */
 	struct image_note note; /* a copy of it */
 
 	/* derived */
@@ -72,7 +72,8 @@ struct image {
 	size_t page_buffer_size;
 };
 
-/* Reads and checks the file; nothing is derived yet. -EINVAL or -ENOEXEC for a bad image, or the error of open or read. */
+/* Reads and checks the file; nothing is derived yet. -EINVAL or -ENOEXEC for a bad image, or the error of
+ * open or read. */
 int image_open(const char *path, struct image *image, struct failure *why);
 /* The same from memory: takes over file (from malloc), also when it fails. */
 int image_parse(uint8_t *file, size_t file_size, struct image *image, struct failure *why);

@@ -42,12 +42,12 @@ static int segment_from_phdr(const Elf64_Phdr *ph, struct image_segment *out, st
 		return fail(why, -EINVAL, "segment at %#llx is outside the enclave's address range",
 			    (unsigned long long)ph->p_vaddr);
 	*out = (struct image_segment){
-		.start = ph->p_vaddr,
-		.end = ph->p_vaddr + ph->p_memsz,
-		.file_offset = ph->p_offset,
-		.file_size = ph->p_filesz,
-		.flags = (ph->p_flags & PF_R ? SGX_SECINFO_R : 0) | (ph->p_flags & PF_W ? SGX_SECINFO_W : 0) |
-			 (ph->p_flags & PF_X ? SGX_SECINFO_X : 0),
+	    .start = ph->p_vaddr,
+	    .end = ph->p_vaddr + ph->p_memsz,
+	    .file_offset = ph->p_offset,
+	    .file_size = ph->p_filesz,
+	    .flags = (ph->p_flags & PF_R ? SGX_SECINFO_R : 0) | (ph->p_flags & PF_W ? SGX_SECINFO_W : 0) |
+		     (ph->p_flags & PF_X ? SGX_SECINFO_X : 0),
 	};
 	return 0;
 }
@@ -70,19 +70,22 @@ static int load_add(struct image *image, const Elf64_Phdr *ph, struct failure *w
 		return fail(why, -EINVAL, "segment at %#llx: its bytes are not in the file (truncated?)",
 			    (unsigned long long)start);
 	if (!inside(start, end, RUNTIME_BASE, RUNTIME_END) && !inside(start, end, APP_BASE, APP_END))
-		return fail(why, -EINVAL, "segment at %#llx is outside the image's ranges: link with optmig-cc",
+		return fail(why, -EINVAL,
+			    "segment at %#llx is outside the image's ranges: link with optmig-cc",
 			    (unsigned long long)start);
 	if (!(segment.flags & SGX_SECINFO_R))
 		return fail(why, -EINVAL, "segment at %#llx is not readable", (unsigned long long)start);
 	if (segment.flags & SGX_SECINFO_W && segment.flags & SGX_SECINFO_X)
-		return fail(why, -EINVAL, "segment at %#llx is writable and executable", (unsigned long long)start);
+		return fail(why, -EINVAL, "segment at %#llx is writable and executable",
+			    (unsigned long long)start);
 	if (image->segment_count == IMAGE_SEGMENTS_MAX)
 		return fail(why, -EINVAL, "more than %d segments", IMAGE_SEGMENTS_MAX);
 	for (at = 0; at < image->segment_count; at++)
 		if (page_down(image->segment[at].start) >= end)
 			break;
 	if (at && page_up(image->segment[at - 1].end) > start)
-		return fail(why, -EINVAL, "segment at %#llx shares a page with another", (unsigned long long)start);
+		return fail(why, -EINVAL, "segment at %#llx shares a page with another",
+			    (unsigned long long)start);
 	memmove(&image->segment[at + 1], &image->segment[at],
 		(image->segment_count - at) * sizeof(image->segment[0]));
 	image->segment[at] = segment;
@@ -93,7 +96,8 @@ static int load_add(struct image *image, const Elf64_Phdr *ph, struct failure *w
 static int relro_add(struct image *image, const Elf64_Phdr *ph, struct failure *why)
 {
 	if (image->relro_count == IMAGE_SEGMENTS_MAX)
-		return fail(why, -EINVAL, "more than %d read-only-after-relocation ranges", IMAGE_SEGMENTS_MAX);
+		return fail(why, -EINVAL, "more than %d read-only-after-relocation ranges",
+			    IMAGE_SEGMENTS_MAX);
 	return segment_from_phdr(ph, &image->relro[image->relro_count++], why);
 }
 
@@ -163,7 +167,8 @@ static int segments_parse(struct image *image, const Elf64_Ehdr *eh, struct fail
 			break;
 		case PT_INTERP:
 		case PT_DYNAMIC:
-			rc = fail(why, -ENOEXEC, "dynamically linked: an image is static, link with optmig-cc");
+			rc = fail(why, -ENOEXEC,
+				  "dynamically linked: an image is static, link with optmig-cc");
 			break;
 		default:
 			rc = 0;
@@ -193,7 +198,8 @@ static bool section_is_note(const struct image *image, const Elf64_Shdr *strings
 	char name[sizeof(IMAGE_NOTE_SECTION)];
 
 	if (section->sh_type != SHT_NOTE || strings->sh_size < sizeof(name) ||
-	    section->sh_name > strings->sh_size - sizeof(name) || !in_file(image, strings->sh_offset, strings->sh_size))
+	    section->sh_name > strings->sh_size - sizeof(name) ||
+	    !in_file(image, strings->sh_offset, strings->sh_size))
 		return false;
 	return copy_from_file(image, strings->sh_offset + section->sh_name, name, sizeof(name)) &&
 	       !memcmp(name, IMAGE_NOTE_SECTION, sizeof(name));
@@ -205,7 +211,8 @@ static int note_read(struct image *image, const Elf64_Shdr *section, struct fail
 	int rc = 0;
 
 	if (section->sh_size != sizeof(*n) || section->sh_flags & SHF_ALLOC)
-		return fail(why, -EINVAL, "section " IMAGE_NOTE_SECTION " is %llu bytes, expected %zu, not loaded",
+		return fail(why, -EINVAL,
+			    "section " IMAGE_NOTE_SECTION " is %llu bytes, expected %zu, not loaded",
 			    (unsigned long long)section->sh_size, sizeof(*n));
 	n = malloc(sizeof(*n));
 	if (!n)
@@ -213,7 +220,8 @@ static int note_read(struct image *image, const Elf64_Shdr *section, struct fail
 	if (!copy_from_file(image, section->sh_offset, n, sizeof(*n))) {
 		rc = fail(why, -EINVAL, "section " IMAGE_NOTE_SECTION " is not in the file (truncated?)");
 	} else if (n->header.n_namesz != sizeof(IMAGE_NOTE_NAME) || n->header.n_type != IMAGE_NOTE_TYPE ||
-		   n->header.n_descsz != sizeof(n->note) || memcmp(n->name, IMAGE_NOTE_NAME, sizeof(IMAGE_NOTE_NAME))) {
+		   n->header.n_descsz != sizeof(n->note) ||
+		   memcmp(n->name, IMAGE_NOTE_NAME, sizeof(IMAGE_NOTE_NAME))) {
 		rc = fail(why, -EINVAL, "section " IMAGE_NOTE_SECTION " holds another note");
 	} else {
 		image->note_offset = section->sh_offset + offsetof(struct note_section, note);
@@ -227,7 +235,8 @@ static int note_parse(struct image *image, const Elf64_Ehdr *eh, struct failure 
 {
 	Elf64_Shdr strings, section;
 
-	if (eh->e_shentsize != sizeof(Elf64_Shdr) || !in_file(image, eh->e_shoff, 0) || eh->e_shstrndx >= eh->e_shnum ||
+	if (eh->e_shentsize != sizeof(Elf64_Shdr) || !in_file(image, eh->e_shoff, 0) ||
+	    eh->e_shstrndx >= eh->e_shnum ||
 	    !copy_from_file(image, eh->e_shoff + eh->e_shstrndx * sizeof(strings), &strings, sizeof(strings)))
 		return fail(why, -EINVAL, "no section headers (stripped of them?)");
 	for (unsigned i = 0; i < eh->e_shnum; i++) {
@@ -248,7 +257,8 @@ int image_parse(uint8_t *file, size_t file_size, struct image *image, struct fai
 	image->file = file;
 	image->file_size = file_size;
 	if (!copy_from_file(image, 0, &eh, sizeof(eh)) || memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
-	    eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_ident[EI_DATA] != ELFDATA2LSB || eh.e_machine != EM_X86_64)
+	    eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_ident[EI_DATA] != ELFDATA2LSB ||
+	    eh.e_machine != EM_X86_64)
 		rc = fail(why, -ENOEXEC, "not an x86-64 ELF file");
 	else if (eh.e_type != ET_EXEC)
 		rc = fail(why, -ENOEXEC, "not a fixed-address executable: link with optmig-cc");

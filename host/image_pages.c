@@ -29,7 +29,8 @@ static int run_add(struct image *image, struct image_run run)
 		struct image_run *last = &image->run[image->run_count - 1];
 		uint64_t last_size = last->count * PAGE_SIZE;
 
-		if (last->start + last_size == run.start && last->flags == run.flags && last->measured == run.measured &&
+		if (last->start + last_size == run.start && last->flags == run.flags &&
+		    last->measured == run.measured &&
 		    (last->content ? last->content + last_size : NULL) == run.content) {
 			last->count += run.count;
 			return 0;
@@ -90,11 +91,11 @@ static int segment_add(struct cursor *c, const struct image_segment *s)
 		uint64_t page = base + i * PAGE_SIZE;
 
 		rc = run_add(c->image, (struct image_run){
-					       .start = page,
-					       .count = 1,
-					       .flags = SGX_SECINFO_REG | image_page_flags(c->image, s, page),
-					       .content = i < file_pages ? content + i * PAGE_SIZE : NULL,
-					       .measured = true,
+					   .start = page,
+					   .count = 1,
+					   .flags = SGX_SECINFO_REG | image_page_flags(c->image, s, page),
+					   .content = i < file_pages ? content + i * PAGE_SIZE : NULL,
+					   .measured = true,
 				       });
 	}
 	return rc;
@@ -118,13 +119,13 @@ static int slot_add(struct cursor *c, unsigned slot)
 	int rc;
 
 	*tcs = (struct sgx_tcs){
-		.ossa = base + THREAD_SSA,
-		.nssa = THREAD_SSA_FRAMES,
-		.oentry = RUNTIME_BASE,
-		.ofsbase = base + THREAD_RECORD,
-		.ogsbase = base + THREAD_RECORD,
-		.fslimit = 0xfff,
-		.gslimit = 0xfff,
+	    .ossa = base + THREAD_SSA,
+	    .nssa = THREAD_SSA_FRAMES,
+	    .oentry = RUNTIME_BASE,
+	    .ofsbase = base + THREAD_RECORD,
+	    .ogsbase = base + THREAD_RECORD,
+	    .fslimit = 0xfff,
+	    .gslimit = 0xfff,
 	};
 	rc = run_add(c->image, (struct image_run){base + THREAD_TCS, 1, SGX_SECINFO_TCS, page, true});
 	if (!rc)
@@ -135,8 +136,8 @@ static int slot_add(struct cursor *c, unsigned slot)
 		rc = zero_add(c->image, base + THREAD_FAULT_STACK,
 			      (THREAD_FAULT_STACK_END - THREAD_FAULT_STACK) / PAGE_SIZE, FLAGS_RW, false);
 	if (!rc)
-		rc = zero_add(c->image, base + THREAD_STACK, (THREAD_STACK_END - THREAD_STACK) / PAGE_SIZE, FLAGS_RW,
-			      false);
+		rc = zero_add(c->image, base + THREAD_STACK, (THREAD_STACK_END - THREAD_STACK) / PAGE_SIZE,
+			      FLAGS_RW, false);
 	return rc;
 }
 

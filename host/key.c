@@ -87,7 +87,8 @@ int key_load(const char *path, mbedtls_pk_context *key, struct failure *why)
 		rc = mbedtls_rsa_export(mbedtls_pk_rsa(*key), NULL, NULL, NULL, NULL, &exponent);
 	if (mbedtls_pk_get_type(key) != MBEDTLS_PK_RSA || rc || mbedtls_pk_get_bitlen(key) != KEY_BITS ||
 	    mbedtls_mpi_cmp_int(&exponent, KEY_EXPONENT))
-		rc = fail(why, -EINVAL, "%s: not an RSA key of %d bits with exponent %d: make one with optmig keygen", path,
+		rc = fail(why, -EINVAL,
+			  "%s: not an RSA key of %d bits with exponent %d: make one with optmig keygen", path,
 			  KEY_BITS, KEY_EXPONENT);
 	mbedtls_mpi_free(&exponent);
 	return rc;

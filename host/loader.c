@@ -22,9 +22,11 @@ static int create(struct device *device, const struct image *image, struct failu
 	free(secs);
 	if (rc)
 		return fail(why, rc, "cannot create an enclave of %llu bytes with XFRM %#llx: %s%s",
-			    (unsigned long long)image->config.elrange_size, (unsigned long long)image->config.xfrm,
-			    strerror(-rc),
-			    rc == -EIO ? " (does the processor have this instruction-set level? see optmig check)" : "");
+			    (unsigned long long)image->config.elrange_size,
+			    (unsigned long long)image->config.xfrm, strerror(-rc),
+			    rc == -EIO
+				? " (does the processor have this instruction-set level? see optmig check)"
+				: "");
 	return 0;
 }
 
@@ -36,11 +38,11 @@ static int pages_add(struct device *device, uint64_t address, const uint8_t *sou
 
 	while (size) {
 		struct sgx_enclave_add_pages args = {
-			.src = (uintptr_t)source,
-			.offset = address - ELRANGE_BASE,
-			.length = size,
-			.secinfo = (uintptr_t)&secinfo,
-			.flags = run->measured ? SGX_PAGE_MEASURE : 0,
+		    .src = (uintptr_t)source,
+		    .offset = address - ELRANGE_BASE,
+		    .length = size,
+		    .secinfo = (uintptr_t)&secinfo,
+		    .flags = run->measured ? SGX_PAGE_MEASURE : 0,
 		};
 		int rc = device->op.ioctl(device->fd, SGX_IOC_ENCLAVE_ADD_PAGES, &args);
 
@@ -82,14 +84,16 @@ static int runs_load(struct device *device, const struct image *image, struct fa
 	for (size_t i = 0; !rc && i < image->run_count; i++) {
 		rc = run_load(device, &image->run[i], zero);
 		if (rc)
-			fail(why, rc, "cannot add the page at %#llx: %s%s", (unsigned long long)image->run[i].start,
-			     strerror(-rc), rc == -ENOMEM ? " (the enclave page cache is full)" : "");
+			fail(why, rc, "cannot add the page at %#llx: %s%s",
+			     (unsigned long long)image->run[i].start, strerror(-rc),
+			     rc == -ENOMEM ? " (the enclave page cache is full)" : "");
 	}
 	munmap(zero, ZERO_SIZE);
 	return rc;
 }
 
-static int map(struct device *device, struct loader_map *maps, struct image_range range, int prot, struct failure *why)
+static int map(struct device *device, struct loader_map *maps, struct image_range range, int prot,
+	       struct failure *why)
 {
 	struct image_range *grown = reallocarray(maps->range, maps->count + 1, sizeof(*grown));
 	void *mapped;
@@ -97,8 +101,8 @@ static int map(struct device *device, struct loader_map *maps, struct image_rang
 	if (!grown)
 		return fail(why, -ENOMEM, "out of memory");
 	maps->range = grown;
-	mapped = device->op.mmap((void *)range.start, range.end - range.start, prot, MAP_SHARED | MAP_FIXED_NOREPLACE,
-				 device->fd, 0);
+	mapped = device->op.mmap((void *)range.start, range.end - range.start, prot,
+				 MAP_SHARED | MAP_FIXED_NOREPLACE, device->fd, 0);
 	if ((uintptr_t)mapped != range.start)
 		return fail(why, (int)(intptr_t)mapped, "cannot map the enclave at %#llx: %s",
 			    (unsigned long long)range.start, strerror((int)-(intptr_t)mapped));
@@ -111,7 +115,8 @@ static int prot_of(uint64_t secinfo_flags)
 	/* a TCS has no permissions of its own, but the processor writes it */
 	if ((secinfo_flags & ~0xffull) == SGX_SECINFO_TCS)
 		return PROT_READ | PROT_WRITE;
-	return (secinfo_flags & SGX_SECINFO_R ? PROT_READ : 0) | (secinfo_flags & SGX_SECINFO_W ? PROT_WRITE : 0) |
+	return (secinfo_flags & SGX_SECINFO_R ? PROT_READ : 0) |
+	       (secinfo_flags & SGX_SECINFO_W ? PROT_WRITE : 0) |
 	       (secinfo_flags & SGX_SECINFO_X ? PROT_EXEC : 0);
 }
 
@@ -135,7 +140,8 @@ static bool grows_at(const struct image_range *regions, unsigned count, uint64_t
 	return false;
 }
 
-static int map_all(struct device *device, const struct image *image, struct loader_map *maps, struct failure *why)
+static int map_all(struct device *device, const struct image *image, struct loader_map *maps,
+		   struct failure *why)
 {
 	struct image_range regions[4];
 	unsigned count = growing(&image->config, regions);
@@ -168,13 +174,15 @@ static int initialise(struct device *device, const struct image *image, struct f
 	int rc = device->op.ioctl(device->fd, SGX_IOC_ENCLAVE_INIT, &args);
 
 	if (rc == -EPERM)
-		return fail(why, rc, "the processor refuses the signature: the image was changed after it was signed");
+		return fail(why, rc,
+			    "the processor refuses the signature: the image was changed after it was signed");
 	if (rc)
 		return fail(why, rc, "cannot initialise the enclave: %s", strerror(-rc));
 	return 0;
 }
 
-int loader_build(struct device *device, const struct image *image, struct loader_map *map_out, struct failure *why)
+int loader_build(struct device *device, const struct image *image, struct loader_map *map_out,
+		 struct failure *why)
 {
 	int rc = create(device, image, why);
 

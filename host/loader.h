@@ -16,7 +16,8 @@ struct loader_map {
 };
 
 /* image: derived with image_derive_signed(). On failure nothing stays mapped. */
-int loader_build(struct device *device, const struct image *image, struct loader_map *map, struct failure *why);
+int loader_build(struct device *device, const struct image *image, struct loader_map *map,
+		 struct failure *why);
 /* Takes all mappings away; threads that are inside fault out. */
 void loader_unmap(struct device *device, struct loader_map *map);
 

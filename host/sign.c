@@ -98,21 +98,21 @@ int sign_image(const struct image *image, bool debug, uint32_t date, mbedtls_pk_
 	image_secs(image, debug, &secs);
 	/* Masks of all ones: nothing about the enclave may differ from what is signed. */
 	*out = (struct sgx_sigstruct){
-		.header = SGX_SIGSTRUCT_HEADER,
-		.date = date,
-		.header2 = SGX_SIGSTRUCT_HEADER2,
-		.exponent = KEY_EXPONENT,
-		.miscselect = secs.miscselect,
-		.miscmask = ~0u,
-		.attributes = secs.attributes,
-		.attribute_mask = {~0ull, ~0ull},
+	    .header = SGX_SIGSTRUCT_HEADER,
+	    .date = date,
+	    .header2 = SGX_SIGSTRUCT_HEADER2,
+	    .exponent = KEY_EXPONENT,
+	    .miscselect = secs.miscselect,
+	    .miscmask = ~0u,
+	    .attributes = secs.attributes,
+	    .attribute_mask = {~0ull, ~0ull},
 	};
 	image_measure(image, out->enclavehash);
 	sigstruct_hash(out, hash);
 	rc = modulus_write(key, out->modulus);
 	if (!rc)
-		rc = mbedtls_rsa_pkcs1_sign(mbedtls_pk_rsa(*key), key_random, NULL, MBEDTLS_RSA_PRIVATE, MBEDTLS_MD_SHA256,
-					    sizeof(hash), hash, signature);
+		rc = mbedtls_rsa_pkcs1_sign(mbedtls_pk_rsa(*key), key_random, NULL, MBEDTLS_RSA_PRIVATE,
+					    MBEDTLS_MD_SHA256, sizeof(hash), hash, signature);
 	if (!rc) {
 		reverse(out->signature, signature, RSA_SIZE);
 		rc = quotients_of(out, out->q1, out->q2);
@@ -134,12 +134,13 @@ static int signature_verify(const struct sgx_sigstruct *sig)
 	reverse(signature, sig->signature, RSA_SIZE);
 	reverse(modulus, sig->modulus, RSA_SIZE);
 	mbedtls_rsa_init(&rsa, MBEDTLS_RSA_PKCS_V15, 0);
-	rc = mbedtls_rsa_import_raw(&rsa, modulus, RSA_SIZE, NULL, 0, NULL, 0, NULL, 0, exponent, sizeof(exponent));
+	rc = mbedtls_rsa_import_raw(&rsa, modulus, RSA_SIZE, NULL, 0, NULL, 0, NULL, 0, exponent,
+				    sizeof(exponent));
 	if (!rc)
 		rc = mbedtls_rsa_complete(&rsa);
 	if (!rc)
-		rc = mbedtls_rsa_pkcs1_verify(&rsa, NULL, NULL, MBEDTLS_RSA_PUBLIC, MBEDTLS_MD_SHA256, sizeof(hash), hash,
-					      signature);
+		rc = mbedtls_rsa_pkcs1_verify(&rsa, NULL, NULL, MBEDTLS_RSA_PUBLIC, MBEDTLS_MD_SHA256,
+					      sizeof(hash), hash, signature);
 	mbedtls_rsa_free(&rsa);
 	return rc;
 }

@@ -9,7 +9,8 @@
 #include "host/signals.h"
 
 /* SIGTSTP and SIGCONT stay with the process: they stop and continue it as a whole. */
-static const int forwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM, SIGCHLD};
+static const int forwarded[] = {SIGHUP,	 SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
+				SIGUSR2, SIGWINCH, SIGALRM, SIGCHLD};
 
 static void forwarded_set(sigset_t *set)
 {

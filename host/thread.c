@@ -110,7 +110,8 @@ static enum next do_park(struct slot *s)
 	pthread_mutex_lock(&e->lock);
 	s->parked = true;
 	pthread_cond_broadcast(&e->changed);
-	while (s->entered_generation == atomic_load(&e->unpark_generation) && !e->abandoned && !atomic_load(&e->ending))
+	while (s->entered_generation == atomic_load(&e->unpark_generation) && !e->abandoned &&
+	       !atomic_load(&e->ending))
 		pthread_cond_wait(&e->changed, &e->lock);
 	s->parked = false;
 	next = e->abandoned ? NEXT_END : NEXT_ENTER;
@@ -142,15 +143,11 @@ static enum next do_die(struct slot *s)
 }
 
 static enum next (*const requests[])(struct slot *s) = {
-	[OCALL_SYSCALL] = do_syscall,
-	[OCALL_WAIT] = do_wait,
-	[OCALL_WAKE] = do_wake,
-	[OCALL_THREAD_CREATE] = do_thread_create,
-	[OCALL_EXIT] = do_exit,
-	[OCALL_PARK] = do_park,
-	[OCALL_TRACE] = do_trace,
-	[OCALL_SIGNAL_SELF] = do_signal_self,
-	[OCALL_DIE] = do_die,
+    [OCALL_SYSCALL] = do_syscall, [OCALL_WAIT] = do_wait,
+    [OCALL_WAKE] = do_wake,	  [OCALL_THREAD_CREATE] = do_thread_create,
+    [OCALL_EXIT] = do_exit,	  [OCALL_PARK] = do_park,
+    [OCALL_TRACE] = do_trace,	  [OCALL_SIGNAL_SELF] = do_signal_self,
+    [OCALL_DIE] = do_die,
 };
 
 static enum next request_serve(struct slot *s)
@@ -159,7 +156,9 @@ static enum next request_serve(struct slot *s)
 
 	if (op < sizeof(requests) / sizeof(requests[0]) && requests[op])
 		return requests[op](s);
-	log_line("the enclave asks for something unknown (%u): is this optmig older than the one that signed?", op);
+	log_line(
+	    "the enclave asks for something unknown (%u): is this optmig older than the one that signed?",
+	    op);
 	enclave_finish(s->thread.enclave, ENCLAVE_DIED, FATAL_INTERNAL);
 	return NEXT_END;
 }
@@ -182,7 +181,8 @@ static void run_slot(struct slot *s)
 			return;
 		if (exit != EEXIT_OCALL) {
 			if (!atomic_load(&e->ending) && status != FATAL_MOVED)
-				enclave_finish(e, ENCLAVE_DIED, exit == EEXIT_FATAL ? (int)status : FATAL_INTERNAL);
+				enclave_finish(e, ENCLAVE_DIED,
+					       exit == EEXIT_FATAL ? (int)status : FATAL_INTERNAL);
 			return;
 		}
 		if (request_serve(s) == NEXT_END)
@@ -248,7 +248,8 @@ static int pthread_start(struct slot *s)
 	return rc;
 }
 
-/* Waits for the slot's thread to end. It may still be on its way out of the enclave, its TCS busy until then. */
+/* Waits for the slot's thread to end. It may still be on its way out of the enclave, its TCS busy until then.
+ */
 static void slot_join(struct slot *s)
 {
 	struct enclave *e = s->thread.enclave;

@@ -13,7 +13,8 @@
 
 #define NS_PER_S 1000000000ull
 #define UPDATE_INTERVAL_MS 20
-/* Two clock readings 50 ns uncertain each, this far apart: 25 parts in a million. It improves with every update. */
+/* Two clock readings 50 ns uncertain each, this far apart: 25 parts in a million. It improves with every
+ * update. */
 #define CALIBRATION_NS_MIN 4000000ull
 
 struct sample {

@@ -46,7 +46,9 @@ int main(void)
 		return 1;
 	for (int i = 0; i < 300; i++) {
 		uint64_t before = mono_ns(), read = page_ns(timepage_page(t)), after = mono_ns();
-		int64_t error = read < before ? (int64_t)(before - read) : read > after ? (int64_t)(read - after) : 0;
+		int64_t error = read < before  ? (int64_t)(before - read)
+				: read > after ? (int64_t)(read - after)
+					       : 0;
 
 		if (error > worst)
 			worst = error;

@@ -30,7 +30,8 @@ struct elf_file {
 	} note;
 };
 
-static inline Elf64_Phdr elf_load(uint64_t address, uint64_t offset, uint64_t file_size, uint64_t size, uint32_t flags)
+static inline Elf64_Phdr elf_load(uint64_t address, uint64_t offset, uint64_t file_size, uint64_t size,
+				  uint32_t flags)
 {
 	return (Elf64_Phdr){PT_LOAD, flags, offset, address, address, file_size, size, PAGE_SIZE};
 }
@@ -59,8 +60,8 @@ static inline void elf_build(struct elf_file *f)
 	f->ph[PH_TEXT] = elf_load(APP_BASE + 0x1000, ELF_OFFSET(text), 4096, 4096, PF_R | PF_X);
 	f->ph[PH_DATA] = elf_load(APP_BASE + 0x2000, ELF_OFFSET(data), 8192, 40000, PF_R | PF_W);
 	f->ph[PH_TLS] = (Elf64_Phdr){PT_TLS, PF_R, ELF_OFFSET(rodata), APP_BASE, APP_BASE, 100, 200, 16};
-	f->ph[PH_RELRO] = (Elf64_Phdr){PT_GNU_RELRO, PF_R, ELF_OFFSET(data), APP_BASE + 0x2000, APP_BASE + 0x2000,
-				       4096, 4096, 1};
+	f->ph[PH_RELRO] = (Elf64_Phdr){
+	    PT_GNU_RELRO, PF_R, ELF_OFFSET(data), APP_BASE + 0x2000, APP_BASE + 0x2000, 4096, 4096, 1};
 	memset(f->rt_text, 0xcc, sizeof(f->rt_text));
 	memset(f->rt_data, 0xaa, sizeof(f->rt_data));
 	memset(f->data, 0x11, sizeof(f->data));
@@ -81,11 +82,11 @@ static inline void elf_build(struct elf_file *f)
 static inline struct image_options elf_options(void)
 {
 	return (struct image_options){
-		.heap_size = 64u << 20,
-		.heap_static = 1u << 20,
-		.stack_size = 1u << 20,
-		.thread_count = 2,
-		.xfrm = SGX_XFRM_AVX,
+	    .heap_size = 64u << 20,
+	    .heap_static = 1u << 20,
+	    .stack_size = 1u << 20,
+	    .thread_count = 2,
+	    .xfrm = SGX_XFRM_AVX,
 	};
 }
 

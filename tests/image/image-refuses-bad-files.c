@@ -24,8 +24,9 @@ static void good(void)
 		return;
 	}
 	/* the first page of data is read-only after relocation, so it is not the program's to write */
-	if (c->range_count != 1 || c->range[0].start != APP_BASE + 0x3000 || c->range[0].end != APP_BASE + 0xc000 ||
-	    c->small.start != APP_BASE + 0x3000 || c->small.end != APP_BASE + 0x4000 || c->phdr_count || c->tls_size != 208 ||
+	if (c->range_count != 1 || c->range[0].start != APP_BASE + 0x3000 ||
+	    c->range[0].end != APP_BASE + 0xc000 || c->small.start != APP_BASE + 0x3000 ||
+	    c->small.end != APP_BASE + 0x4000 || c->phdr_count || c->tls_size != 208 ||
 	    c->elrange_size != 1ull << 32 || c->slot_count != 2 + THREAD_SLOTS_SERVICE) {
 		printf("a good file gives a wrong configuration\n");
 		failures++;
@@ -40,60 +41,60 @@ static void good(void)
 }
 
 /* Each case damages one thing in a good file. */
-#define CASES(X)                                                                                                       \
-	X(not_elf, f->eh.e_ident[0] = 'x')                                                                             \
-	X(elf32, f->eh.e_ident[EI_CLASS] = ELFCLASS32)                                                                 \
-	X(other_machine, f->eh.e_machine = EM_AARCH64)                                                                 \
-	X(pie, f->eh.e_type = ET_DYN)                                                                                  \
-	X(no_program_headers, f->eh.e_phnum = 0)                                                                       \
-	X(program_headers_outside, f->eh.e_phoff = sizeof(*f))                                                         \
-	X(program_headers_wrap, f->eh.e_phoff = UINT64_MAX - 8)                                                        \
-	X(many_program_headers, f->eh.e_phnum = 0xffff)                                                                \
-	X(odd_program_header_size, f->eh.e_phentsize = 32)                                                             \
-	X(dynamic, f->ph[PH_RELRO].p_type = PT_DYNAMIC)                                                                \
-	X(interpreter, f->ph[PH_RELRO].p_type = PT_INTERP)                                                             \
-	X(writable_code, f->ph[PH_TEXT].p_flags = PF_R | PF_W | PF_X)                                                  \
-	X(unreadable, f->ph[PH_TEXT].p_flags = PF_X)                                                                   \
-	X(overlap, f->ph[PH_TEXT].p_vaddr = APP_BASE)                                                                  \
-	X(share_a_page, f->ph[PH_RODATA].p_memsz = 4097)                                                               \
-	X(bytes_beyond_file, f->ph[PH_DATA].p_offset = sizeof(*f) - 100)                                               \
-	X(offset_wraps, f->ph[PH_DATA].p_offset = UINT64_MAX - 100)                                                    \
-	X(file_larger_than_memory, f->ph[PH_DATA].p_memsz = 100)                                                       \
-	X(memory_wraps, f->ph[PH_DATA].p_memsz = UINT64_MAX)                                                           \
-	X(address_wraps, f->ph[PH_DATA].p_vaddr = UINT64_MAX - 4095)                                                   \
-	X(in_thread_slots, f->ph[PH_RT_DATA].p_vaddr = THREADS_BASE)                                                   \
-	X(over_the_marks, f->ph[PH_DATA].p_vaddr = MARKS_BASE)                                                         \
-	X(in_the_heap, f->ph[PH_DATA].p_vaddr = HEAP_BASE)                                                             \
-	X(runs_into_the_heap, f->ph[PH_DATA].p_vaddr = APP_END - 8192)                                                 \
-	X(no_runtime, f->ph[PH_RT_TEXT].p_type = PT_NULL)                                                              \
-	X(runtime_not_code, f->ph[PH_RT_TEXT].p_flags = PF_R)                                                          \
-	X(entry_in_data, f->eh.e_entry = APP_BASE + 0x3000)                                                            \
-	X(entry_in_runtime, f->eh.e_entry = RUNTIME_BASE)                                                              \
-	X(tls_alignment_odd, f->ph[PH_TLS].p_align = 24)                                                               \
-	X(tls_alignment_huge, f->ph[PH_TLS].p_align = 1ull << 40)                                                      \
-	X(tls_huge, f->ph[PH_TLS].p_memsz = UINT64_MAX - 2)                                                            \
-	X(two_tls, f->ph[PH_RELRO] = f->ph[PH_TLS])                                                                    \
-	X(section_headers_outside, f->eh.e_shoff = sizeof(*f))                                                         \
-	X(section_headers_wrap, f->eh.e_shoff = UINT64_MAX - 8)                                                        \
-	X(no_section_names, f->eh.e_shstrndx = 9)                                                                      \
-	X(section_names_outside, f->sh[2].sh_offset = sizeof(*f))                                                      \
-	X(section_names_wrap, f->sh[2].sh_size = UINT64_MAX)                                                           \
-	X(section_name_outside, f->sh[1].sh_name = 63)                                                                 \
-	X(no_note, f->names[3] = 'x')                                                                                  \
-	X(note_not_note, f->sh[1].sh_type = SHT_PROGBITS)                                                              \
-	X(note_short, f->sh[1].sh_size -= 8)                                                                           \
-	X(note_loaded, f->sh[1].sh_flags = SHF_ALLOC)                                                                  \
-	X(note_outside, f->sh[1].sh_offset = sizeof(*f) - 8)                                                           \
-	X(note_of_another, f->note.name[0] = 'G')                                                                      \
-	X(note_other_type, f->note.header.n_type = 2)                                                                  \
-	X(small_in_code, f->note.note.link.small_start = APP_BASE + 0x1000)                                            \
-	X(small_backwards, f->note.note.link.small_end = APP_BASE + 0x3000)                                            \
+#define CASES(X)                                                                                             \
+	X(not_elf, f->eh.e_ident[0] = 'x')                                                                   \
+	X(elf32, f->eh.e_ident[EI_CLASS] = ELFCLASS32)                                                       \
+	X(other_machine, f->eh.e_machine = EM_AARCH64)                                                       \
+	X(pie, f->eh.e_type = ET_DYN)                                                                        \
+	X(no_program_headers, f->eh.e_phnum = 0)                                                             \
+	X(program_headers_outside, f->eh.e_phoff = sizeof(*f))                                               \
+	X(program_headers_wrap, f->eh.e_phoff = UINT64_MAX - 8)                                              \
+	X(many_program_headers, f->eh.e_phnum = 0xffff)                                                      \
+	X(odd_program_header_size, f->eh.e_phentsize = 32)                                                   \
+	X(dynamic, f->ph[PH_RELRO].p_type = PT_DYNAMIC)                                                      \
+	X(interpreter, f->ph[PH_RELRO].p_type = PT_INTERP)                                                   \
+	X(writable_code, f->ph[PH_TEXT].p_flags = PF_R | PF_W | PF_X)                                        \
+	X(unreadable, f->ph[PH_TEXT].p_flags = PF_X)                                                         \
+	X(overlap, f->ph[PH_TEXT].p_vaddr = APP_BASE)                                                        \
+	X(share_a_page, f->ph[PH_RODATA].p_memsz = 4097)                                                     \
+	X(bytes_beyond_file, f->ph[PH_DATA].p_offset = sizeof(*f) - 100)                                     \
+	X(offset_wraps, f->ph[PH_DATA].p_offset = UINT64_MAX - 100)                                          \
+	X(file_larger_than_memory, f->ph[PH_DATA].p_memsz = 100)                                             \
+	X(memory_wraps, f->ph[PH_DATA].p_memsz = UINT64_MAX)                                                 \
+	X(address_wraps, f->ph[PH_DATA].p_vaddr = UINT64_MAX - 4095)                                         \
+	X(in_thread_slots, f->ph[PH_RT_DATA].p_vaddr = THREADS_BASE)                                         \
+	X(over_the_marks, f->ph[PH_DATA].p_vaddr = MARKS_BASE)                                               \
+	X(in_the_heap, f->ph[PH_DATA].p_vaddr = HEAP_BASE)                                                   \
+	X(runs_into_the_heap, f->ph[PH_DATA].p_vaddr = APP_END - 8192)                                       \
+	X(no_runtime, f->ph[PH_RT_TEXT].p_type = PT_NULL)                                                    \
+	X(runtime_not_code, f->ph[PH_RT_TEXT].p_flags = PF_R)                                                \
+	X(entry_in_data, f->eh.e_entry = APP_BASE + 0x3000)                                                  \
+	X(entry_in_runtime, f->eh.e_entry = RUNTIME_BASE)                                                    \
+	X(tls_alignment_odd, f->ph[PH_TLS].p_align = 24)                                                     \
+	X(tls_alignment_huge, f->ph[PH_TLS].p_align = 1ull << 40)                                            \
+	X(tls_huge, f->ph[PH_TLS].p_memsz = UINT64_MAX - 2)                                                  \
+	X(two_tls, f->ph[PH_RELRO] = f->ph[PH_TLS])                                                          \
+	X(section_headers_outside, f->eh.e_shoff = sizeof(*f))                                               \
+	X(section_headers_wrap, f->eh.e_shoff = UINT64_MAX - 8)                                              \
+	X(no_section_names, f->eh.e_shstrndx = 9)                                                            \
+	X(section_names_outside, f->sh[2].sh_offset = sizeof(*f))                                            \
+	X(section_names_wrap, f->sh[2].sh_size = UINT64_MAX)                                                 \
+	X(section_name_outside, f->sh[1].sh_name = 63)                                                       \
+	X(no_note, f->names[3] = 'x')                                                                        \
+	X(note_not_note, f->sh[1].sh_type = SHT_PROGBITS)                                                    \
+	X(note_short, f->sh[1].sh_size -= 8)                                                                 \
+	X(note_loaded, f->sh[1].sh_flags = SHF_ALLOC)                                                        \
+	X(note_outside, f->sh[1].sh_offset = sizeof(*f) - 8)                                                 \
+	X(note_of_another, f->note.name[0] = 'G')                                                            \
+	X(note_other_type, f->note.header.n_type = 2)                                                        \
+	X(small_in_code, f->note.note.link.small_start = APP_BASE + 0x1000)                                  \
+	X(small_backwards, f->note.note.link.small_end = APP_BASE + 0x3000)                                  \
 	X(small_in_relro, f->note.note.link.small_start = APP_BASE + 0x2000)
 
-#define DEFINE(name, damage)                                                                                           \
-	static void name(struct elf_file *f)                                                                           \
-	{                                                                                                              \
-		damage;                                                                                                \
+#define DEFINE(name, damage)                                                                                 \
+	static void name(struct elf_file *f)                                                                 \
+	{                                                                                                    \
+		damage;                                                                                      \
 	}
 CASES(DEFINE)
 #define ENTRY(name, damage) {#name, name},
@@ -144,15 +145,23 @@ static void refuses(void)
 static void refuses_options(void)
 {
 	static const struct image_options bad[] = {
-		{.heap_size = 4096, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
-		{.heap_size = 1ull << 40, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
-		{.heap_size = 1 << 24, .heap_static = 1 << 25, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
-		{.heap_size = (1 << 24) + 1, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
-		{.heap_size = 1 << 24, .stack_size = 1 << 24, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
-		{.heap_size = 1 << 24, .stack_size = 1 << 20, .thread_count = 0, .xfrm = SGX_XFRM_AVX},
-		{.heap_size = 1 << 24, .stack_size = 1 << 20, .thread_count = 505, .xfrm = SGX_XFRM_AVX},
-		{.heap_size = 1 << 24, .stack_size = 1 << 20, .thread_count = 1, .xfrm = 3},
-		{.heap_size = 1 << 24, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX, .flags = 2},
+	    {.heap_size = 4096, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
+	    {.heap_size = 1ull << 40, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
+	    {.heap_size = 1 << 24,
+	     .heap_static = 1 << 25,
+	     .stack_size = 1 << 20,
+	     .thread_count = 1,
+	     .xfrm = SGX_XFRM_AVX},
+	    {.heap_size = (1 << 24) + 1, .stack_size = 1 << 20, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
+	    {.heap_size = 1 << 24, .stack_size = 1 << 24, .thread_count = 1, .xfrm = SGX_XFRM_AVX},
+	    {.heap_size = 1 << 24, .stack_size = 1 << 20, .thread_count = 0, .xfrm = SGX_XFRM_AVX},
+	    {.heap_size = 1 << 24, .stack_size = 1 << 20, .thread_count = 505, .xfrm = SGX_XFRM_AVX},
+	    {.heap_size = 1 << 24, .stack_size = 1 << 20, .thread_count = 1, .xfrm = 3},
+	    {.heap_size = 1 << 24,
+	     .stack_size = 1 << 20,
+	     .thread_count = 1,
+	     .xfrm = SGX_XFRM_AVX,
+	     .flags = 2},
 	};
 	static struct elf_file f;
 	struct image image;

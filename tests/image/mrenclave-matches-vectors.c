@@ -37,7 +37,7 @@ static bool matches(struct mrenclave_sum *m, const char *expected)
 static bool four_pages(uint32_t ssa_frame_pages, const char *expected)
 {
 	static const struct sgx_tcs tcs = {
-		.ossa = 0x2000, .nssa = 2, .oentry = 0x1000, .fslimit = 0xfff, .gslimit = 0xfff};
+	    .ossa = 0x2000, .nssa = 2, .oentry = 0x1000, .fslimit = 0xfff, .gslimit = 0xfff};
 	uint8_t code[4096];
 	struct mrenclave_sum m;
 

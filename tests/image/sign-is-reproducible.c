@@ -44,7 +44,8 @@ static void sign_twice(struct image *image, mbedtls_pk_context *key)
 	expect(!memcmp(first.enclavehash, other.enclavehash, 32), "debug is not measured");
 	expect(memcmp(first.signature, other.signature, 384), "but signed");
 	for (size_t i = 0; i < sizeof(first); i++) {
-		/* reserved bytes are not signed: EINIT itself wants them zero; the vendor's is not ours to judge */
+		/* reserved bytes are not signed: EINIT itself wants them zero; the vendor's is not ours to
+		 * judge */
 		bool covered = i < 128 || (i >= offsetof(struct sgx_sigstruct, modulus) && i < 900) ||
 			       (i >= 900 && i < 1028) || i >= offsetof(struct sgx_sigstruct, q1);
 
@@ -103,7 +104,8 @@ int main(void)
 		return 1;
 	snprintf(path, sizeof(path), "%s/key.pem", directory);
 	elf_build(&f);
-	expect(!elf_parse(&f, sizeof(f), &image, &why) && !image_derive(&image, &options, &why), "the image is good");
+	expect(!elf_parse(&f, sizeof(f), &image, &why) && !image_derive(&image, &options, &why),
+	       "the image is good");
 	key_file(path);
 	expect(!key_load(path, &key, &why), "the key loads");
 	sign_twice(&image, &key);

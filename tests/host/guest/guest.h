@@ -10,8 +10,8 @@
 
 enum guest_op {
 	GUEST_MODE = 1000, /* arg[0]: slot, arg[1]: enum guest_mode, arg[2]: its argument */
-	GUEST_COUNT,       /* arg[0]: slot; ret[0]: requests begun, ret[1]: interrupted, ret[2]: parked now */
-	GUEST_STOP,        /* arg[0]: 1 every slot parks at its next entry, 0 no more */
+	GUEST_COUNT,	   /* arg[0]: slot; ret[0]: requests begun, ret[1]: interrupted, ret[2]: parked now */
+	GUEST_STOP,	   /* arg[0]: 1 every slot parks at its next entry, 0 no more */
 };
 
 enum guest_mode {

@@ -26,14 +26,14 @@ void guest_leave(struct enclave *e, uint64_t slots);
 double now_s(void);
 _Noreturn void test_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Waits until condition holds; fails the test after ten seconds. */
-#define UNTIL(condition)                                                                                       \
-	do {                                                                                                   \
-		double until_start = now_s();                                                                  \
-		while (!(condition)) {                                                                         \
-			if (now_s() - until_start > 10)                                                        \
-				test_failed("not within ten seconds: %s", #condition);                         \
-			sched_yield();                                                                         \
-		}                                                                                              \
+#define UNTIL(condition)                                                                                     \
+	do {                                                                                                 \
+		double until_start = now_s();                                                                \
+		while (!(condition)) {                                                                       \
+			if (now_s() - until_start > 10)                                                      \
+				test_failed("not within ten seconds: %s", #condition);                       \
+			sched_yield();                                                                       \
+		}                                                                                            \
 	} while (0)
 
 #endif
