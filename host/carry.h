@@ -38,6 +38,9 @@ struct carry_options {
 	/* The migration stream's own local end: its address cannot be moved away from under it. ss_family 0:
 	 * none. */
 	struct sockaddr_storage stream_local;
+	/* And the other end, if known: one that is this host's as well makes it a move within the host, where
+	 * sockets are handed over as they are. (A loopback stream_local says as much.) */
+	struct sockaddr_storage stream_peer;
 };
 
 /* What there is to carry, for people. */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/carry_local.h"
 #include "host/carry_network.h"
 #include "host/carry_record.h"
 #include "host/carry_wire.h"
@@ -40,6 +41,8 @@ static void destination_free(struct carry_destination *d)
 	free(d->restore.connecting);
 	free(d->made);
 	network_close(&d->network);
+	if (d->restore.source >= 0)
+		close(d->restore.source);
 	free(d);
 }
 
@@ -51,12 +54,15 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 	if (!d)
 		return fail(why, -ENOMEM, "out of memory");
 	d->restore.fds = fds;
+	d->restore.source = -1;
 	network_init(&d->network);
 
 	struct reader in = reader_of(manifest, size);
 	int r = 0;
 	if (reader_u32(&in) != CARRY_MANIFEST)
 		r = fail(why, -EBADMSG, "the manifest is not one of this version");
+	if (!r && reader_u8(&in))
+		r = local_open(&in, &d->restore.source, why);
 	for (uint32_t count = reader_count(&in, 8); !r && count; count--)
 		r = files_expect(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 16); !r && count; count--)
@@ -117,6 +123,7 @@ static int restore_file(struct carry_destination *d, struct reader *in, struct m
 	case RECORD_CONNECTION:
 	case RECORD_CONNECTING:
 	case RECORD_ENDED:
+	case RECORD_SHARED:
 		r = sockets_restore(&d->restore, record, in, out, why);
 		if (!r && record == RECORD_LISTENER)
 			r = restore_pending(d, in, out->file, why);

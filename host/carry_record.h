@@ -29,6 +29,7 @@ enum record {
 	RECORD_CONNECTION, /* TCP with a peer */
 	RECORD_CONNECTING, /* TCP waiting for its peer's first word */
 	RECORD_ENDED,	   /* TCP whose connection is over, the descriptor still open */
+	RECORD_SHARED,	   /* any socket, in a move within one host */
 };
 
 #define CARRY_PATH_MAX 4096
@@ -36,6 +37,7 @@ enum record {
 /* Destination: ends whose other end may come in a later record, and what had been bound before. */
 struct restore {
 	struct fdtable *fds;
+	int source; /* a pidfd of the source's process in a move within one host; -1 */
 	struct restore_pair {
 		uint64_t id;
 		int fd;
@@ -110,6 +112,8 @@ int sockets_dump(const struct inventory_file *f, enum socket_class class, struct
 /* Record of a frozen connection. options: sockopts_dump() from before the freeze. */
 int sockets_dump_connection(int host_fd, uint8_t shut, const void *options, size_t options_size,
 			    struct bytes *out, struct tcp_mark *mark);
+/* In a move within one host: the socket itself is handed over. */
+void sockets_dump_shared(const struct inventory_file *f, struct bytes *out);
 int sockets_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
 		    struct failure *why);
 /* A connection that nobody has accepted yet, onto its listener. */

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/carry_local.h"
 #include "host/net/sockopts.h"
 
 #ifndef IPV6_FREEBIND
@@ -321,6 +322,16 @@ int sockets_dump(const struct inventory_file *f, enum socket_class class, struct
 		 : 0;
 }
 
+void sockets_dump_shared(const struct inventory_file *f, struct bytes *out)
+{
+	bytes_put_u8(out, RECORD_SHARED);
+	bytes_put_u32(out, (uint32_t)f->host_fd);
+	bytes_put_u8(out, f->file->shut);
+	bytes_put_u32(out, f->file->pending_count);
+	for (unsigned i = 0; i < f->file->pending_count; i++)
+		bytes_put_u32(out, (uint32_t)f->file->pending[i]);
+}
+
 int sockets_dump_connection(int host_fd, uint8_t shut, const void *options, size_t options_size,
 			    struct bytes *out, struct tcp_mark *mark)
 {
@@ -428,6 +439,26 @@ static int restore_described(struct restore *r, enum record record, struct reade
 	return error;
 }
 
+static int restore_shared(struct restore *r, struct reader *in, struct made *out)
+{
+	uint32_t fd = reader_u32(in);
+	out->file->shut = reader_u8(in);
+	if (in->error || r->source < 0)
+		return -EBADMSG;
+	out->host_fd = local_take(r->source, (int)fd);
+	if (out->host_fd < 0)
+		return out->host_fd;
+	for (uint32_t count = reader_count(in, 4); count; count--) {
+		int pending = local_take(r->source, (int)reader_u32(in));
+		int error = pending < 0 ? pending : fdtable_pending_add(r->fds, out->file, pending);
+		if (error && pending >= 0)
+			close(pending);
+		if (error)
+			return error;
+	}
+	return in->error;
+}
+
 int sockets_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
 		    struct failure *why)
 {
@@ -439,6 +470,8 @@ int sockets_restore(struct restore *r, enum record record, struct reader *in, st
 		error = sockets_restore_connection(r, in, &out->host_fd, &out->file->shut);
 	else if (record == RECORD_ENDED)
 		error = restore_ended(in, out);
+	else if (record == RECORD_SHARED)
+		error = restore_shared(r, in, out);
 	else
 		error = restore_described(r, record, in, out);
 	return error ? fail(why, error, "a %s cannot be made here: %s",

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/carry_local.h"
 #include "host/carry_network.h"
 #include "host/carry_record.h"
 #include "host/carry_wire.h"
@@ -35,6 +36,7 @@ struct carry_source {
 	struct fdtable *fds;
 	struct carry_options options;
 	struct network network;
+	bool local;    /* a move within one host: sockets are handed over */
 	bool prepared; /* network_source_prepare() succeeded */
 	bool ended;    /* undone or forgotten: nothing to take back */
 
@@ -62,6 +64,7 @@ int carry_source_open(struct fdtable *fds, const struct carry_options *options, 
 		return fail(why, -ENOMEM, "out of memory");
 	s->fds = fds;
 	s->options = *options;
+	s->local = local_stream(&options->stream_local, &options->stream_peer);
 	network_init(&s->network);
 	*out = s;
 	return 0;
@@ -122,10 +125,11 @@ static int check_socket(struct carry_source *s, const struct inventory_file *f, 
 		counts->connections++;
 		return check_connection(s, f, why);
 	}
-	if (class == SOCKET_ENDED || class == SOCKET_CONNECTING)
+	if (class == SOCKET_LISTENER)
+		counts->listeners++;
+	if (s->local || class == SOCKET_ENDED || class == SOCKET_CONNECTING)
 		return 0;
 	if (class == SOCKET_LISTENER) {
-		counts->listeners++;
 		uint32_t own = sockets_address(f->host_fd, false);
 		if (s->options.tcp_established && own && !is_loopback(own)) {
 			r = network_source_add(&s->network, own, stream_address(s), why);
@@ -178,6 +182,9 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	counts->addresses = s->network.service_count;
 	if (!r) {
 		bytes_put_u32(manifest, CARRY_MANIFEST);
+		bytes_put_u8(manifest, s->local);
+		if (s->local)
+			local_put(manifest);
 		bytes_put_u32(manifest, path_count);
 		bytes_put(manifest, paths.data, paths.size);
 		bytes_put_u32(manifest, counts->bound);
@@ -232,16 +239,15 @@ static struct frozen *new_frozen(struct carry_source *s, int host_fd, uint8_t sh
 
 static int freeze_connection(struct carry_source *s, int host_fd, uint8_t shut, struct failure *why)
 {
-	char name[200];
-	sockets_describe(host_fd, name, sizeof(name));
-	if (!s->options.tcp_established)
-		return fail(why, -EISCONN,
-			    "a TCP connection (%s) was made meanwhile; use --tcp-established to move "
-			    "connections along",
-			    name);
-	if (!network_has(&s->network, sockets_address(host_fd, false)))
-		return fail(why, -EAGAIN,
-			    "a TCP connection (%s) on a new address was made meanwhile; try again", name);
+	bool known = network_has(&s->network, sockets_address(host_fd, false));
+	if (!s->options.tcp_established || !known) {
+		char name[200];
+		sockets_describe(host_fd, name, sizeof(name));
+		return fail(why, s->options.tcp_established ? -EAGAIN : -EISCONN,
+			    "a TCP connection (%s) was made meanwhile; %s", name,
+			    s->options.tcp_established ? "its address is new: try again"
+						       : "use --tcp-established to move connections along");
+	}
 	struct frozen *f = new_frozen(s, host_fd, shut);
 	if (!f)
 		return fail(why, -ENOMEM, "out of memory");
@@ -255,7 +261,7 @@ static int freeze_connection(struct carry_source *s, int host_fd, uint8_t shut, 
 	f->options_size = s->socket_options.size - f->options;
 	int r = s->socket_options.error ? s->socket_options.error : tcp_freeze(host_fd);
 	f->in_repair = r == 0;
-	return r ? fail(why, r, "the connection %s cannot be frozen: %s", name, strerror(-r)) : 0;
+	return r ? fail(why, r, "a connection cannot be frozen: %s", strerror(-r)) : 0;
 }
 
 /* What the kernel has accepted and the program has not is kept with the listener, here or there. */
@@ -279,6 +285,8 @@ static int freeze_all(struct carry_source *s, struct failure *why)
 {
 	struct inventory *v = &s->inventory;
 	int r = 0;
+	if (s->local)
+		return 0;
 	for (unsigned i = 0; !r && i < v->file_count; i++)
 		if (s->file[i].class == SOCKET_CONNECTION) {
 			s->file[i].frozen = s->frozen_count;
@@ -337,6 +345,10 @@ static int dump_file(struct carry_source *s, unsigned i, struct bytes *out, stru
 	case FILE_OPENED:
 		return files_dump(f, out, why);
 	case FILE_SOCKET:
+		if (s->local) {
+			sockets_dump_shared(f, out);
+			return 0;
+		}
 		if (s->file[i].class != SOCKET_CONNECTION) {
 			r = sockets_dump(f, s->file[i].class, out, why);
 			if (!r && s->file[i].class == SOCKET_LISTENER)

@@ -30,14 +30,13 @@ long program_call(struct program *p, long nr, long a, long b, long c, long d, lo
 	return area->result;
 }
 
-void program_move_here(struct program *from, struct program *to)
+void program_move_here(struct program *from, struct program *to, const struct carry_options *options)
 {
-	struct carry_options options = {0};
 	struct failure why = {0};
 	struct bytes manifest = {0}, answer = {0}, state = {0};
 	struct carry_source *s;
 	struct carry_destination *d;
-	CHECK(carry_source_open(from->fds, &options, &s, &why) == 0);
+	CHECK(carry_source_open(from->fds, options, &s, &why) == 0);
 	int r = carry_source_preflight(s, &manifest, NULL, &why);
 	if (!r)
 		r = carry_destination_prepare(to->fds, manifest.data, manifest.size, &answer, &d, &why);

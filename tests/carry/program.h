@@ -24,7 +24,7 @@ long program_call(struct program *p, long nr, long a, long b, long c, long d, lo
 	program_call(p, nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define CALL(p, nr, ...) CALL_6(p, nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 
-/* Moves within this process to another table, by way of the three messages. why must be empty after. */
-void program_move_here(struct program *from, struct program *to);
+/* Moves within this process to another table, by way of the three messages. */
+void program_move_here(struct program *from, struct program *to, const struct carry_options *options);
 
 #endif

@@ -27,6 +27,7 @@ static char directory[] = "/tmp/optmig-test-XXXXXX";
 static char path[64];
 
 static struct program a, b;
+static const struct carry_options nothing_special;
 
 static void begin(void)
 {
@@ -53,7 +54,7 @@ static void files(void)
 	long folder = CALL(&a, SYS_open, directory, O_RDONLY | O_DIRECTORY);
 	long null = CALL(&a, SYS_open, "/dev/null", O_RDWR);
 	CHECK(CALL(&a, SYS_dup2, null, 0) == 0); /* as daemons do */
-	program_move_here(&a, &b);
+	program_move_here(&a, &b, &nothing_special);
 	CHECK(CALL(&b, SYS_read, fd, text, 2) == 2 && memcmp(text, "45", 2) == 0);
 	CHECK(CALL(&b, SYS_read, shared, text, 2) == 2 && memcmp(text, "67", 2) == 0); /* one offset */
 	CHECK(CALL(&b, SYS_read, own, text, 2) == 2 && memcmp(text, "01", 2) == 0);
@@ -88,7 +89,7 @@ static void channels(void)
 	      CALL(&a, SYS_write, packets[0], "second", 6) == 6);
 	CHECK(CALL(&a, SYS_pipe2, orphan, 0) == 0 && CALL(&a, SYS_write, orphan[1], "left", 4) == 4);
 	CHECK(CALL(&a, SYS_close, orphan[1]) == 0);
-	program_move_here(&a, &b);
+	program_move_here(&a, &b, &nothing_special);
 	CHECK(CALL(&b, SYS_write, pipe[1], "x", 1) == -EAGAIN); /* still full, still non-blocking */
 	CHECK(CALL(&b, SYS_read, pipe[0], text, sizeof(text)) == 65536 && text[65535] == 'p');
 	CHECK(CALL(&b, SYS_read, pipe[0], text, 1) == -EAGAIN);
@@ -116,7 +117,7 @@ static void counters_and_timers(void)
 	CHECK(CALL(&a, SYS_timerfd_settime, timer, 0, &in_a_while, 0) == 0);
 	CHECK(CALL(&a, SYS_timerfd_settime, rung, 0, &soon, 0) == 0);
 	sleep_us(5000);
-	program_move_here(&a, &b);
+	program_move_here(&a, &b, &nothing_special);
 	CHECK(CALL(&b, SYS_read, event, &value, 8) == 8 && value == 5);
 	CHECK(CALL(&b, SYS_read, event, &value, 8) == -EAGAIN);
 	CHECK(CALL(&b, SYS_read, semaphore, &value, 8) == 8 && value == 1);
@@ -149,7 +150,7 @@ static void interests(void)
 	CHECK(CALL(&a, SYS_write, once[1], "x", 1) == 1);
 	CHECK(CALL(&a, SYS_epoll_wait, epoll, out, 8, 0) == 1 && out[0].data.u64 == 3); /* fired: disarmed */
 	CHECK(CALL(&a, SYS_write, level[1], "x", 1) == 1);
-	program_move_here(&a, &b);
+	program_move_here(&a, &b, &nothing_special);
 	CHECK(CALL(&b, SYS_fcntl, epoll, F_GETFD) == FD_CLOEXEC);
 	CHECK(CALL(&b, SYS_epoll_wait, outer, out, 8, 0) == 1 && out[0].data.u64 == 4);
 	for (int i = 0; i < 2; i++)
@@ -238,7 +239,7 @@ static void sockets(void)
 	CHECK(CALL(&a, SYS_bind, listener, &address, sizeof(address)) == 0);
 	CHECK(CALL(&a, SYS_listen, listener, 17) == 0);
 	CHECK(CALL(&a, SYS_getsockname, listener, &name, &size) == 0);
-	program_move_here(&a, &b);
+	program_move_here(&a, &b, &nothing_special);
 	CHECK((CALL(&b, SYS_fcntl, plain, F_GETFL) & O_NONBLOCK) && (size = 4));
 	CHECK(CALL(&b, SYS_getsockopt, plain, SOL_SOCKET, SO_KEEPALIVE, &value, &size) == 0 && value == 1);
 	struct sockaddr_in after = {0};
@@ -248,6 +249,36 @@ static void sockets(void)
 	CHECK(connect(client, (struct sockaddr *)&after, sizeof(after)) == 0);
 	CHECK(CALL(&b, SYS_accept, listener, 0, 0) > 0);
 	close(client);
+	end();
+}
+
+/* Source and destination on one host: sockets are handed over as they are, connections too. */
+static void handed_over(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct carry_options options = {.tcp_established = true};
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = 7}, out[4];
+	socklen_t size = sizeof(address);
+	char text[16];
+	memcpy(&options.stream_local, &address, sizeof(address));
+	begin();
+	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(CALL(&a, SYS_bind, listener, &address, size) == 0 && CALL(&a, SYS_listen, listener, 17) == 0);
+	CHECK(CALL(&a, SYS_getsockname, listener, &address, &size) == 0);
+	int client = socket(AF_INET, SOCK_STREAM, 0), waiting = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(connect(client, (struct sockaddr *)&address, size) == 0);
+	long connection = CALL(&a, SYS_accept, listener, 0, 0);
+	CHECK(connect(waiting, (struct sockaddr *)&address, size) == 0);
+	CHECK(write(client, "before", 6) == 6);
+	int epoll = (int)CALL(&a, SYS_epoll_create1, 0);
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, connection, &e) == 0);
+	program_move_here(&a, &b, &options);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 4, 0) == 1 && out[0].data.u32 == 7);
+	CHECK(CALL(&b, SYS_read, connection, text, 16) == 6 && memcmp(text, "before", 6) == 0);
+	CHECK(CALL(&b, SYS_accept, listener, 0, 0) > 0);
+	CHECK(CALL(&b, SYS_write, connection, "after", 5) == 5 && read(client, text, 16) == 5);
+	close(client);
+	close(waiting);
 	end();
 }
 
@@ -345,6 +376,7 @@ int main(void)
 	interests();
 	locks();
 	sockets();
+	handed_over();
 	refusals();
 	damage();
 	unlink(path);

@@ -109,7 +109,8 @@ pid_t testbed_host(void (*body)(int channel), int *channel)
 
 void testbed_close(void)
 {
-	for (int i = 0; i < host_count; i++) {
+	/* Clients are made last: they must not see their servers die. */
+	for (int i = host_count - 1; i >= 0; i--) {
 		kill(hosts[i], SIGKILL);
 		waitpid(hosts[i], NULL, 0);
 	}
