@@ -99,6 +99,8 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 		    "the program has an established TCP connection (%s); use --tcp-established to move "
 		    "connections along, or close them first",
 		    name);
+	if (s->local)
+		return 0;
 	uint32_t own = sockets_address(f->host_fd, false), peer = sockets_address(f->host_fd, true);
 	if (!own)
 		return fail(why, -EAFNOSUPPORT,
