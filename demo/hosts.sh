@@ -12,22 +12,26 @@
 #   hosts_end
 
 HOSTS_NET=10.77.0
-declare -A host_init=()   # first process of each host
+declare -A host_init=()  # first process of each host
+declare -A host_outer=() # and its parent, which ends with it
 hosts_dir=
 
 hosts_end()
 {
 	local name
 	trap - EXIT
+	for name in "${!host_init[@]}"; do
+		kill -KILL "${host_init[$name]}" 2>/dev/null
+	done
 	{
-		for name in "${!host_init[@]}"; do
-			kill -KILL "${host_init[$name]}"
-		done
 		# whatever this shell has in the background: an nsenter that was stopped with its command would stay
 		kill -KILL $(jobs -p)
 		wait
-	} 2>/dev/null # where bash, too, would tell of every job it lost
-	host_init=()
+	} 2>/dev/null
+	for name in "${!host_outer[@]}"; do
+		while [ -e "/proc/${host_outer[$name]}" ]; do sleep 0.01; done
+	done
+	host_init=() host_outer=()
 	[ -z "$hosts_dir" ] || rm -rf "$hosts_dir"
 	hosts_dir=
 }
@@ -44,6 +48,8 @@ hosts_namespace()
 		echo ready >"$0"
 		while :; do sleep 1000000 & wait; done' "$ready" </dev/null 2>"$hosts_dir/$name.err" &
 	parent=$!
+	disown "$parent" # bash would tell of its end
+	host_outer[$name]=$parent
 	if ! read -r -t 20 line <>"$ready"; then
 		cat "$hosts_dir/$name.err" >&2
 		echo "host $name did not come up: network, mount and PID namespaces need root" >&2

@@ -7,7 +7,7 @@
  *
  * Commands: check (every thread looks at all it has; "ok N" or "wrong ..."),
  * work (what each has done), heartbeat (longest gap in us since the last time it
- * was asked), quit. SIGUSR1 is check, answered on standard output.
+ * was asked), quit. SIGUSR1 is check and SIGUSR2 work, answered on standard output.
  */
 #define _GNU_SOURCE
 #include "control.h"
@@ -467,30 +467,34 @@ static void check(char *reply, size_t size)
 		snprintf(reply, size, "ok %lu", number);
 }
 
-static void handle(const char *command, char *reply, size_t size)
+static void tell_work(char *reply, size_t size)
 {
-	if (!strcmp(command, "check")) {
-		check(reply, size);
-	} else if (!strcmp(command, "work")) {
-		size_t used = 0;
-		for (size_t i = 0; i < WORKERS && used < size; i++)
-			used += (size_t)snprintf(reply + used, size - used, "%s%s=%lu", i ? " " : "",
-						 workers[i].name, atomic_load(&workers[i].work));
-	} else if (!strcmp(command, "heartbeat")) {
-		snprintf(reply, size, "%lu", atomic_exchange(&heartbeat_gap_us, 0));
-	} else if (!strcmp(command, "quit")) {
-		exit(atomic_load(&wrong_count) ? 1 : 0);
-	} else {
-		snprintf(reply, size, "unknown command");
-	}
+	size_t used = 0;
+
+	for (size_t i = 0; i < WORKERS && used < size; i++)
+		used += (size_t)snprintf(reply + used, size - used, "%s%s=%lu", i ? " " : "", workers[i].name,
+					 atomic_load(&workers[i].work));
 }
 
-static atomic_bool is_asked;
+static void handle(const char *command, char *reply, size_t size)
+{
+	if (!strcmp(command, "check"))
+		check(reply, size);
+	else if (!strcmp(command, "work"))
+		tell_work(reply, size);
+	else if (!strcmp(command, "heartbeat"))
+		snprintf(reply, size, "%lu", atomic_exchange(&heartbeat_gap_us, 0));
+	else if (!strcmp(command, "quit"))
+		exit(atomic_load(&wrong_count) ? 1 : 0);
+	else
+		snprintf(reply, size, "unknown command");
+}
+
+static atomic_bool check_asked, work_asked;
 
 static void ask(int number)
 {
-	(void)number;
-	atomic_store(&is_asked, true);
+	atomic_store(number == SIGUSR1 ? &check_asked : &work_asked, true);
 }
 
 int main(int argc, char **argv)
@@ -504,7 +508,8 @@ int main(int argc, char **argv)
 	}
 	region_pages = megabytes * 1048576 / PAGE / 2;
 	event_fd = eventfd(0, 0);
-	if (event_fd < 0 || pipe(pipe_ends) || signal(SIGUSR1, ask) == SIG_ERR) {
+	if (event_fd < 0 || pipe(pipe_ends) || signal(SIGUSR1, ask) == SIG_ERR ||
+	    signal(SIGUSR2, ask) == SIG_ERR) {
 		perror("pattern");
 		return 1;
 	}
@@ -518,10 +523,13 @@ int main(int argc, char **argv)
 	control_start(atoi(argv[1]), handle);
 	say("ready");
 	for (;;) {
-		sleep(1);
-		if (atomic_exchange(&is_asked, false)) {
+		pause_us(20000);
+		reply[0] = 0;
+		if (atomic_exchange(&check_asked, false))
 			check(reply, sizeof(reply));
+		else if (atomic_exchange(&work_asked, false))
+			tell_work(reply, sizeof(reply));
+		if (reply[0])
 			say("%s", reply);
-		}
 	}
 }
