@@ -2,6 +2,7 @@
 #include "softsgx/leaf.h"
 
 #include <string.h>
+#include "softsgx/abort.h"
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
 
@@ -133,6 +134,7 @@ static int leaf_eexit(struct leaf *l)
 	l->g[REG_RCX] = (greg_t)l->t->tcs->aep;
 	l->t->inside = 0;
 	tcs_release(l->t->tcs);
+	abort_left(l->e);
 	return 0;
 }
 

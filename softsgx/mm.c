@@ -603,6 +603,28 @@ int mm_install(const struct mm_page *page)
 	return 0;
 }
 
+int mm_shade(const struct mm_page *page)
+{
+	uint64_t *at = sys_mmap((void *)(page->enclave->base + page->index * SGX_PAGE_SIZE), SGX_PAGE_SIZE,
+				PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (sys_failed(at))
+		return (int)(long)at;
+	for (size_t i = 0; i < SGX_PAGE_SIZE / sizeof(*at); i++)
+		at[i] = ~0ull;
+	return (int)SYS(SYS_mprotect, at, SGX_PAGE_SIZE, page->vma.prot);
+}
+
+void mm_unshade(uint64_t address)
+{
+	struct vma vma;
+
+	if (mm_find(address, &vma))
+		map_backing(vma.enclave, address, address + SGX_PAGE_SIZE, vma.prot);
+	else
+		SYS(SYS_munmap, address, SGX_PAGE_SIZE);
+}
+
 void mm_zap(struct enclave *e, size_t first, size_t count)
 {
 	uint64_t start = e->base + first * SGX_PAGE_SIZE, end = start + count * SGX_PAGE_SIZE;

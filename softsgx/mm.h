@@ -78,6 +78,10 @@ void mm_widen(struct enclave *e, size_t index);
 /* Drops the contents as well. */
 void mm_discard(struct enclave *e, size_t first, size_t count);
 
+/* Covers a page with one that reads as ones, and uncovers it. */
+int mm_shade(const struct mm_page *page);
+void mm_unshade(uint64_t address);
+
 /* EPC accounting over all enclaves: 0 or -ENOMEM. */
 int mm_epc_charge(size_t pages);
 void mm_epc_release(size_t pages);

@@ -42,11 +42,13 @@ static void thread_exited(void *record)
 	signals_restore(mask);
 }
 
-/* Inside an enclave SYSCALL is #UD: the kernel turns it into SIGSYS while the selector says so, except for the
- * return from our own handlers. Without the kernel's help (Linux 5.11) system calls from inside go through. */
+/* Inside an enclave SYSCALL is #UD: the kernel turns it into SIGSYS while the selector says so, except for
+ * the return from our own handlers. Without the kernel's help (Linux 5.11) system calls from inside go
+ * through. */
 static void block_system_calls(struct thread *t)
 {
-	SYS(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, softsgx_restorer, RESTORER_SIZE, &t->selector);
+	SYS(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, softsgx_restorer, RESTORER_SIZE,
+	    &t->selector);
 }
 
 /* Only the forking thread lives on. */
@@ -106,6 +108,17 @@ struct thread *thread_register(const stack_t *previous)
 	block_system_calls(t);
 	pthread_setspecific(exit_key, t);
 	return t;
+}
+
+int thread_is_inside(const struct enclave *e)
+{
+	for (unsigned int i = 0; i < slots_used; i++) {
+		const struct thread *t = slot_record(i);
+
+		if (__atomic_load_n(&t->inside, __ATOMIC_ACQUIRE) && t->enclave == e)
+			return 1;
+	}
+	return 0;
 }
 
 stack_t thread_stack(struct thread *t)

@@ -13,6 +13,8 @@
 #include "softsgx/enclave.h"
 #include "softsgx/thread_layout.h"
 
+#define ABORT_PAGES_MAX 8 /* more than one instruction can touch */
+
 struct thread {
 	uint32_t inside;  /* in enclave mode */
 	uint8_t selector; /* Syscall User Dispatch: blocks system calls inside */
@@ -41,8 +43,9 @@ struct thread {
 	uint64_t tcs_address;
 
 	stack_t program_stack; /* the alternate stack the program itself has asked for */
-	/* A host access to an enclave page is being stepped over an abort page. */
-	uint64_t abort_address;
+	/* A host access to enclave pages is being stepped over abort pages in their place. */
+	uint64_t abort_pages[ABORT_PAGES_MAX];
+	uint32_t abort_count;
 	uint32_t used;
 };
 
@@ -74,6 +77,8 @@ int thread_init(void);
 /* Gives the calling thread a record. previous is the alternate stack now in force, which becomes the
  * program's; the caller puts thread_stack() in its place. NULL if there are no slots left. */
 struct thread *thread_register(const stack_t *previous);
+/* Is any thread of this process inside e? */
+int thread_is_inside(const struct enclave *e);
 stack_t thread_stack(struct thread *t);
 /* Before a thread's first entry through our own call: a record, our stack, our signals open. */
 void softsgx_prepare_thread(void);

@@ -4,6 +4,7 @@
  * finds out what happened, and to whom.
  */
 #include <string.h>
+#include "softsgx/abort.h"
 #include "softsgx/cpuid.h"
 #include "softsgx/leaf.h"
 #include "softsgx/mm.h"
@@ -176,6 +177,7 @@ static void exit_with(struct event *ev, struct exception *x)
 	uint64_t address = x->address;
 
 	aex(ev->t, ev->context, x);
+	abort_left(ev->t->enclave);
 	/* Only EXINFO learns where in the page it was. */
 	x->address = address & ~(uint64_t)(SGX_PAGE_SIZE - 1);
 	raise_outside(ev, x);
@@ -255,6 +257,7 @@ static void trap_inside(struct event *ev)
 
 	if (!is_synchronous(ev)) {
 		aex(ev->t, ev->context, &x);
+		abort_left(ev->t->enclave);
 		signals_deliver(ev->signal, ev->info, ev->context, ev->t);
 		return;
 	}
@@ -301,12 +304,38 @@ static int emulate_cpuid(struct event *ev)
 	return 1;
 }
 
+/* A fault of the host's own code on memory of an enclave? */
+static int touches_enclave(const struct event *ev)
+{
+	struct vma vma;
+
+	return (ev->signal == SIGBUS || ev->signal == SIGSEGV) && is_synchronous(ev) &&
+	       ev->g[REG_TRAPNO] == TRAP_PF && mm_find((uint64_t)ev->g[REG_CR2], &vma) &&
+	       vma.enclave->created;
+}
+
+static void host_touch(struct event *ev)
+{
+	uint64_t address = (uint64_t)ev->g[REG_CR2];
+	struct exception x = {.vector = TRAP_PF, .address = address};
+
+	x.code = abort_begin(ev->t, ev->context, address, (uint32_t)ev->g[REG_ERR]);
+	if (x.code)
+		raise_outside(ev, &x);
+}
+
 static void trap_outside(struct event *ev)
 {
 	struct exception x;
 	unsigned int length;
 
+	if (ev->t && ev->t->abort_count && !touches_enclave(ev) && abort_end(ev->t, ev->context))
+		return;
 	if (is_synchronous(ev)) {
+		if (touches_enclave(ev) && thread_of(ev)) {
+			host_touch(ev);
+			return;
+		}
 		length = enclu_outside(ev);
 		if (length && thread_of(ev)) {
 			if (leaf_outside(ev->t, ev->context, length, &x))
