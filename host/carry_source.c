@@ -106,14 +106,15 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 		return fail(why, -EAFNOSUPPORT,
 			    "the connection %s cannot move: IPv6 connections are not supported yet", name);
 	struct place place;
-	int r = network_source_add(&s->network, own, stream_address(s), is_loopback(own) ? NULL : why);
-	if (is_loopback(own) || (!r && address_find(s->network.route, peer, &place) == 0))
+	bool stays = is_loopback(own);
+	int r = stays ? 0 : network_source_add(&s->network, own, stream_address(s), why);
+	if (r)
+		return r;
+	if (stays || address_find(s->network.route, peer, &place) == 0)
 		return fail(why, -EHOSTUNREACH,
-			    "the connection %s has both ends on this host: it cannot follow the program",
-			    name);
-	if (!r)
-		network_source_peer(&s->network, peer);
-	return r;
+			    "the connection %s has both ends on this host: it cannot follow the program", name);
+	network_source_peer(&s->network, peer);
+	return 0;
 }
 
 static int check_socket(struct carry_source *s, const struct inventory_file *f, struct bytes *bound,
