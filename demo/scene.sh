@@ -70,8 +70,38 @@ scene_begin()
 		--save "" --bind "$SERVICE" --port "$SERVICE_PORT" --protected-mode no
 	scene_wait 120 scene_redis_answers || scene_fail "Redis does not answer" "$scene_dir/redis.log" || return
 	scene_notice "filling it with $scene_size of data that does not compress"
-	host_run client "$LOAD" fill "$SERVICE" "$SERVICE_PORT" --bytes "$scene_size" 2>"$scene_dir/fill.log" ||
-		scene_fail "Redis could not be filled" "$scene_dir/fill.log"
+	host_run client "$LOAD" fill "$SERVICE" "$SERVICE_PORT" --bytes "$scene_size" 2>&1 |
+		tee "$scene_dir/fill.log" | scene_show
+	[ "${PIPESTATUS[0]}" -eq 0 ] || scene_fail "Redis could not be filled" "$scene_dir/fill.log"
+}
+
+# Lines that say how far something is: one after the other on a terminal, each over the one before.
+scene_show()
+{
+	local line
+
+	while read -r line; do
+		if [ -t 2 ]; then
+			printf '\r\033[K  %s' "$line" >&2
+		else
+			scene_notice "  $line"
+		fi
+	done
+	[ ! -t 2 ] || printf '\r\033[K' >&2
+}
+
+# The JSON lines of `optmig migrate` as text, one for each phase and round, on a terminal all of them.
+scene_progress()
+{
+	local line now last=
+
+	while read -r line; do
+		[[ $line =~ \"phase\":\"([a-z]+)\",\"round\":([0-9]+),.*\"bytes_sent\":([0-9]+),\"elapsed_us\":([0-9]+) ]] || continue
+		now="${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
+		[ "$now" != "$last" ] || [ -t 2 ] || continue
+		last=$now
+		echo "$now: $((BASH_REMATCH[3] / 1048576)) MiB sent, $((BASH_REMATCH[4] / 1000)) ms"
+	done
 }
 
 scene_verify()
@@ -136,9 +166,9 @@ scene_move()
 
 	start_us=$(scene_now_us)
 	host_run "$scene_home" "$OPTMIG" migrate redis "tcp:${scene_address[$target]}:$MIGRATE_PORT" --mode "$mode" \
-		--tcp-established --json 2>"$scene_dir/migrate.log" >"$scene_dir/migrate.json" ||
-		{ cat "$scene_dir/migrate.json" >>"$scene_dir/migrate.log"
-		scene_fail "optmig migrate failed" "$scene_dir/migrate.log"; return 1; }
+		--tcp-established --json 2>"$scene_dir/migrate.log" |
+		tee "$scene_dir/migrate.json" | scene_progress | scene_show
+	[ "${PIPESTATUS[0]}" -eq 0 ] || scene_fail "optmig migrate failed" "$scene_dir/migrate.log" || return
 	end_us=$(scene_now_us)
 	scene_home=$target
 	sleep 2.5

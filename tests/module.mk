@@ -5,15 +5,15 @@ PROGRAMS_DIR := $(B)/tests/programs
 PROGRAMS := hello echo syscalls pattern markers sqlite-insert
 PROGRAM_HEAP := 256M
 PROGRAM_CFLAGS := -O2 -g -Wall -Wextra -Itests/programs -I$(B)/sqlite -pthread
-SIGNED_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.signed)
+SIGNED_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.signed) $(PROGRAMS_DIR)/sqlite3.signed
 NATIVE_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.native)
 OPTMIG_CC := $(abspath $(B))/optmig-cc
 
 # SQLite's amalgamation is made from Debian's source package by its own scripts.
 $(B)/sqlite/sqlite3.c:
 	scripts/fetch-source sqlite3 $(B)/sqlite/source
-	cd $(B)/sqlite/source && env -u MAKEFLAGS -u MFLAGS sh -c './configure && make sqlite3.c' >../make.log 2>&1
-	cp $(B)/sqlite/source/sqlite3.h $(B)/sqlite/source/sqlite3.c $(B)/sqlite
+	cd $(B)/sqlite/source && env -u MAKEFLAGS -u MFLAGS sh -c './configure && make sqlite3.c shell.c' >../make.log 2>&1
+	cp $(addprefix $(B)/sqlite/source/,shell.c sqlite3.h sqlite3.c) $(B)/sqlite
 SQLITE_CFLAGS := -O2 -g -w -DSQLITE_THREADSAFE=1 -DSQLITE_OMIT_LOAD_EXTENSION
 $(B)/sqlite/sqlite3.native.o: $(B)/sqlite/sqlite3.c
 	$(CC) $(SQLITE_CFLAGS) -c -o $@ $<
@@ -24,6 +24,12 @@ CONTROLLED := pattern markers sqlite-insert
 $(foreach p,$(CONTROLLED),$(eval $(PROGRAMS_DIR)/$(p).native $(PROGRAMS_DIR)/$(p): tests/programs/control.c))
 $(PROGRAMS_DIR)/sqlite-insert.native: $(B)/sqlite/sqlite3.native.o
 $(PROGRAMS_DIR)/sqlite-insert: $(B)/sqlite/sqlite3.o
+
+# SQLite's own shell, as it is
+$(B)/sqlite/shell.c: $(B)/sqlite/sqlite3.c
+$(PROGRAMS_DIR)/sqlite3: $(B)/sqlite/shell.c $(B)/sqlite/sqlite3.o $(ENCLAVE_PARTS)
+	@mkdir -p $(@D)
+	$(OPTMIG_CC) $(SQLITE_CFLAGS) -o $@ $(B)/sqlite/shell.c $(B)/sqlite/sqlite3.o -lm
 
 $(NATIVE_PROGRAMS): $(PROGRAMS_DIR)/%.native: tests/programs/%.c tests/programs/control.h
 	@mkdir -p $(@D)
