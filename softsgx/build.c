@@ -11,7 +11,9 @@
 #include "softsgx/measure.h"
 #include "softsgx/mm.h"
 #include "softsgx/platform.h"
+#include "softsgx/signals.h"
 #include "softsgx/sigstruct.h"
+#include "softsgx/source.h"
 
 #define CHUNK_PAGES 64u
 
@@ -159,10 +161,50 @@ static int add_page(struct enclave *e, uint64_t offset, uint8_t *page, const str
 	return 0;
 }
 
+/* The next pages of the source, copied into chunk: how many bytes, or -errno. Pages nobody ever wrote are not
+ * even read. */
+static long source_read(uint64_t from, size_t size, uint8_t *chunk, struct source *source)
+{
+	size_t untouched;
+	int error;
+
+	if (from >= source->end) {
+		error = source_look(from, source);
+		if (error)
+			return error;
+		if (!source->end)
+			source->end = from + size;
+	}
+	if (source->noexec)
+		return -EACCES;
+	if (size > source->end - from)
+		size = source->end - from;
+	if (size > CHUNK_PAGES * SGX_PAGE_SIZE)
+		size = CHUNK_PAGES * SGX_PAGE_SIZE;
+	if (source->anonymous && source->untouched <= from) {
+		untouched = source_untouched(from, source->end - from);
+		if (untouched)
+			source->untouched = from + untouched;
+	}
+	if (source->untouched > from) {
+		if (size > source->untouched - from)
+			size = source->untouched - from;
+		/* Still, it must be readable. */
+		error = sys_copy_in(chunk, (void *)from, 1);
+		memset(chunk, 0, size);
+		return error ? error : (long)size;
+	}
+	if (!sys_copy_in(chunk, (void *)from, size))
+		return (long)size;
+	error = sys_copy_in(chunk, (void *)from, SGX_PAGE_SIZE);
+	return error ? error : (long)SGX_PAGE_SIZE;
+}
+
 long build_add_pages(struct enclave *e, void *arg)
 {
 	struct sgx_enclave_add_pages *add = arg;
 	struct sgx_secinfo secinfo;
+	struct source source = {0};
 	uint8_t *chunk;
 	long error = 0;
 	uint64_t done = 0;
@@ -177,17 +219,11 @@ long build_add_pages(struct enclave *e, void *arg)
 	if (sys_failed(chunk))
 		return -ENOMEM;
 	lock_take(&e->lock);
-	while (!error && done < add->length) {
-		size_t size = add->length - done, at;
+	while (!error && done < add->length && !(done && signals_wait(e->signals_blocked))) {
+		long size = source_read(add->src + done, add->length - done, chunk, &source);
 
-		if (size > CHUNK_PAGES * SGX_PAGE_SIZE)
-			size = CHUNK_PAGES * SGX_PAGE_SIZE;
-		/* A range that ends in the middle is added page by page up to there. */
-		if (sys_copy_in(chunk, (void *)(add->src + done), size)) {
-			size = SGX_PAGE_SIZE;
-			error = sys_copy_in(chunk, (void *)(add->src + done), size);
-		}
-		for (at = 0; !error && at < size; at += SGX_PAGE_SIZE) {
+		error = size < 0 ? size : 0;
+		for (long at = 0; !error && at < size; at += SGX_PAGE_SIZE) {
 			error = add_page(e, add->offset + done, chunk + at, &secinfo,
 					 add->flags & SGX_PAGE_MEASURE);
 			if (!error)

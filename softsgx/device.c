@@ -11,6 +11,7 @@
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
 #include "softsgx/signals.h"
+#include "softsgx/stats.h"
 #include "softsgx/thread.h"
 
 static struct lock table_lock;
@@ -128,6 +129,7 @@ static int open_enclave(void)
 		;
 	if (i < ENCLAVES_MAX) {
 		e->index = i;
+		e->creator = (int32_t)SYS(SYS_getpid);
 		fd = token_make("sgx_enclave", &e->token_ino);
 	}
 	if (fd >= 0) {
@@ -218,6 +220,10 @@ static void release_unused(void)
 		if (!e || mm_maps(e) || token_is_open(e->token_ino))
 			continue;
 		enclaves[i] = NULL;
+		if (e->creator == (int32_t)SYS(SYS_getpid)) {
+			stats_write(e);
+			mm_epc_release(epcm_used(&e->epcm));
+		}
 		mm_generation_bump();
 		mm_detach(e);
 		SYS(SYS_close, e->backing_fd);
@@ -227,6 +233,13 @@ static void release_unused(void)
 		SYS(SYS_munmap, e, sizeof(*e));
 	}
 	lock_drop(&table_lock);
+}
+
+__attribute__((destructor)) static void write_all_stats(void)
+{
+	for (int i = 0; i < ENCLAVES_MAX; i++)
+		if (enclaves[i] && enclaves[i]->creator == (int32_t)SYS(SYS_getpid))
+			stats_write(enclaves[i]);
 }
 
 int softsgx_close(int fd)
@@ -309,6 +322,7 @@ int softsgx_ioctl(int fd, unsigned long cmd, void *arg)
 	if (__atomic_exchange_n(&e->busy, 1, __ATOMIC_ACQUIRE))
 		return -EBUSY;
 	mask = signals_off();
+	e->signals_blocked = mask;
 	enclave_count(&e->stats.ioctls);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (commands[i].number == cmd)

@@ -19,9 +19,11 @@
 #define XSAVE_SIZE_MAX 2696u
 
 struct enclave {
-	struct lock lock; /* EPCM, measurement, SECS */
-	uint32_t index;	  /* in the process's table of enclaves */
-	uint32_t busy;	  /* an ioctl is in progress */
+	struct lock lock;	  /* EPCM, measurement, SECS */
+	uint32_t index;		  /* in the process's table of enclaves */
+	uint32_t busy;		  /* an ioctl is in progress */
+	uint64_t signals_blocked; /* by the program, while the ioctl runs with all of them blocked */
+	int32_t creator;	  /* process */
 	uint32_t created;
 	uint32_t initialised;
 	uint64_t token_ino; /* identity of the program's file descriptor */

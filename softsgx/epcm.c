@@ -37,3 +37,12 @@ void epcm_destroy(const struct epcm *epcm)
 	if (epcm->chunk)
 		SYS(SYS_munmap, epcm->chunk, chunk_bytes(epcm->count));
 }
+
+size_t epcm_used(const struct epcm *epcm)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i <= epcm->count >> EPCM_CHUNK_SHIFT; i++)
+		used += epcm->chunk[i];
+	return used;
+}

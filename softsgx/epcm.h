@@ -36,6 +36,8 @@ struct epcm {
 	size_t count;	 /* pages */
 };
 
+/* Valid pages. */
+size_t epcm_used(const struct epcm *epcm);
 int epcm_create(struct epcm *epcm, size_t page_count);
 /* This process's mapping of it; the structure itself is shared and stays as it is. */
 void epcm_destroy(const struct epcm *epcm);

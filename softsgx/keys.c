@@ -2,10 +2,17 @@
 #include "softsgx/keys.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <mbedtls/aes.h>
 #include <mbedtls/md.h>
 #include <mbedtls/sha256.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#define CPUSVN_DEFAULT 2
 
 /* One machine. Everybody knows it unless SOFTSGX_STATE names another. */
 static struct platform {
@@ -49,20 +56,81 @@ static void expand(const char *label, void *out, size_t size)
 	memcpy(out, digest, size);
 }
 
+static int read_platform(const char *path)
+{
+	long fd = SYS(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), got;
+
+	if (fd < 0)
+		return (int)fd;
+	got = SYS(SYS_read, fd, &platform, sizeof(platform));
+	SYS(SYS_close, fd);
+	return got == sizeof(platform) ? 0 : -EIO;
+}
+
+/* A new machine. Two that are born at once agree on the first. */
+static int make_platform(const char *dir, const char *path)
+{
+	char temporary[PATH_MAX];
+	long fd, error;
+
+	if (SYS(SYS_getrandom, &platform, sizeof(platform), 0) != sizeof(platform))
+		return -EIO;
+	memset(platform.cpusvn, CPUSVN_DEFAULT, sizeof(platform.cpusvn));
+	snprintf(temporary, sizeof(temporary), "%s/.platform.%ld", dir, SYS(SYS_gettid));
+	fd = SYS(SYS_openat, AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return (int)fd;
+	error = SYS(SYS_write, fd, &platform, sizeof(platform)) == sizeof(platform) ? 0 : -EIO;
+	SYS(SYS_close, fd);
+	if (!error)
+		error = SYS(SYS_link, temporary, path);
+	SYS(SYS_unlink, temporary);
+	return error == -EEXIST ? read_platform(path) : (int)error;
+}
+
+static int load_platform(const char *dir)
+{
+	char path[PATH_MAX];
+	int error;
+
+	SYS(SYS_mkdir, dir, 0700);
+	snprintf(path, sizeof(path), "%s/platform", dir);
+	error = read_platform(path);
+	return error == -ENOENT ? make_platform(dir, path) : error;
+}
+
+/* 32 hexadecimal digits, component 0 first. */
+static void set_cpusvn(const char *digits)
+{
+	for (int i = 0; i < 16 && digits[2 * i] && digits[2 * i + 1]; i++) {
+		char byte[3] = {digits[2 * i], digits[2 * i + 1], 0};
+
+		platform.cpusvn[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+}
+
 int keys_init(void)
 {
+	const char *state = getenv("SOFTSGX_STATE"), *cpusvn = getenv("SOFTSGX_CPUSVN");
 	mbedtls_aes_context aes;
+	int error = 0;
 
-	expand("softsgx root", platform.root, sizeof(platform.root));
-	expand("softsgx seal fuses", platform.seal_fuses, sizeof(platform.seal_fuses));
-	expand("softsgx report keyid", platform.report_keyid, sizeof(platform.report_keyid));
-	expand("softsgx td key", platform.td_key, sizeof(platform.td_key));
-	memset(platform.cpusvn, 2, sizeof(platform.cpusvn));
+	if (state && *state) {
+		error = load_platform(state);
+	} else {
+		expand("softsgx root", platform.root, sizeof(platform.root));
+		expand("softsgx seal fuses", platform.seal_fuses, sizeof(platform.seal_fuses));
+		expand("softsgx report keyid", platform.report_keyid, sizeof(platform.report_keyid));
+		expand("softsgx td key", platform.td_key, sizeof(platform.td_key));
+		memset(platform.cpusvn, CPUSVN_DEFAULT, sizeof(platform.cpusvn));
+	}
+	if (cpusvn)
+		set_cpusvn(cpusvn);
 	/* Tables and the CPU's features are found now, not in a handler. */
 	mbedtls_aes_init(&aes);
 	mbedtls_aes_setkey_enc(&aes, platform.root, 128);
 	mbedtls_aes_free(&aes);
-	return 0;
+	return error;
 }
 
 static void cmac_double(uint8_t block[static 16])

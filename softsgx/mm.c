@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "softsgx/mm.h"
+#include "softsgx/platform.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +51,7 @@ int mm_init(void)
 		return -ENOMEM;
 	vmas = table;
 	epc = shared;
-	epc->limit = UINT64_MAX;
+	epc->limit = platform_epc_limit() / SGX_PAGE_SIZE;
 	return 0;
 }
 

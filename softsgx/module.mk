@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o device.o entry.o epcm.o keys.o leaf.o measure.o mm.o oracle.o \
-	platform.o 	quote.o sgx2.o signals.o sigstruct.o sys.o thread.o trap.o)
+	platform.o 	quote.o sgx2.o signals.o sigstruct.o source.o stats.o sys.o thread.o trap.o)
 MBEDCRYPTO := /usr/lib/x86_64-linux-gnu/libmbedcrypto.a
 
 ALL += $(B)/libsoftsgx.so $(B)/softsgx/libsoftsgx.a
@@ -43,4 +43,12 @@ $(SOFTSGX_TESTS): $(B)/tests/softsgx/%: $(B)/tests/softsgx/%.o $(addprefix $(B)/
 $(SOFTSGX_FOREIGN_TESTS): $(B)/tests/softsgx/foreign-%: $(B)/tests/softsgx/%.o \
 		$(addprefix $(B)/tests/softsgx/,harness.o enclave.o foreign.o) $(MBEDCRYPTO) tests/softsgx/enclave.ld \
 		| $(B)/libsoftsgx.so
+	$(SOFTSGX_TEST_LINK)
+
+# make bench-softsgx: ratios, as JSON
+.PHONY: bench-softsgx
+bench-softsgx: $(B)/softsgx/bench/bench
+	$<
+$(B)/softsgx/bench/bench: $(B)/softsgx/bench/bench.o $(addprefix $(B)/tests/softsgx/,harness.o enclave.o direct.o) \
+		$(B)/softsgx/libsoftsgx.a $(MBEDCRYPTO) tests/softsgx/enclave.ld
 	$(SOFTSGX_TEST_LINK)

@@ -11,19 +11,7 @@
 #include <sys/ioctl.h>
 #include "softsgx/device.h"
 #include "softsgx/mm.h"
-
-/* Of Linux 6.7; Debian 12's headers are older. */
-#define PAGEMAP_SCAN_CATEGORY_WRITTEN (1ull << 1)
-#define PM_SCAN_WP_MATCHING (1ull << 0)
-#define PM_SCAN_CHECK_WPASYNC (1ull << 1)
-struct pm_scan_arg {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-struct page_region {
-	uint64_t start, end, categories;
-};
-#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#include "softsgx/pagemap.h"
 
 #define REGIONS 512
 
@@ -117,8 +105,8 @@ static int collect_run(struct enclave *e, uint64_t low, uint64_t high, void *con
 				   .end = high,
 				   .vec = (uint64_t)regions,
 				   .vec_len = REGIONS,
-				   .category_mask = PAGEMAP_SCAN_CATEGORY_WRITTEN,
-				   .return_mask = PAGEMAP_SCAN_CATEGORY_WRITTEN};
+				   .category_mask = PAGEMAP_WRITTEN,
+				   .return_mask = PAGEMAP_WRITTEN};
 
 	while (scan.start < high) {
 		long found = SYS(SYS_ioctl, c->pagemap, PAGEMAP_SCAN, &scan);

@@ -47,3 +47,10 @@ uint64_t platform_epc_size(void)
 		size = ((uint64_t)info.totalram * info.mem_unit / 2) & ~0xfffull;
 	return size;
 }
+
+uint64_t platform_epc_limit(void)
+{
+	const char *setting = getenv("SOFTSGX_LIMIT");
+
+	return setting ? parse_size(setting) : UINT64_MAX;
+}

@@ -18,5 +18,7 @@
 uint64_t platform_xfrm(void);
 /* Bytes of EPC that CPUID reports: SOFTSGX_EPC (a number with an optional K, M, G), else half of memory. */
 uint64_t platform_epc_size(void);
+/* Bytes that enclaves may have in all, paged out or not: SOFTSGX_LIMIT, else no limit. */
+uint64_t platform_epc_limit(void);
 
 #endif

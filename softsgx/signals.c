@@ -106,6 +106,18 @@ int signals_active(void)
 	return active;
 }
 
+int signals_wait(uint64_t blocked)
+{
+	uint64_t pending = 0;
+
+	SYS(SYS_rt_sigpending, &pending, sizeof(pending));
+	pending &= ~blocked;
+	for (int signal = 1; pending && signal < SIGNALS; signal++)
+		if ((pending >> (signal - 1) & 1) && ours[signal])
+			return 1;
+	return pending & (1ull << (SIGKILL - 1) | 1ull << (SIGTERM - 1) | 1ull << (SIGINT - 1)) ? 1 : 0;
+}
+
 /* Handlers that the program has already go through us from now on. */
 int signals_init(void)
 {
