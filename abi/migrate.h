@@ -67,7 +67,8 @@ enum migrate_op {
 	MIGRATE_READY,
 	/* source: in: READY; out: COMMIT. From here on no thread runs here. Again without input: the same bytes. */
 	MIGRATE_COMMIT,
-	/* destination: in: COMMIT; out: RESUMED. The same COMMIT again: the same answer. */
+	/* destination: in: COMMIT; out: RESUMED. The same COMMIT again: the same answer. -ENOTRECOVERABLE: it was
+	 * authentic and what came before is of no use; only REFUSE is left. */
 	MIGRATE_RESUME,
 	/* source: in: RESUMED: keys are wiped. Or REFUSED: ret[0] = 1 and the threads may go on here. */
 	MIGRATE_FINISH,

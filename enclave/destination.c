@@ -208,7 +208,7 @@ int destination_resume(struct service_call *call)
 	if (rc == 0)
 		rc = call_send(call, &session.send, out);
 	if (rc)
-		return rc; /* nothing runs: REFUSE is still open, and the source runs on */
+		return -ENOTRECOVERABLE; /* nothing runs: REFUSE is still open, and the source runs on */
 	memcpy(session.commit_tag, in->tag, sizeof(session.commit_tag));
 	session.phase = SESSION_RESUMED;
 	session_retire();

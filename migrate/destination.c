@@ -27,10 +27,11 @@
 #include "migrate/inflow.h"
 #include "migrate/report.h"
 #include "migrate/trusted.h"
+#include "migrate/urgent.h"
 
 #define PREPARE_TIMEOUT_US (120ull * 1000 * 1000)
 #define SILENCE_MS 10000u
-#define READY_TIMEOUT_US (10ull * 1000 * 1000)  /* without a word from the source, after READY */
+#define READY_TIMEOUT_US (10ull * 1000 * 1000)  /* from READY to COMMIT */
 #define REFUSED_KEPT_US (60ull * 1000 * 1000)   /* for a source that asks late */
 #define HOOK_TIMEOUT_MS 400
 
@@ -48,6 +49,7 @@ struct destination {
 	struct hook *hook;
 	struct softsgx_stats before;
 	uint64_t parking_us;
+	int usual_nice; /* of the main thread, from READY on; 20: unchanged */
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
 	bool handed_over; /* RESUME succeeded: runs here */
 	uint8_t refused[1024];
@@ -277,6 +279,7 @@ static int on_final(struct destination *d, struct failure *why)
 	if (d->control.size != sizeof(final) || !d->carry)
 		return link_failed(-EPROTO, why);
 	memcpy(&final, d->control.data, sizeof(final));
+	d->usual_nice = thread_urgent_begin(); /* no more threads are made from here to serve_commit()'s end */
 	int rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
 	if (rc)
 		return enclave_failed(rc, "a page record", why);
@@ -399,8 +402,9 @@ static void refuse(struct destination *d)
 /* From READY to running. A source that fell silent has either undone everything or will come back with COMMIT. */
 static int serve_commit(struct destination *d, struct failure *why)
 {
+	uint64_t until_us = now_us() + READY_TIMEOUT_US;
 	for (;;) {
-		int rc = await_source(d, now_us() + READY_TIMEOUT_US);
+		int rc = await_source(d, until_us);
 		if (rc) {
 			rc = fail(why, rc, "the source did not say commit after ready");
 			refuse(d);
@@ -415,10 +419,10 @@ static int serve_commit(struct destination *d, struct failure *why)
 			return 0;
 		/* Not authentic: as if it had not been. Authentic but of no use: the enclave can only refuse. */
 		log_line("%s: %s", d->name, why->message);
-		if (rc != -EBADMSG)
+		if (rc != -EBADMSG) {
 			refuse(d);
-		if (d->refused_size)
 			return rc;
+		}
 	}
 }
 
@@ -505,6 +509,7 @@ int destination_run(const struct destination_options *o, const struct frame_hell
 	static struct destination d; /* the epilogue may outlive this call */
 	struct failure why = {0};
 	d.o = o;
+	d.usual_nice = 20;
 	d.hello = hello;
 	d.channel_fd = channel_fd;
 	memcpy(d.name, hello->name, sizeof(d.name) - 1);
@@ -517,6 +522,7 @@ int destination_run(const struct destination_options *o, const struct frame_hell
 		rc = serve_until_ready(&d, &why);
 	if (rc == 0)
 		rc = serve_commit(&d, &why);
+	thread_urgent_end(d.usual_nice);
 	if (rc == 0)
 		*end = live_here(&d, status);
 	else

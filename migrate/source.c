@@ -7,7 +7,6 @@
 #include "migrate/source.h"
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -21,6 +20,7 @@
 #include "migrate/address.h"
 #include "migrate/outflow.h"
 #include "migrate/trusted.h"
+#include "migrate/urgent.h"
 #include "migrate/wire.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -440,7 +440,7 @@ static int park_all(struct source *s, struct failure *why)
 		if (atomic_load(&s->m->cancelled))
 			return fail(why, -ECANCELED, "cancelled");
 		/* Whoever has to reach a safepoint may need this processor. */
-		sched_yield();
+		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
 	}
 	s->r->park_us = now_us() - begun;
 	return 0;
@@ -599,9 +599,13 @@ static int switch_over(struct source *s, struct failure *why)
 	if (rc)
 		return rc;
 	progress(s, "switch");
+	int usual = thread_urgent_begin();
 	uint64_t stopped_us = now_us();
 	rc = hand_over(s, why);
-	return rc ? rc : commit(s, stopped_us, why);
+	if (rc == 0)
+		rc = commit(s, stopped_us, why);
+	thread_urgent_end(usual);
+	return rc;
 }
 
 /* ---- after, or back ---- */

@@ -178,7 +178,7 @@ static void unusable_state_is_refused(void)
 	pair_export(&p);
 	CHECK(message_get(&p.destination, MIGRATE_READY, 0, NULL, &ready) == 0);
 	CHECK(message_get(&p.source, MIGRATE_COMMIT, 0, &ready, &commit) == 0);
-	CHECK(message_get(&p.destination, MIGRATE_RESUME, 0, &commit, &resumed) == -EBADMSG);
+	CHECK(message_get(&p.destination, MIGRATE_RESUME, 0, &commit, &resumed) == -ENOTRECOVERABLE);
 	CHECK(message_get(&p.destination, MIGRATE_REFUSE, 0, NULL, &refused) == 0);
 	uint64_t ret[4];
 	CHECK(side_call(&p.source, MIGRATE_FINISH, 0, 0, refused.data, refused.size, NULL, NULL, ret) == 0);
