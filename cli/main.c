@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/command.h"
 
 static const struct command {
@@ -29,6 +31,16 @@ static int help(FILE *out)
 	return out == stdout ? EXIT_DONE : EXIT_USAGE;
 }
 
+/* Every command answers an option it does not know with its usage, on standard error: here it was asked for.
+ */
+static int command_help(const struct command *command, int argc, char **argv)
+{
+	opterr = 0;
+	dup2(STDOUT_FILENO, STDERR_FILENO);
+	command->run(argc, argv);
+	return EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
@@ -39,9 +51,13 @@ int main(int argc, char **argv)
 		printf("optmig %s\n", OPTMIG_VERSION);
 		return EXIT_DONE;
 	}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (!strcmp(argv[1], commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		if (argc == 3 && !strcmp(argv[2], "--help"))
+			return command_help(&commands[i], argc - 1, argv + 1);
+		return commands[i].run(argc - 1, argv + 1);
+	}
 	fprintf(stderr, "optmig: no command \"%s\"; optmig --help lists them\n", argv[1]);
 	return EXIT_USAGE;
 }

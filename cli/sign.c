@@ -144,9 +144,13 @@ static bool args_parse(int argc, char **argv, struct sign_args *a)
 	};
 	if (!date_default(&a->date))
 		return false;
-	while ((option = getopt_long(argc, argv, "o:", long_options, NULL)) != -1)
-		if (!option_take(a, option))
+	while ((option = getopt_long(argc, argv, "o:", long_options, NULL)) != -1) {
+		if (!option_take(a, option)) {
+			if (option != '?')
+				fprintf(stderr, "optmig: \"%s\" is not a value for that option\n", optarg);
 			return false;
+		}
+	}
 	if (optind != argc - 1 || !a->key || !a->image)
 		return false;
 	a->program = argv[optind];
