@@ -171,8 +171,9 @@ int sockets_check(const struct inventory_file *f, enum socket_class class, struc
 	struct sockaddr_storage name;
 	int domain = socket_number(f->host_fd, SO_DOMAIN), type = socket_number(f->host_fd, SO_TYPE);
 	socklen_t size = own_name(f->host_fd, &name);
-	if (domain == AF_UNIX && class == SOCKET_PLAIN && size <= sizeof(sa_family_t) &&
-	    !peer_name(f->host_fd, &name))
+	/* A datagram socket's peer is a path (syslog's): reached again there. */
+	bool bare = class == SOCKET_PLAIN && size <= sizeof(sa_family_t);
+	if (domain == AF_UNIX && bare && (type == SOCK_DGRAM || !peer_name(f->host_fd, &name)))
 		return 0;
 	if (domain == AF_UNIX)
 		return fail(why, -ENOTSUP,
@@ -427,8 +428,9 @@ static int restore_described(struct restore *r, enum record record, struct reade
 	out->file->shut = d.shut;
 	if (record == RECORD_LISTENER && listen(out->host_fd, d.backlog) < 0)
 		return -errno;
+	/* A unix peer may be absent here: the program finds out when it writes, as when its peer restarts. */
 	if (record == RECORD_SOCKET && d.peer_size &&
-	    connect(out->host_fd, (struct sockaddr *)&d.peer, d.peer_size) < 0)
+	    connect(out->host_fd, (struct sockaddr *)&d.peer, d.peer_size) < 0 && d.domain != AF_UNIX)
 		return -errno;
 	if (record == RECORD_CONNECTING) {
 		d.peer_size = get_name(in, &d.peer);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -467,6 +468,19 @@ static void relay(int from, int to, uint8_t type)
 	bytes_free(&b);
 }
 
+/* Until the destination is ready. */
+static void begin_move(int from, int to, bool undo)
+{
+	struct bytes b = {0};
+	message_put(to, undo ? 't' : 'T', NULL, 0);
+	message_put(from, undo ? 'l' : 'L', NULL, 0);
+	relay(from, to, 'm');
+	relay(to, from, 'a');
+	relay(from, to, 's');
+	message_get(to, 'r', &b);
+	bytes_free(&b);
+}
+
 static int compare_us(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -485,8 +499,7 @@ int main(int argc, char **argv)
 	testbed_open();
 	int channel[2], client, at = 0;
 	struct bytes b = {0};
-	testbed_host(host, &channel[0]);
-	testbed_host(host, &channel[1]);
+	pid_t pid[2] = {testbed_host(host, &channel[0]), testbed_host(host, &channel[1])};
 	testbed_host(clients, &client);
 	message_put(channel[0], 'S', NULL, 0);
 	message_get(channel[0], 'd', &b);
@@ -500,12 +513,7 @@ int main(int argc, char **argv)
 	struct times sum = {0};
 	for (unsigned i = 0; i < moves; i++) {
 		int to = !at;
-		message_put(channel[to], 'T', NULL, 0);
-		message_put(channel[at], 'L', NULL, 0);
-		relay(channel[at], channel[to], 'm');
-		relay(channel[to], channel[at], 'a');
-		relay(channel[at], channel[to], 's');
-		message_get(channel[to], 'r', &b);
+		begin_move(channel[at], channel[to], false);
 		message_put(channel[to], 'c', NULL, 0);
 		message_put(channel[at], 'c', NULL, 0);
 		message_get(channel[to], 'd', &b);
@@ -548,19 +556,21 @@ int main(int argc, char **argv)
 	 */
 	CHECK(retransmitted <= probes);
 
-	/* An undone move loses nothing either. */
-	message_put(channel[!at], 't', NULL, 0);
-	message_put(channel[at], 'l', NULL, 0);
-	relay(channel[at], channel[!at], 'm');
-	relay(channel[!at], channel[at], 'a');
-	relay(channel[at], channel[!at], 's');
-	message_get(channel[!at], 'r', &b);
-	message_put(channel[at], 'x', NULL, 0);
-	message_put(channel[!at], 'x', NULL, 0);
-	message_get(channel[!at], 'd', &b);
-	message_get(channel[at], 'd', &b);
-	printf("undone: worst silence %lu us, errors %lu\n", take_worst_us(), errors());
-	CHECK(errors() == 0);
+	/* An undone move loses nothing either, nor does one whose destination dies at the last moment. */
+	for (int killed = 0; killed <= 1; killed++) {
+		begin_move(channel[at], channel[!at], true);
+		if (killed)
+			kill(pid[!at], SIGKILL);
+		else
+			message_put(channel[!at], 'x', NULL, 0);
+		message_put(channel[at], 'x', NULL, 0);
+		message_get(channel[at], 'd', &b);
+		if (!killed)
+			message_get(channel[!at], 'd', &b);
+		printf("%s: worst silence %lu us, errors %lu\n", killed ? "destination killed" : "undone",
+		       take_worst_us(), errors());
+		CHECK(errors() == 0);
+	}
 	testbed_close();
 	bytes_free(&b);
 	return 0;
