@@ -391,6 +391,10 @@ static void refuse(struct destination *d)
 	if (trusted(d->e, MIGRATE_REFUSE, 0, &c))
 		return;
 	d->refused_size = c.out_size;
+	/* Only the answer is kept: the program's addresses and ports are free for another attempt. */
+	carry_destination_discard(d->carry);
+	d->carry = NULL;
+	inflow_close(&d->flow);
 	for (uint64_t until_us = now_us() + REFUSED_KEPT_US; await_source(d, until_us) == 0;) {
 		if (d->control.type == FRAME_COMMIT)
 			tell(d, FRAME_REFUSED, d->refused, d->refused_size, NULL, 0);

@@ -52,6 +52,8 @@ struct source {
 	struct hook *hook;
 	bool offered; /* the enclave has a session */
 	bool parking; /* threads were asked to park */
+	bool attached; /* all connections were made once */
+	bool link_lost;
 };
 
 /* ---- the migration as others see it ---- */
@@ -119,6 +121,7 @@ static int link_failed(struct source *s, int rc, struct failure *why)
 		return fail(why, -ECANCELED, "cancelled");
 	if (rc == -ECANCELED || rc == -ETIMEDOUT)
 		rc = outflow_error(&s->flow) ? outflow_error(&s->flow) : rc;
+	s->link_lost = rc != -ETIMEDOUT && rc != -EPROTO;
 	fail(&own, rc, "%s: %s", s->to.text,
 	     rc == -ETIMEDOUT	 ? "the destination does not answer"
 	     : rc == -ECONNRESET ? "the destination closed the connection"
@@ -164,9 +167,9 @@ static int enclave_failed(int rc, const char *what, struct failure *why)
 
 /* ---- connect ---- */
 
-static int connect_one(struct source *s, int *fd, struct failure *why)
+static int connect_one(struct source *s, int wake_fd, int *fd, struct failure *why)
 {
-	int rc = address_connect(&s->to, CONNECT_TIMEOUT_MS, s->m->wake_fd, fd, why);
+	int rc = address_connect(&s->to, CONNECT_TIMEOUT_MS, wake_fd, fd, why);
 	if (rc == -ECANCELED)
 		return fail(why, rc, "cancelled");
 	if (rc == 0)
@@ -179,7 +182,7 @@ static int connect_control(struct source *s, struct failure *why)
 	struct frame_hello hello = {.version = WIRE_VERSION, .streams = s->o->streams, .pages = s->r->pages_total};
 	int rc = address_parse(s->o->to, &s->to, why);
 	if (rc == 0)
-		rc = connect_one(s, &s->control.fd, why);
+		rc = connect_one(s, s->m->wake_fd, &s->control.fd, why);
 	if (rc)
 		return rc;
 	if (getrandom(s->session, sizeof(s->session), 0) != sizeof(s->session))
@@ -193,24 +196,36 @@ static int connect_control(struct source *s, struct failure *why)
 	return rc;
 }
 
-static int attach(struct source *s, uint32_t stream, int *fd, struct failure *why)
+static int attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struct failure *why)
 {
 	struct frame_attach frame = {.stream = stream};
-	int rc = connect_one(s, fd, why);
+	int rc = connect_one(s, wake_fd, fd, why);
 	if (rc)
 		return rc;
 	memcpy(frame.session, s->session, sizeof(frame.session));
-	rc = wire_send(*fd, FRAME_ATTACH, &frame, sizeof(frame), NULL, 0, until(s, SILENCE_US));
+	rc = wire_send(*fd, FRAME_ATTACH, &frame, sizeof(frame), NULL, 0,
+		       (struct wait){now_us() + SILENCE_US, wake_fd});
 	if (rc)
 		close(*fd);
 	return rc ? link_failed(s, rc, why) : 0;
+}
+
+/* The control connection again, after it was lost. */
+static int reattach(struct source *s, struct failure *why)
+{
+	if (s->control.fd >= 0)
+		close(s->control.fd);
+	int rc = attach(s, MIGRATE_CONTROL, -1, &s->control.fd, why);
+	if (rc)
+		s->control.fd = -1;
+	return rc;
 }
 
 static int connect_streams(struct source *s, struct failure *why)
 {
 	int fds[MIGRATE_STREAMS_MAX], rc = 0;
 	unsigned count = 0;
-	while (count < s->o->streams && (rc = attach(s, count, &fds[count], why)) == 0)
+	while (count < s->o->streams && (rc = attach(s, count, s->m->wake_fd, &fds[count], why)) == 0)
 		count++;
 	if (rc) {
 		while (count)
@@ -219,6 +234,7 @@ static int connect_streams(struct source *s, struct failure *why)
 	}
 	/* Owns the descriptors from here on, also if it fails. */
 	rc = outflow_open(&s->flow, s->e, fds, count, s->m->wake_fd);
+	s->attached = rc == 0;
 	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
 }
 
@@ -546,13 +562,8 @@ static int commit_until_answered(struct source *s, const void *commit, size_t si
 				    "%s took over the program and was not heard of again: it may run there, it "
 				    "cannot run here",
 				    s->to.text);
-		if (s->control.fd >= 0)
-			close(s->control.fd);
-		s->control.fd = -1;
-		if (attach(s, MIGRATE_CONTROL, &s->control.fd, &ignored)) {
-			s->control.fd = -1;
+		if (reattach(s, &ignored))
 			nanosleep(&(struct timespec){0, 100 * 1000 * 1000}, NULL);
-		}
 	}
 	return 0;
 }
@@ -632,7 +643,6 @@ static void after(struct source *s)
 static void undo(struct source *s, const struct failure *because)
 {
 	struct frame_failed said = {.code = because->code};
-	struct wait soon = {now_us() + 100 * 1000, -1};
 	struct failure why;
 	if (s->carry && carry_source_undo(s->carry, &why))
 		log_line("%s: %s", s->m->name, why.message);
@@ -642,8 +652,12 @@ static void undo(struct source *s, const struct failure *because)
 		log_line("%s: the enclave did not take the migration back", s->m->name);
 	enclave_unpark_all(s->e);
 	snprintf(said.message, sizeof(said.message), "%s", because->message);
+	/* A destination that has said READY waits for COMMIT until it is told. */
+	if (s->link_lost && s->attached)
+		reattach(s, &why);
 	if (s->control.fd >= 0)
-		wire_send(s->control.fd, FRAME_FAILED, &said, sizeof(said), NULL, 0, soon);
+		wire_send(s->control.fd, FRAME_FAILED, &said, sizeof(said), NULL, 0,
+			  (struct wait){now_us() + 100 * 1000, -1});
 	hook_tell(s->hook, HOOK_FAILED, s->m->name, HOOK_TIMEOUT_MS, &why);
 }
 

@@ -16,3 +16,8 @@ $(MIGRATE_TESTS): $(B)/tests/migrate/%: $(B)/tests/migrate/%.o $(B)/tests/migrat
 		$(B)/tests/migrate/fake_runtime.o $(MIGRATE_TRUSTED)
 	$(CC) -o $@ $^ -lmbedcrypto
 TESTS += $(MIGRATE_TESTS)
+
+$(B)/tests/migrate/frame_relay: $(B)/tests/migrate/frame_relay.o $(B)/migrate/wire.o
+	$(CC) -o $@ $^ -lpthread
+CHECK_DEPS += $(B)/tests/migrate/frame_relay
+TESTS += tests/migrate/links-lost-around-commit

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * frame_relay [OPTION] PORT HOST HOST-PORT: carries migrations' connections, knows frames, and does something once:
+ *   --cut TYPE      the next frame of that type is lost, and all connections with it
+ *   --cut-after TYPE  it still arrives
+ *   --swallow TYPE  it is lost, connections stay
+ *   --down MS       after a cut nobody gets through for that long
+ * Types are numbers of enum frame_type. Says "listening", and "damaged" once it has acted.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "migrate/wire.h"
+
+#define CONNECTIONS_MAX 256
+
+static struct {
+	unsigned type;
+	bool cut, after;
+	unsigned down_ms;
+} damage;
+static atomic_bool damaged;
+static atomic_uint_fast64_t closed_until_us;
+static struct sockaddr_in target;
+static int sockets[2 * CONNECTIONS_MAX];
+static atomic_uint socket_count;
+
+struct way {
+	int from, to;
+};
+
+static void cut_all(void)
+{
+	atomic_store(&closed_until_us, now_us() + damage.down_ms * 1000ull);
+	for (unsigned i = 0; i < socket_count; i++)
+		shutdown(sockets[i], SHUT_RDWR);
+}
+
+/* True if the frame is to be forwarded. */
+static bool look_at(unsigned type)
+{
+	if (type != damage.type || atomic_exchange(&damaged, true))
+		return true;
+	puts("damaged");
+	fflush(stdout);
+	if (damage.cut && !damage.after)
+		cut_all();
+	return damage.after;
+}
+
+static void *way_main(void *context)
+{
+	struct way way = *(struct way *)context;
+	struct wait forever = {WIRE_FOREVER, -1};
+	struct wire w;
+	free(context);
+	wire_init(&w, way.from);
+	while (wire_recv(&w, forever) == 0) {
+		bool before = damaged;
+		if (look_at(w.type) && wire_send(way.to, w.type, w.data, w.size, NULL, 0, forever))
+			break;
+		if (!before && damaged && damage.after && w.type == damage.type) {
+			usleep(20000); /* let it arrive */
+			cut_all();
+		}
+	}
+	shutdown(way.from, SHUT_RDWR);
+	shutdown(way.to, SHUT_RDWR);
+	return NULL;
+}
+
+static void way_start(int from, int to)
+{
+	struct way *way = malloc(sizeof(*way));
+	pthread_t thread;
+	int one = 1;
+	setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	*way = (struct way){from, to};
+	if (pthread_create(&thread, NULL, way_main, way))
+		exit(1);
+	pthread_detach(thread);
+}
+
+static void serve(int listener)
+{
+	int client = accept(listener, NULL, NULL);
+	int server = socket(AF_INET, SOCK_STREAM, 0);
+	if (client < 0 || server < 0 || socket_count + 2 > 2 * CONNECTIONS_MAX)
+		exit(1);
+	if (now_us() < closed_until_us || connect(server, (struct sockaddr *)&target, sizeof(target))) {
+		close(client);
+		close(server);
+		return;
+	}
+	sockets[socket_count] = client;
+	sockets[socket_count + 1] = server;
+	socket_count += 2;
+	way_start(client, server);
+	way_start(server, client);
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET};
+	int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+	for (; argc > 4; argc -= 2, argv += 2) {
+		if (!strcmp(argv[1], "--down")) {
+			damage.down_ms = (unsigned)atoi(argv[2]);
+			continue;
+		}
+		damage.type = (unsigned)atoi(argv[2]);
+		damage.cut = strcmp(argv[1], "--swallow") != 0;
+		damage.after = !strcmp(argv[1], "--cut-after");
+	}
+	if (argc != 4)
+		return 2;
+	signal(SIGPIPE, SIG_IGN);
+	at.sin_port = htons((uint16_t)atoi(argv[1]));
+	target.sin_family = AF_INET;
+	target.sin_port = htons((uint16_t)atoi(argv[3]));
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (inet_pton(AF_INET, argv[2], &target.sin_addr) != 1 || bind(listener, (struct sockaddr *)&at, sizeof(at)) ||
+	    listen(listener, 64)) {
+		perror("frame_relay");
+		return 1;
+	}
+	puts("listening");
+	fflush(stdout);
+	for (;;)
+		serve(listener);
+}
