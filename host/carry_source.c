@@ -112,7 +112,8 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 		return r;
 	if (stays || address_find(s->network.route, peer, &place) == 0)
 		return fail(why, -EHOSTUNREACH,
-			    "the connection %s has both ends on this host: it cannot follow the program", name);
+			    "the connection %s has both ends on this host: it cannot follow the program",
+			    name);
 	network_source_peer(&s->network, peer);
 	return 0;
 }
