@@ -42,7 +42,7 @@ size_t epcm_used(const struct epcm *epcm)
 {
 	size_t used = 0;
 
-	for (size_t i = 0; i <= epcm->count >> EPCM_CHUNK_SHIFT; i++)
+	for (size_t i = 0; epcm->chunk && i <= epcm->count >> EPCM_CHUNK_SHIFT; i++)
 		used += epcm->chunk[i];
 	return used;
 }
