@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@ static int split(char *text, char **host, char **port)
 		return -EINVAL;
 	*colon = '\0';
 	*port = colon + 1;
+	/* getaddrinfo() takes any number and cuts it */
+	if (strspn(*port, "0123456789") != strlen(*port) || strtoul(*port, NULL, 10) > UINT16_MAX)
+		return -EINVAL;
 	*host = text + 4;
 	size_t size = strlen(*host);
 	if (size >= 2 && (*host)[0] == '[' && (*host)[size - 1] == ']') {

@@ -76,7 +76,7 @@ static void tell_failed(struct destination *d, const struct failure *why)
 static int link_failed(int rc, struct failure *why)
 {
 	return fail(why, rc, "the source: %s",
-		    rc == -ECONNRESET ? "closed the connection"
+		    rc == -ECONNRESET || rc == -EPIPE ? "closed the connection"
 		    : rc == -EPROTO   ? "sent something that is no frame"
 				      : strerror(-rc));
 }
@@ -94,6 +94,13 @@ static int source_failed(struct destination *d, struct failure *why)
 static int enclave_failed(int rc, const char *what, struct failure *why)
 {
 	return fail(why, rc, "the enclave refused %s: %s", what, strerror(-rc));
+}
+
+static int flow_failed(struct destination *d, struct failure *why)
+{
+	bool refused;
+	int rc = inflow_error(&d->flow, &refused);
+	return refused ? enclave_failed(rc, "a page record", why) : link_failed(rc ? rc : -ETIMEDOUT, why);
 }
 
 /* ---- prepare ---- */
@@ -282,7 +289,7 @@ static int on_final(struct destination *d, struct failure *why)
 	d->usual_nice = thread_urgent_begin(); /* no more threads are made from here to serve_commit()'s end */
 	int rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
 	if (rc)
-		return enclave_failed(rc, "a page record", why);
+		return flow_failed(d, why);
 	rc = hook_tell(d->hook, HOOK_PRE_RESUME, d->name, HOOK_TIMEOUT_MS, why);
 	if (rc)
 		return rc;
@@ -306,7 +313,7 @@ static int serve_until_ready(struct destination *d, struct failure *why)
 		/* The source may be busy for long; keepalive finds a dead one. */
 		rc = wire_recv(&d->control, (struct wait){WIRE_FOREVER, d->wake_fd});
 		if (rc == -ECANCELED)
-			return enclave_failed(inflow_error(&d->flow), "a page record", why);
+			return flow_failed(d, why);
 		if (rc)
 			return link_failed(rc, why);
 		if (!handlers[d->control.type])

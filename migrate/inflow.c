@@ -7,14 +7,16 @@
 #include <unistd.h>
 #include "migrate/trusted.h"
 
-static void stream_failed(struct instream *s, int error)
+static void stream_failed(struct instream *s, int error, bool refused)
 {
 	struct inflow *f = s->flow;
 	uint64_t one = 1;
 	pthread_mutex_lock(&f->lock);
 	bool first = f->error == 0 && !f->closing;
-	if (first)
+	if (first) {
 		f->error = error;
+		f->refused = refused;
+	}
 	pthread_cond_broadcast(&f->changed);
 	pthread_mutex_unlock(&f->lock);
 	if (first && write(f->wake_fd, &one, sizeof(one)) < 0)
@@ -49,7 +51,7 @@ static void *reader_main(void *context)
 	int rc;
 	while ((rc = read_frame(s)) == 0)
 		;
-	stream_failed(s, rc);
+	stream_failed(s, rc, false);
 	ring_close(&s->ring);
 	return NULL;
 }
@@ -98,7 +100,7 @@ static void *installer_main(void *context)
 	while ((slot = ring_empty_begin(&s->ring))) {
 		int rc = install(s, slot);
 		if (rc) {
-			stream_failed(s, rc);
+			stream_failed(s, rc, slot->note == FRAME_RECORD);
 			ring_close(&s->ring);
 			break;
 		}
@@ -165,10 +167,11 @@ int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us)
 	return rc;
 }
 
-int inflow_error(struct inflow *f)
+int inflow_error(struct inflow *f, bool *refused)
 {
 	pthread_mutex_lock(&f->lock);
 	int rc = f->error;
+	*refused = f->refused;
 	pthread_mutex_unlock(&f->lock);
 	return rc;
 }

@@ -40,6 +40,7 @@ struct inflow {
 	unsigned ended; /* streams that have reached the end of the round under way */
 	uint32_t done;  /* last round that all streams have installed */
 	int error;
+	bool refused; /* the error is the enclave's answer to a record */
 	bool closing;
 };
 
@@ -47,7 +48,8 @@ int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned co
 		void (*round_done)(void *context, uint32_t round), void *context);
 /* Until that round is installed. 0, a stream's error, -ETIMEDOUT. */
 int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us);
-int inflow_error(struct inflow *f);
+/* The first error. *refused: the enclave did not take a record. */
+int inflow_error(struct inflow *f, bool *refused);
 void inflow_close(struct inflow *f);
 
 #endif

@@ -100,7 +100,9 @@ static void pace(struct outflow *f, size_t size)
 		return;
 	uint64_t ns = (uint64_t)size * f->count * 1000000000ull / rate;
 	struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+	uint64_t begun = now_us();
 	nanosleep(&t, NULL);
+	atomic_fetch_add(&f->paced_us, (now_us() - begun) / f->count);
 }
 
 static void *writer_main(void *context)

@@ -31,6 +31,7 @@ struct outflow {
 	int wake_fd; /* eventfd, ours to write when a stream fails */
 
 	atomic_uint_fast64_t pages, zero_pages, bytes; /* ever sent */
+	atomic_uint_fast64_t paced_us; /* spent waiting for the bandwidth limit, per stream */
 	atomic_uint_fast64_t bandwidth; /* bytes per second over all streams, 0: no limit */
 
 	pthread_mutex_t lock; /* protects the following */

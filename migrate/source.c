@@ -405,6 +405,7 @@ static int rounds(struct source *s, struct failure *why)
 	int rc = round_begin(s, ROUND_LIVE, &dirty, why);
 	for (unsigned i = 0; rc == 0; i++) {
 		struct counts before = counts_now(s);
+		uint64_t paced_us = atomic_load(&s->flow.paced_us);
 		s->round++;
 		outflow_round(&s->flow);
 		rc = round_installed(s, why);
@@ -418,7 +419,9 @@ static int rounds(struct source *s, struct failure *why)
 		rc = round_begin(s, ROUND_LIVE, &dirty, why);
 		if (rc)
 			break;
-		uint64_t needed_us = sent ? dirty * round->us / sent : 0;
+		/* The limit on bandwidth ends with the rounds: what it cost does not count. */
+		paced_us = atomic_load(&s->flow.paced_us) - paced_us;
+		uint64_t needed_us = sent ? dirty * (round->us - (paced_us < round->us ? paced_us : 0)) / sent : 0;
 		s->r->converged = needed_us <= s->o->downtime_limit_us;
 		stubborn = dirty > last - last / 10 ? stubborn + 1 : 0;
 		last = dirty;

@@ -21,3 +21,8 @@ $(B)/tests/migrate/frame_relay: $(B)/tests/migrate/frame_relay.o $(B)/migrate/wi
 	$(CC) -o $@ $^ -lpthread
 CHECK_DEPS += $(B)/tests/migrate/frame_relay
 TESTS += tests/migrate/links-lost-around-commit
+
+# Reads hostile input: with sanitizers.
+$(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/address.o host/failure.o)
+	$(CC) $(SANITIZE) -o $@ $^
+TESTS += $(B)/tests/migrate/wire
