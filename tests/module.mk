@@ -12,7 +12,7 @@ OPTMIG_CC := $(abspath $(B))/optmig-cc
 # SQLite's amalgamation is made from Debian's source package by its own scripts.
 $(B)/sqlite/sqlite3.c:
 	scripts/fetch-source sqlite3 $(B)/sqlite/source
-	cd $(B)/sqlite/source && env -u MAKEFLAGS -u MFLAGS sh -c './configure && make sqlite3.c shell.c' >../make.log 2>&1
+	cd $(B)/sqlite/source && env -u MAKEFLAGS -u MFLAGS CC=$(CC) sh -c './configure && make sqlite3.c shell.c' >../make.log 2>&1
 	cp $(addprefix $(B)/sqlite/source/,shell.c sqlite3.h sqlite3.c) $(B)/sqlite
 SQLITE_CFLAGS := -O2 -g -w -DSQLITE_THREADSAFE=1 -DSQLITE_OMIT_LOAD_EXTENSION
 $(B)/sqlite/sqlite3.native.o: $(B)/sqlite/sqlite3.c
