@@ -52,3 +52,10 @@ bench-softsgx: $(B)/softsgx/bench/bench
 $(B)/softsgx/bench/bench: $(B)/softsgx/bench/bench.o $(addprefix $(B)/tests/softsgx/,harness.o enclave.o direct.o) \
 		$(B)/softsgx/libsoftsgx.a $(MBEDCRYPTO) tests/softsgx/enclave.ld
 	$(SOFTSGX_TEST_LINK)
+
+# make mutants: single faults put into softsgx, each found by a test
+.PHONY: mutants list-softsgx-tests
+mutants:
+	tests/softsgx/mutants
+list-softsgx-tests:
+	@echo $(SOFTSGX_TESTS)

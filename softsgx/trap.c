@@ -67,14 +67,16 @@ static unsigned int enclu_length(const uint8_t *code, size_t size)
 	return prefix + 3;
 }
 
-/* Could this signal be an ENCLU that the processor did not execute? Not if fetching it already failed. */
+/* Could this signal be an ENCLU that the processor did not execute? SIGILL where it has no SGX. Where it has,
+ * but this machine must not use it: a protection fault, or a page fault on RBX, which for a TCS of ours is
+ * SIGBUS. Not if fetching it already failed. */
 static int may_be_enclu(const struct event *ev)
 {
 	greg_t trap = ev->g[REG_TRAPNO];
 
 	if (ev->signal == SIGILL)
 		return 1;
-	return ev->signal == SIGSEGV &&
+	return (ev->signal == SIGSEGV || ev->signal == SIGBUS) &&
 	       (trap == TRAP_GP || (trap == TRAP_PF && !(ev->g[REG_ERR] & SGX_PF_I)));
 }
 
@@ -332,14 +334,14 @@ static void trap_outside(struct event *ev)
 	if (ev->t && ev->t->abort_count && !touches_enclave(ev) && abort_end(ev->t, ev->context))
 		return;
 	if (is_synchronous(ev)) {
-		if (touches_enclave(ev) && thread_of(ev)) {
-			host_touch(ev);
-			return;
-		}
 		length = enclu_outside(ev);
 		if (length && thread_of(ev)) {
 			if (leaf_outside(ev->t, ev->context, length, &x))
 				raise_outside(ev, &x);
+			return;
+		}
+		if (touches_enclave(ev) && thread_of(ev)) {
+			host_touch(ev);
 			return;
 		}
 		if (emulate_cpuid(ev))

@@ -109,6 +109,8 @@ int main(void)
 	leaf_faults(SGX_EACCEPT, REG | R | W | PENDING, t.base + page + 1, 13, 0);
 	leaf_faults(SGX_EACCEPT, REG | R | W | PENDING, t.base + t.size, 13, 0);
 	leaf_faults(SGX_EACCEPT, REG | R | W | PENDING, t.base + 0x8000, 14, 0x4); /* not mapped */
+	args = (struct test_args){.rax = SGX_EACCEPT, .rbx = t.base + AT_DATA + 8, .rcx = t.base + page};
+	test_faults(&t, OP_LEAF, &args, 13, 0, 0);
 	CHECK_EQ(leaf(SGX_EACCEPT, REG | R | W | PENDING, page), 0);
 	CHECK_EQ(leaf(SGX_EACCEPT, REG | R | W | PENDING, page), SGX_PAGE_ATTRIBUTES_MISMATCH);
 	value(page, 0);
