@@ -210,7 +210,7 @@ static int dump_socketpair(const struct inventory_file *f, struct bytes *out)
 	bytes_put_u32(out, (uint32_t)type);
 	bytes_put_u32(out, (uint32_t)(flags & STATUS_FLAGS));
 	bytes_put_u8(out, f->file->shut);
-	sockopts_dump(f->host_fd, out);
+	sockopts_dump(f->host_fd, f->file->options, out);
 	return copy_messages(f->host_fd, type, out);
 }
 
@@ -248,7 +248,9 @@ static int restore_socketpair(struct restore *r, struct reader *in, struct made 
 {
 	uint64_t id = reader_u64(in);
 	uint32_t type = reader_u32(in), flags = reader_u32(in);
-	uint8_t shut = reader_u8(in), reuse;
+	uint8_t shut = reader_u8(in);
+	uint64_t options;
+	int reuse;
 	if (in->error)
 		return in->error;
 	bool first = other_end(r, id) < 0;
@@ -266,7 +268,7 @@ static int restore_socketpair(struct restore *r, struct reader *in, struct made 
 	}
 	int filler = first ? other_end(r, id) : other_end(r, FIRST_END(id));
 	if (!error)
-		error = sockopts_restore(out->host_fd, in, &reuse);
+		error = sockopts_restore(out->host_fd, in, &options, &reuse);
 	if (!error)
 		error = fill_socket(filler, in);
 	if (!error && fcntl(out->host_fd, F_SETFL, flags & STATUS_FLAGS) < 0)
@@ -274,6 +276,7 @@ static int restore_socketpair(struct restore *r, struct reader *in, struct made 
 	if (!error) {
 		out->file->shut = shut;
 		out->file->pair = id;
+		out->file->options = options;
 		if (shut)
 			error = shut_later(r, out->host_fd, shut);
 	}

@@ -86,16 +86,17 @@ static int restore_pending(struct carry_destination *d, struct reader *in, struc
 			   struct failure *why)
 {
 	for (uint32_t count = reader_count(in, 16); count; count--) {
-		int fd = -1;
-		uint8_t shut;
+		/* accept() makes it a file of its own. */
+		struct file unseen = {.kind = FILE_SOCKET};
+		struct made m = {.file = &unseen, .host_fd = -1};
 		int r = reader_u8(in) == RECORD_CONNECTION ? 0 : -EBADMSG;
 		if (!r)
-			r = sockets_restore_connection(&d->restore, in, &fd, &shut);
+			r = sockets_restore_connection(&d->restore, in, &m);
 		if (!r)
-			r = fdtable_pending_add(d->restore.fds, listener, fd);
+			r = fdtable_pending_add(d->restore.fds, listener, m.host_fd);
 		if (r) {
-			if (fd >= 0)
-				close(fd);
+			if (m.host_fd >= 0)
+				close(m.host_fd);
 			return fail(why, r, "a connection that waits to be accepted cannot be made here: %s",
 				    strerror(-r));
 		}

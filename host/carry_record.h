@@ -116,8 +116,8 @@ int sockets_dump_connection(int host_fd, uint8_t shut, const void *options, size
 void sockets_dump_shared(const struct inventory_file *f, struct bytes *out);
 int sockets_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
 		    struct failure *why);
-/* A connection that nobody has accepted yet, onto its listener. */
-int sockets_restore_connection(struct restore *r, struct reader *in, int *host_fd, uint8_t *shut);
+/* A connection's record behind its type; out->file is there. */
+int sockets_restore_connection(struct restore *r, struct reader *in, struct made *out);
 /* After COMMIT. */
 int sockets_release(struct restore *r);
 

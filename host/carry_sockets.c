@@ -140,7 +140,7 @@ static uint16_t bound_port(const struct sockaddr_storage *s)
 
 /* What makes and binds a socket: domain, type, protocol, flags, options, own name, datagrams' peer, backlog.
  */
-static int put_socket(int fd, uint8_t shut, struct bytes *out)
+static int put_socket(int fd, const struct file *file, struct bytes *out)
 {
 	struct sockaddr_storage name;
 	struct tcp_info info = {0};
@@ -152,8 +152,8 @@ static int put_socket(int fd, uint8_t shut, struct bytes *out)
 	bytes_put_u32(out, (uint32_t)type);
 	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_PROTOCOL));
 	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
-	bytes_put_u8(out, shut);
-	sockopts_dump(fd, out);
+	bytes_put_u8(out, file->shut);
+	sockopts_dump(fd, file->options, out);
 	size = own_name(fd, &name);
 	bytes_put_block(out, &name, bound_port(&name) ? size : 0);
 	size = type == SOCK_DGRAM ? peer_name(fd, &name) : 0;
@@ -182,14 +182,16 @@ int sockets_check(const struct inventory_file *f, enum socket_class class, struc
 		return fail(why, -ENOTSUP, "descriptor %d: a socket of family %d, type %d cannot move", f->fd,
 			    domain, type);
 	if (bound_port(&name))
-		return put_socket(f->host_fd, f->file->shut, bound);
+		return put_socket(f->host_fd, f->file, bound);
 	return 0;
 }
 
 struct description {
 	int domain, type, protocol;
 	uint32_t flags;
-	uint8_t shut, reuse_address;
+	uint8_t shut;
+	int reuse_address;
+	uint64_t options;
 	struct sockaddr_storage name, peer;
 	socklen_t name_size, peer_size;
 	int backlog;
@@ -220,7 +222,7 @@ static int make_socket(struct restore *r, struct reader *in, struct description 
 	int fd = socket(d->domain, d->type | SOCK_CLOEXEC, d->protocol);
 	if (fd < 0)
 		return -errno;
-	int error = sockopts_restore(fd, in, &d->reuse_address), on = 1;
+	int error = sockopts_restore(fd, in, &d->options, &d->reuse_address), on = 1;
 	d->name_size = get_name(in, &d->name);
 	d->peer_size = get_name(in, &d->peer);
 	d->backlog = (int)reader_u32(in);
@@ -277,7 +279,7 @@ int sockets_prebind(struct restore *r, struct reader *in, struct failure *why)
 /* ---- source ---- */
 
 /* What the program has not read of a connection that is over. */
-static int dump_ended(int fd, uint8_t shut, struct bytes *out)
+static int dump_ended(int fd, struct bytes *out)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	int unread = 0, flags = fcntl(fd, F_GETFL);
@@ -303,21 +305,21 @@ int sockets_dump(const struct inventory_file *f, enum socket_class class, struct
 	int r;
 	switch (class) {
 	case SOCKET_ENDED:
-		r = dump_ended(f->host_fd, f->file->shut, out);
+		r = dump_ended(f->host_fd, out);
 		break;
 	case SOCKET_CONNECTING:
 		bytes_put_u8(out, RECORD_CONNECTING);
-		r = put_socket(f->host_fd, f->file->shut, out);
+		r = put_socket(f->host_fd, f->file, out);
 		size = peer_name(f->host_fd, &peer);
 		bytes_put_block(out, &peer, size);
 		break;
 	case SOCKET_LISTENER:
 		bytes_put_u8(out, RECORD_LISTENER);
-		r = put_socket(f->host_fd, f->file->shut, out);
+		r = put_socket(f->host_fd, f->file, out);
 		break;
 	default:
 		bytes_put_u8(out, RECORD_SOCKET);
-		r = put_socket(f->host_fd, f->file->shut, out);
+		r = put_socket(f->host_fd, f->file, out);
 	}
 	return r ? fail(why, r, "descriptor %d: state of the socket cannot be read: %s", f->fd, strerror(-r))
 		 : 0;
@@ -328,6 +330,7 @@ void sockets_dump_shared(const struct inventory_file *f, struct bytes *out)
 	bytes_put_u8(out, RECORD_SHARED);
 	bytes_put_u32(out, (uint32_t)f->host_fd);
 	bytes_put_u8(out, f->file->shut);
+	bytes_put_u64(out, f->file->options);
 	bytes_put_u32(out, f->file->pending_count);
 	for (unsigned i = 0; i < f->file->pending_count; i++)
 		bytes_put_u32(out, (uint32_t)f->file->pending[i]);
@@ -375,7 +378,7 @@ static int restore_ended(struct reader *in, struct made *out)
 	return error;
 }
 
-int sockets_restore_connection(struct restore *r, struct reader *in, int *host_fd, uint8_t *shut)
+int sockets_restore_connection(struct restore *r, struct reader *in, struct made *out)
 {
 	struct tcp_restored *all = realloc(r->connection, (r->connection_count + 1) * sizeof(*all));
 	if (!all)
@@ -386,7 +389,7 @@ int sockets_restore_connection(struct restore *r, struct reader *in, int *host_f
 
 	int domain = (int)reader_u32(in), on = 1;
 	uint32_t flags = reader_u32(in);
-	*shut = reader_u8(in);
+	out->file->shut = reader_u8(in);
 	if (in->error)
 		return in->error;
 	if (domain != AF_INET && domain != AF_INET6)
@@ -395,13 +398,15 @@ int sockets_restore_connection(struct restore *r, struct reader *in, int *host_f
 	if (t->fd < 0)
 		return -errno;
 	r->connection_count++;
-	*host_fd = t->fd;
+	out->host_fd = t->fd;
+	uint64_t set;
 	/* Its address comes to this host only after COMMIT: until then nothing here may answer for it. */
 	if (domain == AF_INET)
 		setsockopt(t->fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
 	else
 		setsockopt(t->fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
-	int error = sockopts_restore(t->fd, in, &t->reuse_address);
+	int error = sockopts_restore(t->fd, in, &set, &t->reuse_address);
+	out->file->options = set;
 	if (!error)
 		error = tcp_restore(in, t);
 	if (!error && fcntl(t->fd, F_SETFL, flags & O_NONBLOCK) < 0)
@@ -426,6 +431,7 @@ static int restore_described(struct restore *r, enum record record, struct reade
 	if (error)
 		return error;
 	out->file->shut = d.shut;
+	out->file->options = d.options;
 	if (record == RECORD_LISTENER && listen(out->host_fd, d.backlog) < 0)
 		return -errno;
 	/* A unix peer may be absent here: the program finds out when it writes, as when its peer restarts. */
@@ -445,6 +451,7 @@ static int restore_shared(struct restore *r, struct reader *in, struct made *out
 {
 	uint32_t fd = reader_u32(in);
 	out->file->shut = reader_u8(in);
+	out->file->options = reader_u64(in);
 	if (in->error || r->source < 0)
 		return -EBADMSG;
 	out->host_fd = local_take(r->source, (int)fd);
@@ -469,7 +476,7 @@ int sockets_restore(struct restore *r, enum record record, struct reader *in, st
 		return fail(why, -ENOMEM, "out of memory");
 	int error;
 	if (record == RECORD_CONNECTION)
-		error = sockets_restore_connection(r, in, &out->host_fd, &out->file->shut);
+		error = sockets_restore_connection(r, in, out);
 	else if (record == RECORD_ENDED)
 		error = restore_ended(in, out);
 	else if (record == RECORD_SHARED)

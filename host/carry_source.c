@@ -26,9 +26,9 @@
 struct frozen {
 	int host_fd;
 	bool in_repair;
-	uint8_t reuse_address;
+	int reuse_address;
 	uint8_t shut;
-	size_t options, options_size; /* in carry_source.options */
+	size_t options, options_size; /* in carry_source.socket_options */
 	struct tcp_mark mark;
 };
 
@@ -226,7 +226,7 @@ int carry_source_calm(struct carry_source *s, struct failure *why)
 
 /* ---- freeze ---- */
 
-static struct frozen *new_frozen(struct carry_source *s, int host_fd, uint8_t shut)
+static struct frozen *new_frozen(struct carry_source *s, int host_fd)
 {
 	if (s->frozen_count == s->frozen_capacity) {
 		unsigned capacity = s->frozen_capacity ? s->frozen_capacity * 2 : 64;
@@ -237,11 +237,12 @@ static struct frozen *new_frozen(struct carry_source *s, int host_fd, uint8_t sh
 		s->frozen_capacity = capacity;
 	}
 	struct frozen *f = &s->frozen[s->frozen_count++];
-	*f = (struct frozen){.host_fd = host_fd, .shut = shut};
+	*f = (struct frozen){.host_fd = host_fd};
 	return f;
 }
 
-static int freeze_connection(struct carry_source *s, int host_fd, uint8_t shut, struct failure *why)
+static int freeze_connection(struct carry_source *s, int host_fd, const struct file *file,
+			     struct failure *why)
 {
 	bool known = network_has(&s->network, sockets_address(host_fd, false));
 	if (!s->options.tcp_established || !known) {
@@ -252,16 +253,14 @@ static int freeze_connection(struct carry_source *s, int host_fd, uint8_t shut, 
 			    s->options.tcp_established ? "its address is new: try again"
 						       : "use --tcp-established to move connections along");
 	}
-	struct frozen *f = new_frozen(s, host_fd, shut);
+	struct frozen *f = new_frozen(s, host_fd);
 	if (!f)
 		return fail(why, -ENOMEM, "out of memory");
-	int reuse = 0;
-	socklen_t size = sizeof(reuse);
-	getsockopt(host_fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &size);
-	f->reuse_address = (uint8_t)reuse;
+	socklen_t size = sizeof(f->reuse_address);
+	getsockopt(host_fd, SOL_SOCKET, SO_REUSEADDR, &f->reuse_address, &size);
+	f->shut = file->shut;
 	f->options = s->socket_options.size;
-	/* Before TCP_REPAIR, which changes what some of them read. */
-	sockopts_dump(host_fd, &s->socket_options);
+	sockopts_dump(host_fd, file->options, &s->socket_options);
 	f->options_size = s->socket_options.size - f->options;
 	int r = s->socket_options.error ? s->socket_options.error : tcp_freeze(host_fd);
 	f->in_repair = r == 0;
@@ -294,7 +293,7 @@ static int freeze_all(struct carry_source *s, struct failure *why)
 	for (unsigned i = 0; !r && i < v->file_count; i++)
 		if (s->file[i].class == SOCKET_CONNECTION) {
 			s->file[i].frozen = s->frozen_count;
-			r = freeze_connection(s, v->file[i].host_fd, v->file[i].file->shut, why);
+			r = freeze_connection(s, v->file[i].host_fd, v->file[i].file, why);
 		}
 	/* Last: what was on its way through another processor has arrived by now. */
 	for (unsigned i = 0; !r && i < v->file_count; i++) {
@@ -306,7 +305,7 @@ static int freeze_all(struct carry_source *s, struct failure *why)
 			enum socket_class class;
 			r = sockets_classify(listener->pending[p], &class);
 			if (!r && class == SOCKET_CONNECTION)
-				r = freeze_connection(s, listener->pending[p], 0, why);
+				r = freeze_connection(s, listener->pending[p], listener, why);
 		}
 	}
 	return r;
@@ -559,11 +558,10 @@ int carry_source_undo(struct carry_source *s, struct failure *why)
 	}
 	for (unsigned i = 0; i < s->frozen_count; i++) {
 		struct frozen *f = &s->frozen[i];
-		int reuse = f->reuse_address;
 		if (!f->in_repair)
 			continue;
 		int e = tcp_thaw(f->host_fd);
-		setsockopt(f->host_fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+		setsockopt(f->host_fd, SOL_SOCKET, SO_REUSEADDR, &f->reuse_address, sizeof(f->reuse_address));
 		if (e)
 			r = fail(why, e, "a connection could not be thawed: %s", strerror(-e));
 	}

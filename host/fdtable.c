@@ -178,9 +178,8 @@ void fdtable_destroy(struct fdtable *t)
 	free(t);
 }
 
-int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexec)
+int fdtable_add_file(struct fdtable *t, int host_fd, struct file *f, bool cloexec)
 {
-	struct file *f = fdtable_file(kind);
 	pthread_mutex_lock(&t->lock);
 	int fd = f ? find_free(t, 0) : -ENOMEM;
 	if (fd >= 0)
@@ -193,6 +192,11 @@ int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexe
 	return fd;
 }
 
+int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexec)
+{
+	return fdtable_add_file(t, host_fd, fdtable_file(kind), cloexec);
+}
+
 int fdtable_add_pair(struct fdtable *t, const int host_fd[2], enum file_kind kind, bool cloexec, int out[2])
 {
 	/* Random: it must not meet the pairs of a host this table moves to. */
@@ -200,18 +204,16 @@ int fdtable_add_pair(struct fdtable *t, const int host_fd[2], enum file_kind kin
 	if (getrandom(&pair, sizeof(pair), 0) != sizeof(pair))
 		pair = (uintptr_t)&pair;
 	for (int i = 0; i < 2; i++) {
-		out[i] = fdtable_add(t, host_fd[i], kind, cloexec);
+		struct file *f = fdtable_file(kind);
+		if (f)
+			f->pair = pair;
+		out[i] = fdtable_add_file(t, host_fd[i], f, cloexec);
 		if (out[i] < 0) {
 			if (i == 0)
 				close(host_fd[1]);
 			else
 				fdtable_close(t, out[0]);
 			return out[i];
-		}
-		struct descriptor *d = fdtable_borrow(t, out[i]);
-		if (d) {
-			d->file->pair = pair;
-			fdtable_return(t, d);
 		}
 	}
 	return 0;

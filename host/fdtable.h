@@ -28,11 +28,12 @@ enum file_kind {
 /* One open file description. */
 struct file {
 	enum file_kind kind;
-	uint32_t pair;	     /* FILE_SOCKETPAIR: the same for both ends */
-	uint32_t creation;   /* eventfd2: its flags, timerfd_create: its clock, stdio: 0, 1 or 2 */
-	uint32_t index;	     /* for whoever walks all files while no call is under way */
-	uint8_t shut;	     /* FILE_SOCKETPAIR: 1 << SHUT_RD, 1 << SHUT_WR */
-	unsigned references; /* descriptors that share it; under the table's lock */
+	uint32_t pair;		  /* FILE_SOCKETPAIR: the same for both ends */
+	uint32_t creation;	  /* eventfd2: its flags, timerfd_create: its clock, stdio: 0, 1 or 2 */
+	uint32_t index;		  /* for whoever walks all files while no call is under way */
+	_Atomic uint64_t options; /* sockets: which options the program has set, bits of net/sockopts.h */
+	uint8_t shut;		  /* FILE_SOCKETPAIR: 1 << SHUT_RD, 1 << SHUT_WR */
+	unsigned references;	  /* descriptors that share it; under the table's lock */
 	/* Listening sockets after a move: connections that the other host's kernel had accepted and the
 	 * program had not. Under the table's lock. */
 	int *pending;
@@ -60,6 +61,8 @@ void fdtable_reset(struct fdtable *t, bool with_stdio);
 
 /* Functions below return a descriptor number or -errno. They own host_fd from the call on, failed or not. */
 int fdtable_add(struct fdtable *t, int host_fd, enum file_kind kind, bool cloexec);
+/* The same for a file of fdtable_file() whose fields are filled in; owns it too. NULL: -ENOMEM. */
+int fdtable_add_file(struct fdtable *t, int host_fd, struct file *file, bool cloexec);
 /* Both or none; out[0], out[1]. Returns 0. creation as in struct file. */
 int fdtable_add_pair(struct fdtable *t, const int host_fd[2], enum file_kind kind, bool cloexec, int out[2]);
 /* A number, when there is one to give: -EMFILE otherwise. For calls that must fail before they have an

@@ -129,7 +129,7 @@ static const struct call calls[] = {
 	[SYS_connect]           = CALL(.fd = ARG(0), .flags = MAY_BLOCK),
 	[SYS_getsockname]       = CALL(.fd = ARG(0)),
 	[SYS_getpeername]       = CALL(.fd = ARG(0)),
-	[SYS_setsockopt]        = CALL(.fd = ARG(0)),
+	[SYS_setsockopt]        = CALL(.fd = ARG(0), .handle = call_setsockopt),
 	[SYS_getsockopt]        = CALL(.fd = ARG(0)),
 	[SYS_shutdown]          = CALL(.fd = ARG(0), .handle = call_shutdown),
 	[SYS_sendto]            = CALL(.fd = ARG(0), .flags = MAY_BLOCK),

@@ -156,13 +156,10 @@ static long add_created(struct request *r, int host_fd, enum file_kind kind, boo
 {
 	if (host_fd < 0)
 		return -errno;
-	int fd = fdtable_add(r->fds, host_fd, kind, cloexec);
-	struct descriptor *d = fd < 0 ? NULL : fdtable_borrow(r->fds, fd);
-	if (d) {
-		d->file->creation = creation;
-		fdtable_return(r->fds, d);
-	}
-	return fd;
+	struct file *f = fdtable_file(kind);
+	if (f)
+		f->creation = creation;
+	return fdtable_add_file(r->fds, host_fd, f, cloexec);
 }
 
 long call_eventfd(struct request *r)

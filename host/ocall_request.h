@@ -39,6 +39,7 @@ long call_refused(struct request *r);
 long call_socket(struct request *r);
 long call_socketpair(struct request *r);
 long call_accept(struct request *r);
+long call_setsockopt(struct request *r);
 long call_shutdown(struct request *r);
 long call_message(struct request *r);
 

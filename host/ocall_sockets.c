@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "host/net/sockopts.h"
 
 long call_socket(struct request *r)
 {
@@ -48,7 +51,21 @@ long call_accept(struct request *r)
 	if (fd < 0)
 		fd = request_blocking(r, SYS_accept4, r->arg[0], r->arg[1], r->arg[2], flags | SOCK_CLOEXEC,
 				      0, 0);
-	return fd < 0 ? fd : fdtable_add(r->fds, (int)fd, FILE_SOCKET, flags & SOCK_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	struct file *f = fdtable_file(FILE_SOCKET);
+	if (f)
+		f->options = r->borrowed[0]->file->options; /* accepted sockets inherit them */
+	return fdtable_add_file(r->fds, (int)fd, f, flags & SOCK_CLOEXEC);
+}
+
+long call_setsockopt(struct request *r)
+{
+	const long *a = r->arg;
+	long result = request_direct(SYS_setsockopt, a[0], a[1], a[2], a[3], a[4], 0);
+	if (result == 0)
+		atomic_fetch_or(&r->borrowed[0]->file->options, sockopts_bit((int)a[1], (int)a[2]));
+	return result;
 }
 
 long call_shutdown(struct request *r)

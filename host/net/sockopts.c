@@ -4,154 +4,128 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK 72
 #endif
+#ifndef SOCK_SNDBUF_LOCK
+#define SOCK_SNDBUF_LOCK 1
+#define SOCK_RCVBUF_LOCK 2
+#endif
 #define OPTION_SIZE_MAX 16
-#define ANY 0
 
-/* Both hosts index this table: append only. The families and types an option belongs to save calls in the
- * downtime. Buffer sizes are forced, then the locks that say whether the program had set them. */
+/* A bit each, the same on both hosts: append only. */
+enum { BIT_REUSEADDR, BIT_REUSEPORT, BIT_RCVBUF, BIT_SNDBUF };
 static const struct option {
-	int level, name, size, family, type;
+	int level, name, size;
 } options[] = {
-    {SOL_SOCKET, SO_KEEPALIVE, 4, ANY, ANY},
-    {SOL_SOCKET, SO_LINGER, sizeof(struct linger), ANY, ANY},
-    {SOL_SOCKET, SO_BROADCAST, 4, ANY, SOCK_DGRAM},
-    {SOL_SOCKET, SO_OOBINLINE, 4, ANY, ANY},
-    {SOL_SOCKET, SO_PRIORITY, 4, ANY, ANY},
-    {SOL_SOCKET, SO_RCVLOWAT, 4, ANY, ANY},
-    {SOL_SOCKET, SO_RCVTIMEO, sizeof(struct timeval), ANY, ANY},
-    {SOL_SOCKET, SO_SNDTIMEO, sizeof(struct timeval), ANY, ANY},
-    {SOL_SOCKET, SO_TIMESTAMP, 4, ANY, SOCK_DGRAM},
-    {SOL_SOCKET, SO_MARK, 4, ANY, ANY},
-    {SOL_SOCKET, SO_BUSY_POLL, 4, ANY, ANY},
-    {IPPROTO_IP, IP_TOS, 4, AF_INET, ANY},
-    {IPPROTO_IP, IP_TTL, 4, AF_INET, ANY},
-    {IPPROTO_IP, IP_PKTINFO, 4, AF_INET, SOCK_DGRAM},
-    {IPPROTO_IPV6, IPV6_V6ONLY, 4, AF_INET6, ANY},
-    {IPPROTO_IPV6, IPV6_TCLASS, 4, AF_INET6, ANY},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, 4, AF_INET6, ANY},
-    {IPPROTO_IPV6, IPV6_RECVPKTINFO, 4, AF_INET6, SOCK_DGRAM},
-    {IPPROTO_TCP, TCP_NODELAY, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_CORK, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_KEEPIDLE, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_KEEPINTVL, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_KEEPCNT, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_SYNCNT, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_LINGER2, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_DEFER_ACCEPT, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_USER_TIMEOUT, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_FASTOPEN, 4, ANY, SOCK_STREAM},
-    {IPPROTO_TCP, TCP_CONGESTION, 16, ANY, SOCK_STREAM},
+    [BIT_REUSEADDR] = {SOL_SOCKET, SO_REUSEADDR, 4},
+    [BIT_REUSEPORT] = {SOL_SOCKET, SO_REUSEPORT, 4},
+    [BIT_RCVBUF] = {SOL_SOCKET, SO_RCVBUF, 4},
+    [BIT_SNDBUF] = {SOL_SOCKET, SO_SNDBUF, 4},
+    {SOL_SOCKET, SO_KEEPALIVE, 4},
+    {SOL_SOCKET, SO_LINGER, sizeof(struct linger)},
+    {SOL_SOCKET, SO_BROADCAST, 4},
+    {SOL_SOCKET, SO_OOBINLINE, 4},
+    {SOL_SOCKET, SO_PRIORITY, 4},
+    {SOL_SOCKET, SO_RCVLOWAT, 4},
+    {SOL_SOCKET, SO_RCVTIMEO, sizeof(struct timeval)},
+    {SOL_SOCKET, SO_SNDTIMEO, sizeof(struct timeval)},
+    {SOL_SOCKET, SO_TIMESTAMP, 4},
+    {SOL_SOCKET, SO_MARK, 4},
+    {SOL_SOCKET, SO_BUSY_POLL, 4},
+    {IPPROTO_IP, IP_TOS, 4},
+    {IPPROTO_IP, IP_TTL, 4},
+    {IPPROTO_IP, IP_PKTINFO, 4},
+    {IPPROTO_IPV6, IPV6_V6ONLY, 4},
+    {IPPROTO_IPV6, IPV6_TCLASS, 4},
+    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, 4},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO, 4},
+    {IPPROTO_TCP, TCP_NODELAY, 4},
+    {IPPROTO_TCP, TCP_CORK, 4},
+    {IPPROTO_TCP, TCP_KEEPIDLE, 4},
+    {IPPROTO_TCP, TCP_KEEPINTVL, 4},
+    {IPPROTO_TCP, TCP_KEEPCNT, 4},
+    {IPPROTO_TCP, TCP_SYNCNT, 4},
+    {IPPROTO_TCP, TCP_LINGER2, 4},
+    {IPPROTO_TCP, TCP_DEFER_ACCEPT, 4},
+    {IPPROTO_TCP, TCP_USER_TIMEOUT, 4},
+    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4},
+    {IPPROTO_TCP, TCP_FASTOPEN, 4},
+    {IPPROTO_TCP, TCP_CONGESTION, 16},
 };
 enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]) };
+_Static_assert(OPTION_COUNT <= 64, "one bit each");
 
-struct values {
-	uint8_t value[OPTION_COUNT][OPTION_SIZE_MAX];
-	bool known[OPTION_COUNT];
-};
-
-static int socket_number(int fd, int name)
+uint64_t sockopts_bit(int level, int name)
 {
-	int value = 0;
+	if (level == SOL_SOCKET && name == SO_RCVBUFFORCE)
+		name = SO_RCVBUF;
+	if (level == SOL_SOCKET && name == SO_SNDBUFFORCE)
+		name = SO_SNDBUF;
+	for (int i = 0; i < OPTION_COUNT; i++)
+		if (options[i].level == level && options[i].name == name)
+			return 1ull << i;
+	return 0;
+}
+
+static uint32_t buffer_size(int fd, int name)
+{
+	uint32_t value = 0;
 	socklen_t size = sizeof(value);
-	return getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0 ? 0 : value;
+	getsockopt(fd, SOL_SOCKET, name, &value, &size);
+	return value;
 }
 
-static void read_values(int fd, struct values *v)
+void sockopts_dump(int fd, uint64_t set, struct bytes *out)
 {
-	int family = socket_number(fd, SO_DOMAIN), type = socket_number(fd, SO_TYPE);
-	memset(v, 0, sizeof(*v));
+	bytes_put_u64(out, set);
+	bytes_put_u32(out, buffer_size(fd, SO_RCVBUF));
+	bytes_put_u32(out, buffer_size(fd, SO_SNDBUF));
 	for (int i = 0; i < OPTION_COUNT; i++) {
-		const struct option *o = &options[i];
-		if ((o->family != ANY && o->family != family) || (o->type != ANY && o->type != type))
+		if (!(set & 1ull << i) || i == BIT_RCVBUF || i == BIT_SNDBUF)
 			continue;
-		socklen_t size = (socklen_t)o->size;
-		v->known[i] = getsockopt(fd, o->level, o->name, v->value[i], &size) == 0;
+		uint8_t value[OPTION_SIZE_MAX] = {0};
+		socklen_t size = (socklen_t)options[i].size;
+		getsockopt(fd, options[i].level, options[i].name, value, &size);
+		bytes_put(out, value, (size_t)options[i].size);
 	}
 }
 
-/* Of a socket like fd that nobody has touched. fd is one: nothing was set yet. */
-static const struct values *fresh_values(int fd)
+/* The kernel gives twice what was asked for, and would no longer adapt the size by itself: that is its own
+ * decision again unless the program had taken it. */
+static void restore_buffers(int fd, uint32_t receive, uint32_t send, uint64_t set)
 {
-	static _Thread_local struct {
-		int family, type;
-		struct values values;
-	} cache[4];
-	static _Thread_local unsigned next;
-	int family = socket_number(fd, SO_DOMAIN), type = socket_number(fd, SO_TYPE);
-	for (unsigned i = 0; i < 4; i++)
-		if (cache[i].family == family && cache[i].type == type)
-			return &cache[i].values;
-	unsigned i = next++ % 4;
-	cache[i].family = family;
-	cache[i].type = type;
-	read_values(fd, &cache[i].values);
-	return &cache[i].values;
-}
-
-void sockopts_dump(int fd, struct bytes *out)
-{
-	struct values now;
-	read_values(fd, &now);
-	bytes_put_u8(out, (uint8_t)socket_number(fd, SO_REUSEADDR));
-	bytes_put_u8(out, (uint8_t)socket_number(fd, SO_REUSEPORT));
-	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_RCVBUF));
-	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_SNDBUF));
-	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_BUF_LOCK));
-	size_t count_at = out->size;
-	uint8_t count = 0;
-	bytes_put_u8(out, 0);
-	for (int i = 0; i < OPTION_COUNT; i++) {
-		if (!now.known[i])
-			continue;
-		bytes_put_u8(out, (uint8_t)i);
-		bytes_put(out, now.value[i], (size_t)options[i].size);
-		count++;
-	}
-	if (!out->error)
-		out->data[count_at] = count;
-}
-
-/* The kernel gives twice what was asked for. */
-static void force_buffer(int fd, int force, int plain, uint32_t size)
-{
-	int value = (int)(size / 2);
-	if (setsockopt(fd, SOL_SOCKET, force, &value, sizeof(value)) < 0)
-		setsockopt(fd, SOL_SOCKET, plain, &value, sizeof(value));
-}
-
-int sockopts_restore(int fd, struct reader *in, uint8_t *reuse_address)
-{
-	const struct values *fresh = fresh_values(fd);
-	*reuse_address = reader_u8(in);
-	int reuse_port = reader_u8(in);
-	uint32_t receive = reader_u32(in), send = reader_u32(in), locks = reader_u32(in);
-	uint8_t count = reader_u8(in);
-	if (in->error)
-		return in->error;
-	if (reuse_port)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &reuse_port, sizeof(reuse_port));
-	force_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, receive);
-	force_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send);
+	int sizes[2] = {(int)(receive / 2), (int)(send / 2)};
+	int locks = (set & 1ull << BIT_SNDBUF ? SOCK_SNDBUF_LOCK : 0) |
+		    (set & 1ull << BIT_RCVBUF ? SOCK_RCVBUF_LOCK : 0);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &sizes[0], sizeof(int)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &sizes[0], sizeof(int));
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &sizes[1], sizeof(int)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sizes[1], sizeof(int));
 	setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof(locks));
-	for (; count; count--) {
-		uint8_t i = reader_u8(in);
-		if (i >= OPTION_COUNT)
-			return -EBADMSG;
-		const struct option *o = &options[i];
-		const uint8_t *value = reader_take(in, (size_t)o->size);
+}
+
+int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address)
+{
+	*set = reader_u64(in);
+	*reuse_address = 0;
+	uint32_t receive = reader_u32(in), send = reader_u32(in);
+	if (in->error || *set >> OPTION_COUNT)
+		return -EBADMSG;
+	restore_buffers(fd, receive, send, *set);
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		if (!(*set & 1ull << i) || i == BIT_RCVBUF || i == BIT_SNDBUF)
+			continue;
+		const uint8_t *value = reader_take(in, (size_t)options[i].size);
 		if (!value)
 			return -EBADMSG;
-		if (fresh->known[i] && memcmp(fresh->value[i], value, (size_t)o->size) == 0)
-			continue;
-		setsockopt(fd, o->level, o->name, value, (socklen_t)o->size);
+		if (i == BIT_REUSEADDR)
+			memcpy(reuse_address, value, sizeof(*reuse_address));
+		else
+			setsockopt(fd, options[i].level, options[i].name, value, (socklen_t)options[i].size);
 	}
 	return 0;
 }

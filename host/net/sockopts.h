@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Socket options the program may have set, as one table. What
- * differs from a fresh socket is set again.
+ * Socket options, as one table. Which of them a program has set is noted when
+ * it sets them (one bit each), so that the rest costs nothing in the downtime.
  */
 #ifndef HOST_NET_SOCKOPTS_H
 #define HOST_NET_SOCKOPTS_H
 
 #include "host/bytes.h"
 
-void sockopts_dump(int fd, struct bytes *out);
-/* fd: fresh. An option this kernel refuses is left out. SO_REUSEADDR is for the caller to set: TCP_REPAIR has
- * its own idea of it. Returns 0 or -EBADMSG. */
-int sockopts_restore(int fd, struct reader *in, uint8_t *reuse_address);
+/* The bit of an option; 0 for one that is not carried. */
+uint64_t sockopts_bit(int level, int name);
+/* The options of set, and the buffers' sizes, which the kernel changes by itself. Before TCP_REPAIR, which
+ * has its own idea of SO_REUSEADDR. */
+void sockopts_dump(int fd, uint64_t set, struct bytes *out);
+/* An option this kernel refuses is left out. SO_REUSEADDR is for the caller to set. Returns 0 or -EBADMSG. */
+int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address);
 
 #endif

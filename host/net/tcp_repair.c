@@ -367,8 +367,8 @@ int tcp_release(struct tcp_restored *t, int raw)
 	int r = tcp_set_int(t->fd, TCP_REPAIR, TCP_REPAIR_OFF);
 	if (r)
 		return r;
-	int reuse = t->reuse_address;
-	setsockopt(t->fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+	if (t->reuse_address)
+		setsockopt(t->fd, SOL_SOCKET, SO_REUSEADDR, &t->reuse_address, sizeof(t->reuse_address));
 	if (t->unsent_size) {
 		/* The queue's limit was restored first, so it takes what it held before. */
 		ssize_t put = send(t->fd, t->unsent, t->unsent_size, MSG_DONTWAIT | MSG_NOSIGNAL);

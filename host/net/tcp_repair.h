@@ -42,7 +42,7 @@ void tcp_vanish(int fd);
 struct tcp_restored {
 	int fd;
 	uint8_t state; /* TCP_ESTABLISHED, TCP_CLOSE_WAIT ... as it was */
-	uint8_t reuse_address;
+	int reuse_address;
 	uint8_t *unsent; /* written by the program, not yet sent */
 	size_t unsent_size;
 	struct sockaddr_storage local, peer;
