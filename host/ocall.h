@@ -63,6 +63,7 @@ void ocall_syscall(struct host_thread *t, struct fdtable *fds);
 long kick_syscall(volatile uint32_t *kicked, long nr, long a, long b, long c, long d, long e, long f);
 #define KICK_SIGNAL (SIGRTMIN + 3)
 struct sigaction;
-int kick_signal_install(int (*install)(int, const struct sigaction *, struct sigaction *)); /* 0 or -errno, as install */
+int kick_signal_install(int (*install)(int, const struct sigaction *,
+				       struct sigaction *)); /* 0 or -errno, as install */
 
 #endif
