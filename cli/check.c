@@ -20,7 +20,10 @@
 #include "host/vdso.h"
 
 static const char usage[] =
-    "check [--json]\n  Says what this machine lacks to run and to move programs, and what to do about it.";
+    "check [--json]\n"
+    "       optmig check NAME [tcp:HOST:PORT] [--tcp-established] [--json]\n"
+    "  Says what this machine lacks to run and to move programs, and what to do about it; or whether a program\n"
+    "  that runs here could leave, and could move to that machine.";
 
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
@@ -142,22 +145,26 @@ static int print_json(const bool *ok)
 
 int command_check(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
-	bool ok[ITEM_COUNT], json = false;
+	static const struct option options[] = {
+	    {"json", no_argument, NULL, 'j'},
+	    {"tcp-established", no_argument, NULL, 't'},
+	    {NULL, 0, NULL, 0},
+	};
+	bool ok[ITEM_COUNT], json = false, tcp_established = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'j')
+		if (option == 'j')
+			json = true;
+		else if (option == 't')
+			tcp_established = true;
+		else
 			return command_usage(usage);
-		json = true;
 	}
-	if (optind != argc) {
-		fprintf(stderr,
-			"optmig: whether \"%s\" could move is not something check can tell yet: "
-			"optmig migrate refuses before it changes anything\n",
-			argv[optind]);
-		return EXIT_USAGE;
-	}
+	if (argc - optind > 2)
+		return command_usage(usage);
+	if (optind < argc)
+		return check_move(argv[optind], argv[optind + 1], tcp_established, json);
 	for (size_t i = 0; i < ITEM_COUNT; i++)
 		ok[i] = items[i].has();
 	return json ? print_json(ok) : print_text(ok);

@@ -27,6 +27,8 @@ int command_print(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_ps(int argc, char **argv);
 int command_check(int argc, char **argv);
+/* The part of check that asks a running program; to may be NULL. */
+int check_move(const char *name, const char *to, bool tcp_established, bool json);
 int command_migrate(int argc, char **argv);
 int command_receive(int argc, char **argv);
 int command_status(int argc, char **argv);

@@ -273,7 +273,7 @@ static void migrate(struct client *client, const json_t *command)
 		unclaim(c, report);
 		if (r.rc == 0)
 			log_line("%s: moved to %s", c->name, options.to);
-		else
+		else if (r.report.result != RESULT_POSSIBLE)
 			log_line("%s: %s", c->name, r.report.failure.message);
 		if (!detached)
 			send_json(client->fd, json_incref(report));

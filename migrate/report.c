@@ -84,7 +84,8 @@ int migrate_options_parse(const json_t *in, struct migrate_options *o, struct fa
 		rc = number_of(in, "switch_timeout_us", hour_us, &o->switch_timeout_us, why);
 	if (rc)
 		return rc;
-	if (streams == 0 || o->to[0] == '\0')
+	o->only_check = json_is_true(json_object_get(in, "only_check"));
+	if (streams == 0 || (o->to[0] == '\0' && !o->only_check))
 		return fail(why, -EINVAL, streams ? "\"to\" is missing" : "\"streams\": at least 1");
 	o->streams = (unsigned)streams;
 	o->tcp_established = json_is_true(json_object_get(in, "tcp_established"));
@@ -93,11 +94,11 @@ int migrate_options_parse(const json_t *in, struct migrate_options *o, struct fa
 
 json_t *migrate_options_json(const struct migrate_options *o)
 {
-	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b}", "to", o->to, "hook", o->hook, "mode",
+	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:b}", "to", o->to, "hook", o->hook, "mode",
 			 mode_name(o->mode), "streams", (int)o->streams, "downtime_limit_us",
 			 (json_int_t)o->downtime_limit_us, "bandwidth", (json_int_t)o->bandwidth, "timeout_us",
 			 (json_int_t)o->timeout_us, "switch_timeout_us", (json_int_t)o->switch_timeout_us,
-			 "tcp_established", o->tcp_established);
+			 "tcp_established", o->tcp_established, "only_check", o->only_check);
 }
 
 json_t *migrate_progress_json(const struct migrate_progress *p)
@@ -149,7 +150,7 @@ static json_t *error_json(const struct failure *why)
 
 json_t *migrate_report_json(const struct migrate_report *r)
 {
-	static const char *const results[] = {"running", "completed", "cancelled", "failed"};
+	static const char *const results[] = {"running", "completed", "cancelled", "failed", "possible"};
 	static const struct softsgx_stats none;
 	json_t *leaves = json_object();
 	if (r->has_leaves)

@@ -27,6 +27,7 @@ struct migrate_options {
 	uint64_t timeout_us;        /* for all of it, 0: none */
 	uint64_t switch_timeout_us; /* without progress while the program stands still */
 	bool tcp_established;
+	bool only_check; /* could it move? `to` may be empty: could it leave? */
 };
 struct migrate_options migrate_options_default(void);
 /* From the object a client sends. Names the first thing that is wrong. */
@@ -40,7 +41,7 @@ struct migrate_round_report {
 	uint64_t bytes, us;
 };
 
-enum migrate_result { RESULT_RUNNING, RESULT_COMPLETED, RESULT_CANCELLED, RESULT_FAILED };
+enum migrate_result { RESULT_RUNNING, RESULT_COMPLETED, RESULT_CANCELLED, RESULT_FAILED, RESULT_POSSIBLE };
 
 struct migrate_report {
 	enum migrate_result result;

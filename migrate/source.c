@@ -327,15 +327,21 @@ static int tell_slots(struct source *s, struct failure *why)
 	return rc ? enclave_failed(rc, "to name its threads", why) : tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
 }
 
-static int prepare_carry(struct source *s, struct failure *why)
+/* What this host alone can tell: can everything the program has open go along? */
+static int leave_check(struct source *s, struct bytes *manifest, struct failure *why)
 {
 	struct carry_options options = {.tcp_established = s->o->tcp_established};
 	socklen_t size = sizeof(options.stream_local);
-	struct bytes manifest = {0};
-	getsockname(s->control.fd, (struct sockaddr *)&options.stream_local, &size);
+	if (s->control.fd >= 0)
+		getsockname(s->control.fd, (struct sockaddr *)&options.stream_local, &size);
 	int rc = carry_source_open(enclave_fds(s->e), &options, &s->carry, why);
-	if (rc == 0)
-		rc = carry_source_preflight(s->carry, &manifest, NULL, why);
+	return rc ? rc : carry_source_preflight(s->carry, manifest, NULL, why);
+}
+
+static int prepare_carry(struct source *s, struct failure *why)
+{
+	struct bytes manifest = {0};
+	int rc = leave_check(s, &manifest, why);
 	if (rc == 0)
 		rc = tell(s, FRAME_MANIFEST, manifest.data, manifest.size, why);
 	if (rc == 0)
@@ -364,6 +370,8 @@ static int prepare(struct source *s, struct failure *why)
 		rc = hook_start(s->o->hook, "source", &s->hook, why);
 	if (rc == 0)
 		rc = prepare_carry(s, why);
+	if (rc == 0 && s->o->only_check)
+		return 0;
 	if (rc == 0)
 		rc = tell_slots(s, why);
 	if (rc == 0)
@@ -661,7 +669,8 @@ static void undo(struct source *s, const struct failure *because)
 	if (s->control.fd >= 0)
 		wire_send(s->control.fd, FRAME_FAILED, &said, sizeof(said), NULL, 0,
 			  (struct wait){now_us() + 100 * 1000, -1});
-	hook_tell(s->hook, HOOK_FAILED, s->m->name, HOOK_TIMEOUT_MS, &why);
+	if (!s->o->only_check)
+		hook_tell(s->hook, HOOK_FAILED, s->m->name, HOOK_TIMEOUT_MS, &why);
 }
 
 static void account(struct source *s)
@@ -681,9 +690,29 @@ static void account(struct source *s)
 	r->leaves.ioctls = now.ioctls - s->before.ioctls;
 }
 
+static int begin(struct source *s, struct failure *why)
+{
+	int rc = connect_control(s, why);
+	if (rc == 0)
+		rc = connect_streams(s, why);
+	progress(s, "prepare");
+	if (rc == 0)
+		rc = handshake(s, why);
+	return rc ? rc : prepare(s, why);
+}
+
+static int leave_only(struct source *s, struct failure *why)
+{
+	struct bytes manifest = {0};
+	int rc = leave_check(s, &manifest, why);
+	bytes_free(&manifest);
+	return rc;
+}
+
 int migration_run(struct migration *m, struct migrate_report *r)
 {
 	struct source s = {.m = m, .e = m->enclave, .o = &m->options, .r = r, .begun_us = now_us()};
+	struct failure only_asked = {0};
 	char host[64] = "";
 	memset(r, 0, sizeof(*r));
 	r->mode = m->options.mode;
@@ -692,14 +721,10 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	wire_init(&s.control, -1);
 	enclave_stats(s.e, &s.before);
 
-	int rc = connect_control(&s, &r->failure);
-	if (rc == 0)
-		rc = connect_streams(&s, &r->failure);
-	progress(&s, "prepare");
-	if (rc == 0)
-		rc = handshake(&s, &r->failure);
-	if (rc == 0)
-		rc = prepare(&s, &r->failure);
+	int rc = m->options.to[0] ? begin(&s, &r->failure) : leave_only(&s, &r->failure);
+	bool possible = rc == 0 && m->options.only_check;
+	if (possible)
+		rc = fail(&only_asked, -ECANCELED, "it only wanted to know");
 	atomic_store(&s.flow.bandwidth, m->options.bandwidth);
 	if (rc == 0 && m->options.mode == MODE_PRECOPY)
 		rc = rounds(&s, &r->failure);
@@ -712,9 +737,9 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	else if (rc == -ENOTRECOVERABLE)
 		enclave_abandon(s.e);
 	else
-		undo(&s, &r->failure);
+		undo(&s, possible ? &only_asked : &r->failure);
 	r->total_us = now_us() - s.begun_us;
-	r->result = rc == 0 ? RESULT_COMPLETED : rc == -ECANCELED ? RESULT_CANCELLED : RESULT_FAILED;
+	r->result = possible ? RESULT_POSSIBLE : rc == 0 ? RESULT_COMPLETED : rc == -ECANCELED ? RESULT_CANCELLED : RESULT_FAILED;
 	outflow_close(&s.flow);
 	carry_source_close(s.carry);
 	hook_stop(s.hook);

@@ -20,7 +20,7 @@ TESTS += $(MIGRATE_TESTS)
 $(B)/tests/migrate/frame_relay: $(B)/tests/migrate/frame_relay.o $(B)/migrate/wire.o
 	$(CC) -o $@ $^ -lpthread
 CHECK_DEPS += $(B)/tests/migrate/frame_relay
-TESTS += tests/migrate/links-lost-around-commit
+TESTS += $(addprefix tests/migrate/,links-lost-around-commit check-tells-what-a-move-would)
 
 # Reads hostile input: with sanitizers.
 $(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/address.o host/failure.o)
