@@ -59,16 +59,18 @@ enum migrate_op {
 	MIGRATE_STOP,
 	/* source: ret[0] threads that are not parked yet. */
 	MIGRATE_PENDING,
-	/* source: out: bitmap of the slots that hold a thread, THREAD_SLOTS_MAX / 8 bytes. Final once parked. */
+	/* source: out: bitmap of the slots that hold a thread, THREAD_SLOTS_MAX / 8 bytes. Final once parked.
+	 */
 	MIGRATE_SLOTS,
 	/* source, final round sent: out: next control record. ret[0] its size, 0: all exported. */
 	MIGRATE_EXPORT,
 	/* destination, all received: out: READY. */
 	MIGRATE_READY,
-	/* source: in: READY; out: COMMIT. From here on no thread runs here. Again without input: the same bytes. */
+	/* source: in: READY; out: COMMIT. From here on no thread runs here. Again without input: the same
+	   bytes. */
 	MIGRATE_COMMIT,
-	/* destination: in: COMMIT; out: RESUMED. The same COMMIT again: the same answer. -ENOTRECOVERABLE: it was
-	 * authentic and what came before is of no use; only REFUSE is left. */
+	/* destination: in: COMMIT; out: RESUMED. The same COMMIT again: the same answer. -ENOTRECOVERABLE: it
+	 * was authentic and what came before is of no use; only REFUSE is left. */
 	MIGRATE_RESUME,
 	/* source: in: RESUMED: keys are wiped. Or REFUSED: ret[0] = 1 and the threads may go on here. */
 	MIGRATE_FINISH,
@@ -81,7 +83,7 @@ enum migrate_op {
 
 enum migrate_round {
 	ROUND_PREPARE = 0, /* where pages will come: the destination makes room */
-	ROUND_LIVE = 1,    /* the first sends every page, later ones what became dirty */
+	ROUND_LIVE = 1,	   /* the first sends every page, later ones what became dirty */
 	ROUND_FINAL = 2,   /* parked: what is dirty, always dirty, or was never sent */
 };
 
@@ -144,8 +146,8 @@ struct record_header {
 _Static_assert(sizeof(struct record_header) == 40, "record header");
 
 enum run_kind {
-	RUN_DATA = 0,   /* count pages of the body */
-	RUN_ZERO = 1,   /* count pages of zeros */
+	RUN_DATA = 0,	/* count pages of the body */
+	RUN_ZERO = 1,	/* count pages of zeros */
 	RUN_EXPECT = 2, /* no content yet: make the pages exist */
 };
 struct record_run {
@@ -155,8 +157,8 @@ struct record_run {
 } __attribute__((packed));
 _Static_assert(sizeof(struct record_run) == 16, "record run");
 
-#define RECORD_SIZE_MAX                                                                            \
-	(sizeof(struct record_header) + RECORD_RUNS_MAX * sizeof(struct record_run) + RECORD_BODY_MAX +  \
+#define RECORD_SIZE_MAX                                                                                      \
+	(sizeof(struct record_header) + RECORD_RUNS_MAX * sizeof(struct record_run) + RECORD_BODY_MAX +      \
 	 RECORD_TAG_SIZE)
 #define RECORD_SIZE_MIN (sizeof(struct record_header) + RECORD_TAG_SIZE)
 

@@ -42,10 +42,11 @@ int check_move(const char *name, const char *to, bool tcp_established, bool json
 	snprintf(o.to, sizeof(o.to), "%s", to ? to : "");
 	bool possible = could_move(name, &o, &why);
 	if (json) {
-		json_t *out = json_pack("{s:i, s:s, s:s, s:b, s:o}", "schema_version", 1, "name", name, "to", o.to,
-					"possible", possible, "error",
-					possible ? json_null()
-						 : json_pack("{s:i, s:s}", "code", -why.code, "message", why.message));
+		json_t *out =
+		    json_pack("{s:i, s:s, s:s, s:b, s:o}", "schema_version", 1, "name", name, "to", o.to,
+			      "possible", possible, "error",
+			      possible ? json_null()
+				       : json_pack("{s:i, s:s}", "code", -why.code, "message", why.message));
 		json_dumpf(out, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
 		putchar('\n');
 		json_decref(out);

@@ -11,18 +11,20 @@
 #include "migrate/report.h"
 
 static const char usage[] =
-	"migrate NAME tcp:HOST:PORT [OPTIONS]\n"
-	"  --mode MODE            precopy: pages go while the program runs (the default); stop-copy: it is stopped first\n"
-	"  --downtime-limit MS    precopy stops the program once the rest should take no longer than this (20)\n"
-	"  --bandwidth BYTES      per second, while the program runs; no limit unless given\n"
-	"  --streams N            connections for pages (2)\n"
-	"  --tcp-established      take established TCP connections and their addresses along\n"
-	"  --hook PROGRAM         is told pre-stop, post-stop and failed\n"
-	"  --timeout S            give up, and let the program run on, if not done by then\n"
-	"  --switch-timeout MS    undo if nothing moves for that long while the program is stopped (500)\n"
-	"  --detach               return at once; optmig status shows how it goes\n"
-	"  --json                 one object a line while it goes on, then the report\n"
-	"  Returns 0 once this machine is no longer needed. Interrupted: the move is cancelled, the program runs on.";
+    "migrate NAME tcp:HOST:PORT [OPTIONS]\n"
+    "  --mode MODE            precopy: pages go while the program runs (the default); stop-copy: it is "
+    "stopped first\n"
+    "  --downtime-limit MS    precopy stops the program once the rest should take no longer than this (20)\n"
+    "  --bandwidth BYTES      per second, while the program runs; no limit unless given\n"
+    "  --streams N            connections for pages (2)\n"
+    "  --tcp-established      take established TCP connections and their addresses along\n"
+    "  --hook PROGRAM         is told pre-stop, post-stop and failed\n"
+    "  --timeout S            give up, and let the program run on, if not done by then\n"
+    "  --switch-timeout MS    undo if nothing moves for that long while the program is stopped (500)\n"
+    "  --detach               return at once; optmig status shows how it goes\n"
+    "  --json                 one object a line while it goes on, then the report\n"
+    "  Returns 0 once this machine is no longer needed. Interrupted: the move is cancelled, the program runs "
+    "on.";
 
 struct migrate_args {
 	struct migrate_options options;
@@ -43,12 +45,17 @@ static bool number_parse(const char *text, double scale, uint64_t *out)
 static bool args_parse(int argc, char **argv, struct migrate_args *a, struct failure *why)
 {
 	static const struct option options[] = {
-		{"mode", required_argument, NULL, 'm'},		 {"downtime-limit", required_argument, NULL, 'd'},
-		{"bandwidth", required_argument, NULL, 'b'},	 {"streams", required_argument, NULL, 's'},
-		{"tcp-established", no_argument, NULL, 't'},	 {"hook", required_argument, NULL, 'h'},
-		{"timeout", required_argument, NULL, 'T'},	 {"detach", no_argument, NULL, 'D'},
-		{"switch-timeout", required_argument, NULL, 'S'}, {"json", no_argument, NULL, 'j'},
-		{NULL, 0, NULL, 0},
+	    {"mode", required_argument, NULL, 'm'},
+	    {"downtime-limit", required_argument, NULL, 'd'},
+	    {"bandwidth", required_argument, NULL, 'b'},
+	    {"streams", required_argument, NULL, 's'},
+	    {"tcp-established", no_argument, NULL, 't'},
+	    {"hook", required_argument, NULL, 'h'},
+	    {"timeout", required_argument, NULL, 'T'},
+	    {"detach", no_argument, NULL, 'D'},
+	    {"switch-timeout", required_argument, NULL, 'S'},
+	    {"json", no_argument, NULL, 'j'},
+	    {NULL, 0, NULL, 0},
 	};
 	struct migrate_options *o = &a->options;
 	uint64_t streams;
@@ -67,7 +74,8 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 			good = size_parse(optarg, &o->bandwidth);
 			break;
 		case 's':
-			good = number_parse(optarg, 1, &streams) && streams > 0 && streams <= MIGRATE_STREAMS_MAX;
+			good = number_parse(optarg, 1, &streams) && streams > 0 &&
+			       streams <= MIGRATE_STREAMS_MAX;
 			o->streams = good ? (unsigned)streams : 0;
 			break;
 		case 't':
@@ -113,8 +121,8 @@ static void print_progress(const json_t *p)
 		return;
 	fprintf(stderr, "\r\033[K%s", json_string_value(json_object_get(p, "phase")));
 	if (total > 0)
-		fprintf(stderr, " %d: %.0f MB of %.0f MB in use, %.1f s", (int)number(p, "round"), pages * 4096 / 1e6,
-			total * 4096 / 1e6, number(p, "elapsed_us") / 1e6);
+		fprintf(stderr, " %d: %.0f MB of %.0f MB in use, %.1f s", (int)number(p, "round"),
+			pages * 4096 / 1e6, total * 4096 / 1e6, number(p, "elapsed_us") / 1e6);
 	fflush(stderr);
 }
 
@@ -142,7 +150,8 @@ static int follow(struct ask *ask, const struct migrate_args *a)
 		}
 		if (!result)
 			continue;
-		int code = !strcmp(result, "completed") || !strcmp(result, "started") ? EXIT_DONE : EXIT_FAILED;
+		int code =
+		    !strcmp(result, "completed") || !strcmp(result, "started") ? EXIT_DONE : EXIT_FAILED;
 		if (code == EXIT_FAILED && ask_failed(answer, &why))
 			command_failed(&why);
 		else if (!a->json && !strcmp(result, "completed"))

@@ -8,11 +8,12 @@
 #include "cli/command.h"
 #include "migrate/receive.h"
 
-static const char usage[] = "receive tcp:ADDRESS:PORT [--image-dir DIR] [--once] [--log FILE] [--hook PROGRAM]\n"
-			    "  --image-dir DIR  where the images of programs that may come are (.)\n"
-			    "  --once           ends with the first program that came, with its exit status\n"
-			    "  --log FILE       messages go there instead of standard error\n"
-			    "  --hook PROGRAM   is told pre-resume, post-resume and failed";
+static const char usage[] =
+    "receive tcp:ADDRESS:PORT [--image-dir DIR] [--once] [--log FILE] [--hook PROGRAM]\n"
+    "  --image-dir DIR  where the images of programs that may come are (.)\n"
+    "  --once           ends with the first program that came, with its exit status\n"
+    "  --log FILE       messages go there instead of standard error\n"
+    "  --hook PROGRAM   is told pre-resume, post-resume and failed";
 
 static int log_to(const char *path)
 {
@@ -29,9 +30,11 @@ static int log_to(const char *path)
 int command_receive(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"image-dir", required_argument, NULL, 'i'}, {"once", no_argument, NULL, 'o'},
-		{"log", required_argument, NULL, 'l'},	     {"hook", required_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+	    {"image-dir", required_argument, NULL, 'i'},
+	    {"once", no_argument, NULL, 'o'},
+	    {"log", required_argument, NULL, 'l'},
+	    {"hook", required_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	struct receive_options o = {.destination = {.image_dir = "."}, .exit_status = command_end};
 	const char *log = NULL;

@@ -20,7 +20,8 @@ static void print_status(const json_t *s)
 {
 	const json_t *p = json_object_get(s, "progress");
 	printf("%s: process %lld, %lld threads, %.1f MB\n", json_string_value(json_object_get(s, "name")),
-	       json_integer_value(json_object_get(s, "pid")), json_integer_value(json_object_get(s, "threads")),
+	       json_integer_value(json_object_get(s, "pid")),
+	       json_integer_value(json_object_get(s, "threads")),
 	       (double)json_integer_value(json_object_get(s, "pages_accepted")) * 4096 / 1e6);
 	if (json_is_object(p))
 		printf("moving: %s, round %lld, %.1f MB sent, %.1f s\n",

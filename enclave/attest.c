@@ -24,7 +24,8 @@ static int signature_check(const uint8_t *data, size_t size, const uint8_t signa
 		     mbedtls_ecp_group_load(&group, MBEDTLS_ECP_DP_SECP256R1) ||
 		     mbedtls_ecp_point_read_binary(&group, &public, point, sizeof(point)) ||
 		     mbedtls_ecp_check_pubkey(&group, &public) ||
-		     mbedtls_mpi_read_binary(&r, signature, 32) || mbedtls_mpi_read_binary(&s, signature + 32, 32) ||
+		     mbedtls_mpi_read_binary(&r, signature, 32) ||
+		     mbedtls_mpi_read_binary(&s, signature + 32, 32) ||
 		     mbedtls_ecdsa_verify(&group, hash, sizeof(hash), &public, &r, &s);
 	mbedtls_mpi_free(&s);
 	mbedtls_mpi_free(&r);
@@ -33,8 +34,8 @@ static int signature_check(const uint8_t *data, size_t size, const uint8_t signa
 	return failed ? -EBADMSG : 0;
 }
 
-/* The software platform's signed report. Its root's key is known to everybody: it shows that the parts fit, not
- * that anything is protected, so an enclave signed for production does not take it. */
+/* The software platform's signed report. Its root's key is known to everybody: it shows that the parts fit,
+ * not that anything is protected, so an enclave signed for production does not take it. */
 static int softsgx_quote_open(const uint8_t *body, size_t size, struct sgx_report *report)
 {
 	static const uint8_t magic[8] = {'S', 'O', 'F', 'T', 'Q', 'U', 'O', 'T'};
@@ -46,8 +47,8 @@ static int softsgx_quote_open(const uint8_t *body, size_t size, struct sgx_repor
 	memcpy(&quote, body, sizeof(quote));
 	if (memcmp(quote.magic, magic, sizeof(magic)) || quote.version != 1)
 		return -EBADMSG;
-	int rc = signature_check((const uint8_t *)&quote, offsetof(struct softsgx_quote, signature), quote.signature,
-				 softsgx_root_public_key);
+	int rc = signature_check((const uint8_t *)&quote, offsetof(struct softsgx_quote, signature),
+				 quote.signature, softsgx_root_public_key);
 	if (rc == 0)
 		memcpy(report, &quote.report, sizeof(*report));
 	return rc;
@@ -62,9 +63,10 @@ static int identity_check(const struct sgx_report *peer, const uint8_t expected[
 		return -EACCES;
 	bool same = rt_memcmp_ct(peer->mrenclave, own.mrenclave, sizeof(own.mrenclave)) == 0 &&
 		    rt_memcmp_ct(peer->mrsigner, own.mrsigner, sizeof(own.mrsigner)) == 0 &&
-		    peer->attributes.flags == own.attributes.flags && peer->attributes.xfrm == own.attributes.xfrm &&
-		    peer->miscselect == own.miscselect && peer->isv_prod_id == own.isv_prod_id &&
-		    peer->isv_svn == own.isv_svn && rt_memcmp_ct(peer->reportdata, expected, 64) == 0;
+		    peer->attributes.flags == own.attributes.flags &&
+		    peer->attributes.xfrm == own.attributes.xfrm && peer->miscselect == own.miscselect &&
+		    peer->isv_prod_id == own.isv_prod_id && peer->isv_svn == own.isv_svn &&
+		    rt_memcmp_ct(peer->reportdata, expected, 64) == 0;
 	return same ? 0 : -EBADMSG;
 }
 
@@ -72,7 +74,7 @@ static const struct {
 	uint32_t kind;
 	int (*open)(const uint8_t *body, size_t size, struct sgx_report *report);
 } kinds[] = {
-	{EVIDENCE_SOFTSGX_QUOTE, softsgx_quote_open},
+    {EVIDENCE_SOFTSGX_QUOTE, softsgx_quote_open},
 };
 
 int attest_verify(const uint8_t *evidence, size_t size, const uint8_t expected[static 64])

@@ -12,11 +12,12 @@
 #include "sgx/arch.h"
 
 /* report.c: EREPORT for target (NULL: for nobody, to read one's own identity) over 64 bytes of data. */
-void attest_report(const struct sgx_targetinfo *target, const uint8_t data[static 64], struct sgx_report *report);
+void attest_report(const struct sgx_targetinfo *target, const uint8_t data[static 64],
+		   struct sgx_report *report);
 
 /* Checks the peer's struct evidence (a private copy): signature, root, identity equal to own (MRENCLAVE,
- * MRSIGNER, attributes, MISCSELECT, product, versions) and REPORTDATA equal to expected. -EBADMSG if anything is
- * malformed or untrue, -EACCES if this enclave's policy refuses evidence of that kind or a DEBUG peer. */
+ * MRSIGNER, attributes, MISCSELECT, product, versions) and REPORTDATA equal to expected. -EBADMSG if anything
+ * is malformed or untrue, -EACCES if this enclave's policy refuses evidence of that kind or a DEBUG peer. */
 int attest_verify(const uint8_t *evidence, size_t size, const uint8_t expected[static 64]);
 
 #endif

@@ -40,7 +40,8 @@ int handshake_start(struct handshake *h, enum migrate_role role, unsigned stream
 }
 
 /* X25519. A point of small order would make the secret public: mbedTLS refuses some, all give zero. */
-static int shared_secret(const struct handshake *h, const struct handshake_hello *peer, uint8_t out[static 32])
+static int shared_secret(const struct handshake *h, const struct handshake_hello *peer,
+			 uint8_t out[static 32])
 {
 	static const uint8_t zero[32];
 	mbedtls_ecp_group group;
@@ -50,11 +51,12 @@ static int shared_secret(const struct handshake *h, const struct handshake_hello
 	mbedtls_mpi_init(&secret);
 	mbedtls_mpi_init(&shared);
 	mbedtls_ecp_point_init(&public);
-	int failed = mbedtls_ecp_group_load(&group, MBEDTLS_ECP_DP_CURVE25519) ||
-		     mbedtls_mpi_read_binary_le(&secret, h->secret_key, sizeof(h->secret_key)) ||
-		     mbedtls_ecp_point_read_binary(&group, &public, peer->public_key, sizeof(peer->public_key)) ||
-		     mbedtls_ecdh_compute_shared(&group, &shared, &public, &secret, random_callback, NULL) ||
-		     mbedtls_mpi_write_binary_le(&shared, out, 32);
+	int failed =
+	    mbedtls_ecp_group_load(&group, MBEDTLS_ECP_DP_CURVE25519) ||
+	    mbedtls_mpi_read_binary_le(&secret, h->secret_key, sizeof(h->secret_key)) ||
+	    mbedtls_ecp_point_read_binary(&group, &public, peer->public_key, sizeof(peer->public_key)) ||
+	    mbedtls_ecdh_compute_shared(&group, &shared, &public, &secret, random_callback, NULL) ||
+	    mbedtls_mpi_write_binary_le(&shared, out, 32);
 	mbedtls_ecp_point_free(&public);
 	mbedtls_mpi_free(&shared);
 	mbedtls_mpi_free(&secret);
@@ -67,11 +69,12 @@ static int hash_transcript(const struct handshake_hello *source, const struct ha
 {
 	mbedtls_sha256_context sha;
 	mbedtls_sha256_init(&sha);
-	int failed = mbedtls_sha256_starts_ret(&sha, 0) ||
-		     mbedtls_sha256_update_ret(&sha, (const uint8_t *)transcript_label, sizeof(transcript_label)) ||
-		     mbedtls_sha256_update_ret(&sha, (const uint8_t *)source, sizeof(*source)) ||
-		     mbedtls_sha256_update_ret(&sha, (const uint8_t *)destination, sizeof(*destination)) ||
-		     mbedtls_sha256_finish_ret(&sha, out);
+	int failed =
+	    mbedtls_sha256_starts_ret(&sha, 0) ||
+	    mbedtls_sha256_update_ret(&sha, (const uint8_t *)transcript_label, sizeof(transcript_label)) ||
+	    mbedtls_sha256_update_ret(&sha, (const uint8_t *)source, sizeof(*source)) ||
+	    mbedtls_sha256_update_ret(&sha, (const uint8_t *)destination, sizeof(*destination)) ||
+	    mbedtls_sha256_finish_ret(&sha, out);
 	mbedtls_sha256_free(&sha);
 	return failed ? -EIO : 0;
 }
@@ -87,8 +90,8 @@ int handshake_join(struct handshake *h, const struct handshake_hello *peer)
 	if (rc == 0)
 		rc = source ? hash_transcript(&h->own, peer, h->transcript)
 			    : hash_transcript(peer, &h->own, h->transcript);
-	if (rc == 0 && mbedtls_hkdf_extract(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), h->transcript, HASH_SIZE,
-					    shared, sizeof(shared), h->prk))
+	if (rc == 0 && mbedtls_hkdf_extract(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), h->transcript,
+					    HASH_SIZE, shared, sizeof(shared), h->prk))
 		rc = -EIO;
 	rt_wipe(shared, sizeof(shared));
 	if (rc == 0)
@@ -106,10 +109,10 @@ void handshake_report_data(const struct handshake *h, enum migrate_role role, ui
 static int expand(const uint8_t prk[static HASH_SIZE], const uint8_t *info, size_t size,
 		  uint8_t key[static GCM_KEY_SIZE])
 {
-	return mbedtls_hkdf_expand(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), prk, HASH_SIZE, info, size, key,
-				   GCM_KEY_SIZE)
-		       ? -EIO
-		       : 0;
+	return mbedtls_hkdf_expand(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), prk, HASH_SIZE, info, size,
+				   key, GCM_KEY_SIZE)
+		   ? -EIO
+		   : 0;
 }
 
 static int record_key(const struct handshake *h, enum migrate_role sender, unsigned stream,
@@ -119,13 +122,14 @@ static int record_key(const struct handshake *h, enum migrate_role sender, unsig
 	return expand(h->prk, info, sizeof(info), key);
 }
 
-int handshake_state_key(const struct handshake *h, const uint8_t share[static 32], uint8_t key[static GCM_KEY_SIZE])
+int handshake_state_key(const struct handshake *h, const uint8_t share[static 32],
+			uint8_t key[static GCM_KEY_SIZE])
 {
 	static const uint8_t info[] = "thread state";
 	uint8_t prk[HASH_SIZE];
 	int rc = -EIO;
-	if (mbedtls_hkdf_extract(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), share, 32, h->prk, HASH_SIZE, prk) ==
-	    0)
+	if (mbedtls_hkdf_extract(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), share, 32, h->prk, HASH_SIZE,
+				 prk) == 0)
 		rc = expand(prk, info, sizeof(info), key);
 	rt_wipe(prk, sizeof(prk));
 	return rc;

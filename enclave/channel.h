@@ -19,7 +19,7 @@ struct handshake {
 	uint8_t secret_key[32];
 	struct handshake_hello own;
 	uint8_t transcript[HASH_SIZE]; /* SHA-256 of both hellos, the source's first */
-	uint8_t prk[HASH_SIZE];        /* what all keys are derived from */
+	uint8_t prk[HASH_SIZE];	       /* what all keys are derived from */
 };
 
 /* One direction of one stream. The side that seals and the side that opens each hold one. */
@@ -37,7 +37,8 @@ int handshake_join(struct handshake *h, const struct handshake_hello *peer);
 /* What a side's REPORT must carry: binds evidence to this handshake and to the role. 64 bytes. */
 void handshake_report_data(const struct handshake *h, enum migrate_role role, uint8_t out[static 64]);
 /* The state record's key: needs the share that only COMMIT carries. */
-int handshake_state_key(const struct handshake *h, const uint8_t share[static 32], uint8_t key[static GCM_KEY_SIZE]);
+int handshake_state_key(const struct handshake *h, const uint8_t share[static 32],
+			uint8_t key[static GCM_KEY_SIZE]);
 
 /* key = HKDF-Expand(prk, "records" || sender || stream). */
 int channel_open(struct channel *c, const struct handshake *h, enum migrate_role sender, unsigned stream);

@@ -215,7 +215,8 @@ int pthread_mutex_unlock(void *mutex)
 	return 0;
 }
 
-/* IPsec-MB's kernels leave an error number for their dispatcher; error.o, which defines these, wants strerror(). */
+/* IPsec-MB's kernels leave an error number for their dispatcher; error.o, which defines these, wants
+ * strerror(). */
 extern int imb_errno;
 extern const int imb_errno_types[64];
 int imb_errno;

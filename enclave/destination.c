@@ -38,7 +38,8 @@ int destination_accept(struct service_call *call)
 static int run_check(const struct record_run *run, uint64_t stream)
 {
 	uint64_t end = mm_end_page();
-	if (run->count == 0 || run->count > RECORD_BLOCK_PAGES || run->page >= end || run->count > end - run->page ||
+	if (run->count == 0 || run->count > RECORD_BLOCK_PAGES || run->page >= end ||
+	    run->count > end - run->page ||
 	    run->page / RECORD_BLOCK_PAGES != (run->page + run->count - 1) / RECORD_BLOCK_PAGES ||
 	    migrate_stream_of(run->page, session.streams) != stream || run->kind > RUN_EXPECT)
 		return -EBADMSG;
@@ -102,7 +103,8 @@ static int blob_append(struct blob *b, const struct record *r)
 			return rc;
 		b->size = h->total;
 	}
-	if (h->total != b->size || h->offset != b->done || h->body_size == 0 || h->body_size > b->size - b->done)
+	if (h->total != b->size || h->offset != b->done || h->body_size == 0 ||
+	    h->body_size > b->size - b->done)
 		return -EBADMSG;
 	memcpy(b->data + b->done, r->body, h->body_size);
 	b->done += h->body_size;

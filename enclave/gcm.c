@@ -31,11 +31,11 @@ static const struct kernels {
 	precomp_fn precomp;
 	crypt_fn *encrypt, *decrypt;
 } kernel_table[] = {
-	{SGX_XFRM_AVX512, aes_keyexp_256_enc_avx2, aes_gcm_precomp_256_vaes_avx512, aes_gcm_enc_256_vaes_avx512,
-	 aes_gcm_dec_256_vaes_avx512},
-	{SGX_XFRM_AVX, aes_keyexp_256_enc_avx2, aes_gcm_precomp_256_avx_gen4, aes_gcm_enc_256_avx_gen4,
-	 aes_gcm_dec_256_avx_gen4},
-	{0, aes_keyexp_256_enc_sse, aes_gcm_precomp_256_sse, aes_gcm_enc_256_sse, aes_gcm_dec_256_sse},
+    {SGX_XFRM_AVX512, aes_keyexp_256_enc_avx2, aes_gcm_precomp_256_vaes_avx512, aes_gcm_enc_256_vaes_avx512,
+     aes_gcm_dec_256_vaes_avx512},
+    {SGX_XFRM_AVX, aes_keyexp_256_enc_avx2, aes_gcm_precomp_256_avx_gen4, aes_gcm_enc_256_avx_gen4,
+     aes_gcm_dec_256_avx_gen4},
+    {0, aes_keyexp_256_enc_sse, aes_gcm_precomp_256_sse, aes_gcm_enc_256_sse, aes_gcm_dec_256_sse},
 };
 static const struct kernels *kernels;
 
@@ -54,22 +54,22 @@ void gcm_expand(struct gcm_key *key, const uint8_t raw[static GCM_KEY_SIZE])
 	kernels->precomp(data);
 }
 
-void gcm_seal(const struct gcm_key *key, const uint8_t iv[static GCM_IV_SIZE], const void *aad, size_t aad_size,
-	      uint8_t *data, size_t size, uint8_t tag[static GCM_TAG_SIZE])
+void gcm_seal(const struct gcm_key *key, const uint8_t iv[static GCM_IV_SIZE], const void *aad,
+	      size_t aad_size, uint8_t *data, size_t size, uint8_t tag[static GCM_TAG_SIZE])
 {
 	struct gcm_context_data context;
-	kernels->encrypt((const struct gcm_key_data *)key->opaque, &context, data, data, size, iv, aad, aad_size,
-			 tag, GCM_TAG_SIZE);
+	kernels->encrypt((const struct gcm_key_data *)key->opaque, &context, data, data, size, iv, aad,
+			 aad_size, tag, GCM_TAG_SIZE);
 	rt_wipe(&context, sizeof(context));
 }
 
-int gcm_open(const struct gcm_key *key, const uint8_t iv[static GCM_IV_SIZE], const void *aad, size_t aad_size,
-	     uint8_t *data, size_t size, const uint8_t tag[static GCM_TAG_SIZE])
+int gcm_open(const struct gcm_key *key, const uint8_t iv[static GCM_IV_SIZE], const void *aad,
+	     size_t aad_size, uint8_t *data, size_t size, const uint8_t tag[static GCM_TAG_SIZE])
 {
 	struct gcm_context_data context;
 	uint8_t computed[GCM_TAG_SIZE];
-	kernels->decrypt((const struct gcm_key_data *)key->opaque, &context, data, data, size, iv, aad, aad_size,
-			 computed, GCM_TAG_SIZE);
+	kernels->decrypt((const struct gcm_key_data *)key->opaque, &context, data, data, size, iv, aad,
+			 aad_size, computed, GCM_TAG_SIZE);
 	int rc = rt_memcmp_ct(computed, tag, GCM_TAG_SIZE) == 0 ? 0 : -EBADMSG;
 	if (rc)
 		rt_wipe(data, size);

@@ -46,8 +46,8 @@ static const struct operation {
 /* clang-format on */
 _Static_assert(sizeof(operations) / sizeof(operations[0]) == MIGRATE_OP_END - MIGRATE_OFFER, "one line each");
 
-/* Calls for different streams run side by side, control records beside them; any other call runs alone. Nobody
- * waits: the host's disorder is the host's to repair. */
+/* Calls for different streams run side by side, control records beside them; any other call runs alone.
+ * Nobody waits: the host's disorder is the host's to repair. */
 static bool admit(enum admission how, unsigned lane)
 {
 	int count = __atomic_load_n(&session.admitted, __ATOMIC_RELAXED);

@@ -16,7 +16,7 @@ _Static_assert(RECORD_BLOCK_PAGES == 64, "a block is one word");
 _Static_assert(PAGESET_FIRST % 64 == 0, "blocks are aligned");
 
 struct pageset {
-	uint64_t *word; /* block b of the enclave is word[b - PAGESET_FIRST / 64] */
+	uint64_t *word;	    /* block b of the enclave is word[b - PAGESET_FIRST / 64] */
 	uint64_t block_end; /* first block past the last */
 	size_t size;
 };

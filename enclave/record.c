@@ -63,7 +63,8 @@ int record_read(struct record *r, uint64_t u_in, size_t size)
 		return -EBADMSG;
 	host_copy_in(&r->header, u_in, sizeof(r->header));
 	if (r->header.magic != RECORD_MAGIC || r->header.version != RECORD_VERSION ||
-	    r->header.run_count > RECORD_RUNS_MAX || r->header.body_size > RECORD_BODY_MAX || record_size(r) != size)
+	    r->header.run_count > RECORD_RUNS_MAX || r->header.body_size > RECORD_BODY_MAX ||
+	    record_size(r) != size)
 		return -EBADMSG;
 	size_t head = head_size(r);
 	host_copy_in(r->run, u_in + sizeof(r->header), head - sizeof(r->header));

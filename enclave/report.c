@@ -4,7 +4,8 @@
 #include "enclave/leaf.h"
 #include "enclave/rt.h"
 
-void attest_report(const struct sgx_targetinfo *target, const uint8_t data[static 64], struct sgx_report *report)
+void attest_report(const struct sgx_targetinfo *target, const uint8_t data[static 64],
+		   struct sgx_report *report)
 {
 	struct sgx_targetinfo aligned_target;
 	struct sgx_reportdata aligned_data;

@@ -16,22 +16,22 @@
 
 enum session_phase {
 	SESSION_NONE,
-	SESSION_HELLO,     /* own hello made */
-	SESSION_JOINED,    /* keys agreed, with somebody */
-	SESSION_SECURE,    /* the peer is an enclave like this one */
-	SESSION_FINAL,     /* source: parked, the last round is being sent */
+	SESSION_HELLO,	   /* own hello made */
+	SESSION_JOINED,	   /* keys agreed, with somebody */
+	SESSION_SECURE,	   /* the peer is an enclave like this one */
+	SESSION_FINAL,	   /* source: parked, the last round is being sent */
 	SESSION_COMMITTED, /* source: nothing runs here any more unless REFUSED comes back */
-	SESSION_READY,     /* destination: all is in place except the thread state */
+	SESSION_READY,	   /* destination: all is in place except the thread state */
 	SESSION_RESUMED,   /* destination: runs here */
-	SESSION_OVER,      /* no way on: moved away, refused, or failed half-way */
+	SESSION_OVER,	   /* no way on: moved away, refused, or failed half-way */
 };
 
 /* A byte string carried in several records. */
 struct blob {
 	uint8_t *data;
 	size_t capacity; /* of data, whole pages */
-	size_t size;     /* of the whole; 0: not begun */
-	size_t done;     /* bytes sent or received */
+	size_t size;	 /* of the whole; 0: not begun */
+	size_t done;	 /* bytes sent or received */
 };
 
 #define LANE_CONTROL MIGRATE_STREAMS_MAX
@@ -54,16 +54,16 @@ struct session {
 	struct record *record[MIGRATE_STREAMS_MAX];
 
 	/* source */
-	bool stopping;               /* threads were asked to park */
-	bool prepare;                /* the round under way sends no content */
-	bool everything;             /* a round of all pages was begun */
-	struct pageset pending;      /* still to be sent */
-	struct pageset sent;         /* were sent at least once */
+	bool stopping;			      /* threads were asked to park */
+	bool prepare;			      /* the round under way sends no content */
+	bool everything;		      /* a round of all pages was begun */
+	struct pageset pending;		      /* still to be sent */
+	struct pageset sent;		      /* were sent at least once */
 	uint64_t cursor[MIGRATE_STREAMS_MAX]; /* next block of pending to look at, 0: the first */
-	uint8_t share[32];           /* completes the state's key; leaves with COMMIT */
+	uint8_t share[32];		      /* completes the state's key; leaves with COMMIT */
 
 	/* destination */
-	bool broken;                 /* an authentic record could not be installed: never READY */
+	bool broken;			     /* an authentic record could not be installed: never READY */
 	uint8_t commit_tag[RECORD_TAG_SIZE]; /* of the COMMIT that was obeyed */
 };
 
@@ -95,9 +95,9 @@ int call_output(struct service_call *call, const void *in, size_t size);
 int call_nothing(struct service_call *call); /* size 0 */
 /* A sealed record to the host. */
 int call_write(struct service_call *call, const struct record *r);
-/* Seals a record that is complete except for counter and tag, and writes it. -ENOSPC: the counter did not move. */
+/* Seals a record that is complete except for counter and tag, and writes it. -ENOSPC: the counter did not
+ * move. */
 int call_send(struct service_call *call, struct channel *c, struct record *r);
-
 
 /* source.c */
 int source_offer(struct service_call *call);

@@ -92,7 +92,8 @@ int source_round(struct service_call *call)
 	case ROUND_LIVE:
 		if (!session.everything)
 			add_live();
-		/* Cleared before the pages are copied, by an exchange: a store that comes later marks again. */
+		/* Cleared before the pages are copied, by an exchange: a store that comes later marks again.
+		 */
 		dirty = marks_take(PAGESET_FIRST, pages, session.pending.word);
 		session.everything = true;
 		break;
@@ -134,7 +135,8 @@ static bool add_page(struct record *r, uint64_t page, enum run_kind kind)
 {
 	struct record_header *h = &r->header;
 	struct record_run *last = h->run_count ? &r->run[h->run_count - 1] : NULL;
-	if (last && last->kind == kind && last->page + last->count == page && page % RECORD_BLOCK_PAGES != 0) {
+	if (last && last->kind == kind && last->page + last->count == page &&
+	    page % RECORD_BLOCK_PAGES != 0) {
 		last->count++;
 		return true;
 	}

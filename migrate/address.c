@@ -46,7 +46,8 @@ int address_parse(const char *text, struct address *out, struct failure *why)
 	strcpy(copy, text);
 	strcpy(out->text, text);
 	if (split(copy, &host, &port))
-		return fail(why, -EINVAL, "%s: not an address, which is tcp:HOST:PORT or tcp:[IPV6]:PORT", text);
+		return fail(why, -EINVAL, "%s: not an address, which is tcp:HOST:PORT or tcp:[IPV6]:PORT",
+			    text);
 	int rc = getaddrinfo(*host ? host : NULL, port, &hints, &found);
 	if (rc)
 		return fail(why, -EINVAL, "%s: %s", text, gai_strerror(rc));

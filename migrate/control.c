@@ -33,7 +33,7 @@ struct control {
 	pthread_cond_t changed;
 	unsigned clients;
 	struct migration *migration; /* under way, or NULL */
-	json_t *last;                /* report of the last one */
+	json_t *last;		     /* report of the last one */
 	bool closing;
 };
 
@@ -73,7 +73,8 @@ int control_path(const char *name, char *out, size_t size, struct failure *why)
 {
 	char dir[256];
 	if (!control_name_ok(name))
-		return fail(why, -EINVAL, "\"%.64s\" is not a name: up to 63 letters, digits, dots, dashes", name);
+		return fail(why, -EINVAL, "\"%.64s\" is not a name: up to 63 letters, digits, dots, dashes",
+			    name);
 	int rc = control_directory(dir, sizeof(dir), why);
 	if (rc)
 		return rc;
@@ -104,8 +105,8 @@ int control_connect(const char *name, int *fd, struct failure *why)
 	rc = socket_at(path, connect);
 	if (rc < 0)
 		return rc == -ENOENT || rc == -ECONNREFUSED
-			       ? fail(why, -ENOENT, "no program called %s runs here; optmig ps lists them", name)
-			       : fail(why, rc, "%s: %s", path, strerror(-rc));
+			   ? fail(why, -ENOENT, "no program called %s runs here; optmig ps lists them", name)
+			   : fail(why, rc, "%s: %s", path, strerror(-rc));
 	*fd = rc;
 	return 0;
 }
@@ -172,10 +173,11 @@ static json_t *status_json(struct control *c)
 	}
 	json_t *last = c->last ? json_incref(c->last) : json_null();
 	pthread_mutex_unlock(&c->lock);
-	return json_pack("{s:i, s:s, s:i, s:s, s:b, s:I, s:I, s:I, s:b, s:o, s:o}", "schema_version", 1, "name",
-			 c->name, "pid", (int)getpid(), "mrenclave", hex, "software", enclave_is_software(c->e),
-			 "threads", (json_int_t)stats.threads, "pages", (json_int_t)stats.pages_mapped, "pages_accepted",
-			 (json_int_t)stats.pages_accepted, "migrating", migrating, "progress", progress, "last", last);
+	return json_pack("{s:i, s:s, s:i, s:s, s:b, s:I, s:I, s:I, s:b, s:o, s:o}", "schema_version", 1,
+			 "name", c->name, "pid", (int)getpid(), "mrenclave", hex, "software",
+			 enclave_is_software(c->e), "threads", (json_int_t)stats.threads, "pages",
+			 (json_int_t)stats.pages_mapped, "pages_accepted", (json_int_t)stats.pages_accepted,
+			 "migrating", migrating, "progress", progress, "last", last);
 }
 
 struct run {
@@ -379,15 +381,16 @@ static void *server_main(void *context)
 	}
 }
 
-/* A socket under a name of its own first, so that it is never there without answering, and replaces another's in one
- * step. */
+/* A socket under a name of its own first, so that it is never there without answering, and replaces another's
+ * in one step. */
 static int listen_at(struct control *c, bool take_over, struct failure *why)
 {
 	char temporary[sizeof(c->path) + 16];
 	int fd = take_over ? -ENOENT : socket_at(c->path, connect);
 	if (fd >= 0) {
 		close(fd);
-		return fail(why, -EEXIST, "a program called %s runs here already: choose another with --name", c->name);
+		return fail(why, -EEXIST, "a program called %s runs here already: choose another with --name",
+			    c->name);
 	}
 	snprintf(temporary, sizeof(temporary), "%s.%d", c->path, getpid());
 	unlink(temporary);
@@ -406,7 +409,8 @@ static int listen_at(struct control *c, bool take_over, struct failure *why)
 	return 0;
 }
 
-int control_open(const char *name, struct enclave *e, bool take_over, struct control **out, struct failure *why)
+int control_open(const char *name, struct enclave *e, bool take_over, struct control **out,
+		 struct failure *why)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	if (!c)

@@ -29,7 +29,8 @@ int control_connect(const char *name, int *fd, struct failure *why);
 
 /* Serves e under that name until closed. -EEXIST if another program has it here. take_over: it is the same
  * program's own earlier home, whose socket is replaced. */
-int control_open(const char *name, struct enclave *e, bool take_over, struct control **out, struct failure *why);
+int control_open(const char *name, struct enclave *e, bool take_over, struct control **out,
+		 struct failure *why);
 /* Ends a migration under way, removes the socket. NULL is fine. */
 void control_close(struct control *c);
 

@@ -31,8 +31,8 @@
 
 #define PREPARE_TIMEOUT_US (120ull * 1000 * 1000)
 #define SILENCE_MS 10000u
-#define READY_TIMEOUT_US (10ull * 1000 * 1000)  /* from READY to COMMIT */
-#define REFUSED_KEPT_US (60ull * 1000 * 1000)   /* for a source that asks late */
+#define READY_TIMEOUT_US (10ull * 1000 * 1000) /* from READY to COMMIT */
+#define REFUSED_KEPT_US (60ull * 1000 * 1000)  /* for a source that asks late */
 #define HOOK_TIMEOUT_MS 400
 
 struct destination {
@@ -49,15 +49,15 @@ struct destination {
 	struct hook *hook;
 	struct softsgx_stats before;
 	uint64_t parking_us;
-	int usual_nice; /* of the main thread, from READY on; 20: unchanged */
+	int usual_nice;			     /* of the main thread, from READY on; 20: unchanged */
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
-	bool handed_over; /* RESUME succeeded: runs here */
+	bool handed_over;		     /* RESUME succeeded: runs here */
 	uint8_t refused[1024];
 	size_t refused_size;
 };
 
-static int tell(struct destination *d, enum frame_type type, const void *first, size_t first_size, const void *second,
-		size_t second_size)
+static int tell(struct destination *d, enum frame_type type, const void *first, size_t first_size,
+		const void *second, size_t second_size)
 {
 	struct wait wait = {now_us() + SILENCE_MS * 1000ull, -1};
 	pthread_mutex_lock(&d->send_lock);
@@ -77,8 +77,8 @@ static int link_failed(int rc, struct failure *why)
 {
 	return fail(why, rc, "the source: %s",
 		    rc == -ECONNRESET || rc == -EPIPE ? "closed the connection"
-		    : rc == -EPROTO   ? "sent something that is no frame"
-				      : strerror(-rc));
+		    : rc == -EPROTO		      ? "sent something that is no frame"
+						      : strerror(-rc));
 }
 
 static int source_failed(struct destination *d, struct failure *why)
@@ -111,7 +111,7 @@ static int channel_receive(struct destination *d, int timeout_ms, struct frame_a
 	char space[CMSG_SPACE(sizeof(int))];
 	struct iovec part = {attach, sizeof(*attach)};
 	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
 	struct pollfd polled = {.fd = d->channel_fd, .events = POLLIN};
 	if (poll(&polled, 1, timeout_ms) <= 0)
 		return -ETIMEDOUT;
@@ -187,7 +187,8 @@ static int load(struct destination *d, struct failure *why)
 	if (d->hello->version != WIRE_VERSION)
 		return fail(why, -EPROTO, "speaks version %d, not %u", WIRE_VERSION, d->hello->version);
 	if (d->hello->streams == 0 || d->hello->streams > MIGRATE_STREAMS_MAX)
-		return fail(why, -EPROTO, "%u streams are not 1 to %u", d->hello->streams, MIGRATE_STREAMS_MAX);
+		return fail(why, -EPROTO, "%u streams are not 1 to %u", d->hello->streams,
+			    MIGRATE_STREAMS_MAX);
 	rc = name_check(d, why);
 	if (rc == 0)
 		rc = image_find(d->o->image_dir, d->hello->mrenclave, path, sizeof(path), why);
@@ -211,7 +212,7 @@ static int on_handshake(struct destination *d, struct failure *why)
 {
 	struct handshake_hello hello;
 	struct trusted_call c = {
-		.in = d->control.data, .in_size = d->control.size, .out = &hello, .out_size = sizeof(hello)};
+	    .in = d->control.data, .in_size = d->control.size, .out = &hello, .out_size = sizeof(hello)};
 	int rc = trusted(d->e, MIGRATE_ACCEPT, 0, &c);
 	return rc ? enclave_failed(rc, "the source's key", why)
 		  : tell(d, FRAME_HANDSHAKE, &hello, sizeof(hello), NULL, 0);
@@ -236,8 +237,8 @@ static int on_manifest(struct destination *d, struct failure *why)
 	struct bytes answer = {0};
 	if (d->carry)
 		return fail(why, -EPROTO, "a second manifest");
-	int rc = carry_destination_prepare(enclave_fds(d->e), d->control.data, d->control.size, &answer, &d->carry,
-					   why);
+	int rc = carry_destination_prepare(enclave_fds(d->e), d->control.data, d->control.size, &answer,
+					   &d->carry, why);
 	if (rc == 0 && (rc = tell(d, FRAME_ANSWER, answer.data, answer.size, NULL, 0)))
 		rc = link_failed(rc, why);
 	bytes_free(&answer);
@@ -286,7 +287,8 @@ static int on_final(struct destination *d, struct failure *why)
 	if (d->control.size != sizeof(final) || !d->carry)
 		return link_failed(-EPROTO, why);
 	memcpy(&final, d->control.data, sizeof(final));
-	d->usual_nice = thread_urgent_begin(); /* no more threads are made from here to serve_commit()'s end */
+	d->usual_nice =
+	    thread_urgent_begin(); /* no more threads are made from here to serve_commit()'s end */
 	int rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
 	if (rc)
 		return flow_failed(d, why);
@@ -301,9 +303,9 @@ static int on_final(struct destination *d, struct failure *why)
 }
 
 static int (*const handlers[FRAME_TYPE_COUNT])(struct destination *d, struct failure *why) = {
-	[FRAME_HANDSHAKE] = on_handshake, [FRAME_EVIDENCE] = on_evidence, [FRAME_MANIFEST] = on_manifest,
-	[FRAME_SLOTS] = on_slots,	  [FRAME_PARKING] = on_parking,	  [FRAME_CARRIED] = on_carried,
-	[FRAME_CONTROL] = on_control,	  [FRAME_FINAL] = on_final,	  [FRAME_FAILED] = source_failed,
+    [FRAME_HANDSHAKE] = on_handshake, [FRAME_EVIDENCE] = on_evidence, [FRAME_MANIFEST] = on_manifest,
+    [FRAME_SLOTS] = on_slots,	      [FRAME_PARKING] = on_parking,   [FRAME_CARRIED] = on_carried,
+    [FRAME_CONTROL] = on_control,     [FRAME_FINAL] = on_final,	      [FRAME_FAILED] = source_failed,
 };
 
 static int serve_until_ready(struct destination *d, struct failure *why)
@@ -373,10 +375,8 @@ static int on_commit(struct destination *d, struct failure *why)
 {
 	static uint64_t downtime_us;
 	uint8_t record[1024];
-	struct trusted_call c = {.in = d->control.data,
-				 .in_size = d->control.size,
-				 .out = record,
-				 .out_size = sizeof(record)};
+	struct trusted_call c = {
+	    .in = d->control.data, .in_size = d->control.size, .out = record, .out_size = sizeof(record)};
 	int rc = trusted(d->e, MIGRATE_RESUME, 0, &c);
 	if (rc)
 		return enclave_failed(rc, "the commit", why);
@@ -410,7 +410,8 @@ static void refuse(struct destination *d)
 	}
 }
 
-/* From READY to running. A source that fell silent has either undone everything or will come back with COMMIT. */
+/* From READY to running. A source that fell silent has either undone everything or will come back with
+ * COMMIT. */
 static int serve_commit(struct destination *d, struct failure *why)
 {
 	uint64_t until_us = now_us() + READY_TIMEOUT_US;
@@ -428,7 +429,8 @@ static int serve_commit(struct destination *d, struct failure *why)
 		rc = on_commit(d, why);
 		if (rc == 0)
 			return 0;
-		/* Not authentic: as if it had not been. Authentic but of no use: the enclave can only refuse. */
+		/* Not authentic: as if it had not been. Authentic but of no use: the enclave can only refuse.
+		 */
 		log_line("%s: %s", d->name, why->message);
 		if (rc != -EBADMSG) {
 			refuse(d);

@@ -15,9 +15,9 @@ struct destination_options {
 };
 
 /* Runs in a process of its own, which it may fill with threads. control_fd: the connection that said hello.
- * channel_fd: a SOCK_SEQPACKET from the receive service, which brings further connections of this session (a struct
- * frame_attach with the descriptor) and takes one byte once the program runs here. 0 when a program came and
- * has ended: *end, *status as enclave_wait() gives them. Otherwise nothing is left of it. */
+ * channel_fd: a SOCK_SEQPACKET from the receive service, which brings further connections of this session (a
+ * struct frame_attach with the descriptor) and takes one byte once the program runs here. 0 when a program
+ * came and has ended: *end, *status as enclave_wait() gives them. Otherwise nothing is left of it. */
 int destination_run(const struct destination_options *o, const struct frame_hello *hello, int control_fd,
 		    int channel_fd, enum enclave_end *end, int *status);
 

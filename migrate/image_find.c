@@ -21,7 +21,8 @@ static int image_measures(const char *path, const uint8_t mrenclave[static 32])
 	return same;
 }
 
-int image_find(const char *dir, const uint8_t mrenclave[static 32], char *path, size_t size, struct failure *why)
+int image_find(const char *dir, const uint8_t mrenclave[static 32], char *path, size_t size,
+	       struct failure *why)
 {
 	DIR *d = opendir(dir);
 	if (!d)
@@ -34,6 +35,6 @@ int image_find(const char *dir, const uint8_t mrenclave[static 32], char *path, 
 		}
 	}
 	closedir(d);
-	return fail(why, -ENOENT, "no image with MRENCLAVE %02x%02x%02x%02x... in the image directory", mrenclave[0],
-		    mrenclave[1], mrenclave[2], mrenclave[3]);
+	return fail(why, -ENOENT, "no image with MRENCLAVE %02x%02x%02x%02x... in the image directory",
+		    mrenclave[0], mrenclave[1], mrenclave[2], mrenclave[3]);
 }

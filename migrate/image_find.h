@@ -10,6 +10,7 @@
 #include "host/failure.h"
 
 /* The path of the first signed image in dir whose SIGSTRUCT names that MRENCLAVE. -ENOENT. */
-int image_find(const char *dir, const uint8_t mrenclave[static 32], char *path, size_t size, struct failure *why);
+int image_find(const char *dir, const uint8_t mrenclave[static 32], char *path, size_t size,
+	       struct failure *why);
 
 #endif

@@ -38,7 +38,7 @@ struct inflow {
 	pthread_mutex_t lock; /* protects the following */
 	pthread_cond_t changed;
 	unsigned ended; /* streams that have reached the end of the round under way */
-	uint32_t done;  /* last round that all streams have installed */
+	uint32_t done;	/* last round that all streams have installed */
 	int error;
 	bool refused; /* the error is the enclave's answer to a record */
 	bool closing;

@@ -47,7 +47,8 @@ static int produce(struct outstream *s)
 	struct ring_slot *slot = ring_fill_begin(&s->ring);
 	if (!slot)
 		return -ECANCELED;
-	struct trusted_call c = {.out = slot->data + sizeof(struct frame_header), .out_size = RECORD_SIZE_MAX};
+	struct trusted_call c = {.out = slot->data + sizeof(struct frame_header),
+				 .out_size = RECORD_SIZE_MAX};
 	int rc = trusted(s->flow->enclave, MIGRATE_SEND, s->index, &c);
 	if (rc || c.ret[0] == 0)
 		return rc ? rc : 1;

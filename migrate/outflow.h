@@ -31,14 +31,14 @@ struct outflow {
 	int wake_fd; /* eventfd, ours to write when a stream fails */
 
 	atomic_uint_fast64_t pages, zero_pages, bytes; /* ever sent */
-	atomic_uint_fast64_t paced_us; /* spent waiting for the bandwidth limit, per stream */
-	atomic_uint_fast64_t bandwidth; /* bytes per second over all streams, 0: no limit */
+	atomic_uint_fast64_t paced_us;		       /* spent waiting for the bandwidth limit, per stream */
+	atomic_uint_fast64_t bandwidth;		       /* bytes per second over all streams, 0: no limit */
 
 	pthread_mutex_t lock; /* protects the following */
 	pthread_cond_t changed;
-	unsigned round;    /* begun */
+	unsigned round;	   /* begun */
 	unsigned produced; /* streams that have encrypted all of it */
-	int error;         /* first -errno of a stream */
+	int error;	   /* first -errno of a stream */
 	bool closing;
 };
 
@@ -46,8 +46,8 @@ struct outflow {
 int outflow_open(struct outflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd);
 /* The enclave's ROUND call has been made: all streams send it. */
 void outflow_round(struct outflow *f);
-/* Until everything of the round is encrypted, though not yet sent. 0, a stream's error, or -ETIMEDOUT if nothing
- * moved for that long, -ECANCELED if *cancelled. */
+/* Until everything of the round is encrypted, though not yet sent. 0, a stream's error, or -ETIMEDOUT if
+ * nothing moved for that long, -ECANCELED if *cancelled. */
 int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled);
 int outflow_error(struct outflow *f);
 /* Ends threads (also in the middle of a round), closes connections. May be called twice. */

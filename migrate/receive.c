@@ -62,7 +62,8 @@ static void say_failed(int fd, int code, const char *message)
 /* ---- sessions ---- */
 
 /* In the child: nothing of the service stays. */
-static _Noreturn void session_main(struct receive *r, const struct frame_hello *hello, int control_fd, int channel_fd)
+static _Noreturn void session_main(struct receive *r, const struct frame_hello *hello, int control_fd,
+				   int channel_fd)
 {
 	enum enclave_end end;
 	int status;
@@ -119,7 +120,7 @@ static void session_attach(struct receive *r, const struct frame_attach *attach,
 	char space[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec part = {(void *)attach, sizeof(*attach)};
 	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
@@ -272,8 +273,8 @@ static void turn(struct receive *r)
 		polled[2 + i] = (struct pollfd){.fd = r->pending[i].fd, .events = POLLIN};
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		polled[2 + pending + i] = (struct pollfd){
-			.fd = r->session[i].pid && !r->session[i].runs ? r->session[i].channel_fd : -1,
-			.events = POLLIN};
+		    .fd = r->session[i].pid && !r->session[i].runs ? r->session[i].channel_fd : -1,
+		    .events = POLLIN};
 	if (poll(polled, 2 + pending + SESSIONS_MAX, pending ? 1000 : -1) < 0)
 		return;
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)

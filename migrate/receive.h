@@ -21,8 +21,8 @@ struct receive_options {
 /* Of a process that took nothing in. */
 #define EXIT_NOT_TAKEN 76
 
-/* Until SIGTERM or SIGINT, which is passed on to the programs that live here by then, or as `once` says. *status: the
- * exit status that ended it, 0 after a signal. */
+/* Until SIGTERM or SIGINT, which is passed on to the programs that live here by then, or as `once` says.
+ * *status: the exit status that ended it, 0 after a signal. */
 int receive_run(const struct receive_options *o, int *status, struct failure *why);
 
 #endif

@@ -9,8 +9,8 @@ static const struct {
 	const char *name;
 	enum migrate_mode mode;
 } modes[] = {
-	{"precopy", MODE_PRECOPY},
-	{"stop-copy", MODE_STOP_COPY},
+    {"precopy", MODE_PRECOPY},
+    {"stop-copy", MODE_STOP_COPY},
 };
 
 static const char *mode_name(enum migrate_mode mode)
@@ -94,18 +94,19 @@ int migrate_options_parse(const json_t *in, struct migrate_options *o, struct fa
 
 json_t *migrate_options_json(const struct migrate_options *o)
 {
-	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:b}", "to", o->to, "hook", o->hook, "mode",
-			 mode_name(o->mode), "streams", (int)o->streams, "downtime_limit_us",
-			 (json_int_t)o->downtime_limit_us, "bandwidth", (json_int_t)o->bandwidth, "timeout_us",
-			 (json_int_t)o->timeout_us, "switch_timeout_us", (json_int_t)o->switch_timeout_us,
-			 "tcp_established", o->tcp_established, "only_check", o->only_check);
+	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:b}", "to", o->to, "hook", o->hook,
+			 "mode", mode_name(o->mode), "streams", (int)o->streams, "downtime_limit_us",
+			 (json_int_t)o->downtime_limit_us, "bandwidth", (json_int_t)o->bandwidth,
+			 "timeout_us", (json_int_t)o->timeout_us, "switch_timeout_us",
+			 (json_int_t)o->switch_timeout_us, "tcp_established", o->tcp_established,
+			 "only_check", o->only_check);
 }
 
 json_t *migrate_progress_json(const struct migrate_progress *p)
 {
-	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:I}", "phase", p->phase, "round", (int)p->round, "pages_total",
-			 (json_int_t)p->pages_total, "pages", (json_int_t)p->pages, "bytes_sent",
-			 (json_int_t)p->bytes, "elapsed_us", (json_int_t)p->elapsed_us);
+	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:I}", "phase", p->phase, "round", (int)p->round,
+			 "pages_total", (json_int_t)p->pages_total, "pages", (json_int_t)p->pages,
+			 "bytes_sent", (json_int_t)p->bytes, "elapsed_us", (json_int_t)p->elapsed_us);
 }
 
 json_t *migrate_leaves_json(const struct softsgx_stats *now, const struct softsgx_stats *before)
@@ -114,14 +115,16 @@ json_t *migrate_leaves_json(const struct softsgx_stats *now, const struct softsg
 		const char *name;
 		enum sgx_enclu_leaf leaf;
 	} leaves[] = {
-		{"ereport", SGX_EREPORT}, {"egetkey", SGX_EGETKEY}, {"eenter", SGX_EENTER},
-		{"eresume", SGX_ERESUME}, {"eexit", SGX_EEXIT},	    {"eaccept", SGX_EACCEPT},
-		{"emodpe", SGX_EMODPE},	  {"eacceptcopy", SGX_EACCEPTCOPY},
+	    {"ereport", SGX_EREPORT}, {"egetkey", SGX_EGETKEY},
+	    {"eenter", SGX_EENTER},   {"eresume", SGX_ERESUME},
+	    {"eexit", SGX_EEXIT},     {"eaccept", SGX_EACCEPT},
+	    {"emodpe", SGX_EMODPE},   {"eacceptcopy", SGX_EACCEPTCOPY},
 	};
 	json_t *out = json_object();
 	for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++)
-		json_object_set_new(out, leaves[i].name,
-				    json_integer((json_int_t)(now->leaf[leaves[i].leaf] - before->leaf[leaves[i].leaf])));
+		json_object_set_new(
+		    out, leaves[i].name,
+		    json_integer((json_int_t)(now->leaf[leaves[i].leaf] - before->leaf[leaves[i].leaf])));
 	json_object_set_new(out, "aex", json_integer((json_int_t)(now->aex - before->aex)));
 	json_object_set_new(out, "eaug", json_integer((json_int_t)(now->eaug - before->eaug)));
 	json_object_set_new(out, "eadd", json_integer((json_int_t)(now->eadd - before->eadd)));
@@ -134,9 +137,10 @@ static json_t *rounds_json(const struct migrate_report *r)
 	json_t *out = json_array();
 	for (unsigned i = 0; i < r->round_count; i++) {
 		const struct migrate_round_report *round = &r->round[i];
-		json_array_append_new(out, json_pack("{s:I, s:I, s:I, s:I}", "pages", (json_int_t)round->pages,
-						     "zero_pages", (json_int_t)round->zero_pages, "bytes",
-						     (json_int_t)round->bytes, "us", (json_int_t)round->us));
+		json_array_append_new(out,
+				      json_pack("{s:I, s:I, s:I, s:I}", "pages", (json_int_t)round->pages,
+						"zero_pages", (json_int_t)round->zero_pages, "bytes",
+						(json_int_t)round->bytes, "us", (json_int_t)round->us));
 	}
 	return out;
 }
@@ -157,15 +161,15 @@ json_t *migrate_report_json(const struct migrate_report *r)
 		json_object_set_new(leaves, "source", migrate_leaves_json(&r->leaves, &none));
 	if (r->leaves_destination)
 		json_object_set(leaves, "destination", r->leaves_destination);
-	return json_pack("{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:i, s:i, s:i, "
-			 "s:b, s:o, s:s, s:s}",
-			 "schema_version", 1, "result", results[r->result], "error", error_json(&r->failure), "mode",
-			 mode_name(r->mode), "page_size", PAGE_SIZE, "setup_us", (json_int_t)r->setup_us, "total_us",
-			 (json_int_t)r->total_us, "downtime_us", (json_int_t)r->downtime_us,
-			 "downtime_destination_us", (json_int_t)r->downtime_destination_us, "park_us",
-			 (json_int_t)r->park_us, "switchover_bytes", (json_int_t)r->switchover_bytes, "rounds",
-			 rounds_json(r), "bytes_sent", (json_int_t)r->bytes_sent, "pages_total",
-			 (json_int_t)r->pages_total, "pages_staged", 0, "pages_deferred", 0, "postcopy_faults", 0,
-			 "postcopy_us", 0, "converged", r->converged, "leaves", leaves, "source_enclave", r->source,
-			 "destination_enclave", r->destination);
+	return json_pack(
+	    "{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:i, s:i, s:i, "
+	    "s:b, s:o, s:s, s:s}",
+	    "schema_version", 1, "result", results[r->result], "error", error_json(&r->failure), "mode",
+	    mode_name(r->mode), "page_size", PAGE_SIZE, "setup_us", (json_int_t)r->setup_us, "total_us",
+	    (json_int_t)r->total_us, "downtime_us", (json_int_t)r->downtime_us, "downtime_destination_us",
+	    (json_int_t)r->downtime_destination_us, "park_us", (json_int_t)r->park_us, "switchover_bytes",
+	    (json_int_t)r->switchover_bytes, "rounds", rounds_json(r), "bytes_sent",
+	    (json_int_t)r->bytes_sent, "pages_total", (json_int_t)r->pages_total, "pages_staged", 0,
+	    "pages_deferred", 0, "postcopy_faults", 0, "postcopy_us", 0, "converged", r->converged, "leaves",
+	    leaves, "source_enclave", r->source, "destination_enclave", r->destination);
 }

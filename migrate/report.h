@@ -23,8 +23,8 @@ struct migrate_options {
 	enum migrate_mode mode;
 	unsigned streams;
 	uint64_t downtime_limit_us;
-	uint64_t bandwidth;         /* bytes per second, 0: no limit */
-	uint64_t timeout_us;        /* for all of it, 0: none */
+	uint64_t bandwidth;	    /* bytes per second, 0: no limit */
+	uint64_t timeout_us;	    /* for all of it, 0: none */
 	uint64_t switch_timeout_us; /* without progress while the program stands still */
 	bool tcp_established;
 	bool only_check; /* could it move? `to` may be empty: could it leave? */
@@ -53,8 +53,8 @@ struct migrate_report {
 	unsigned round_count;
 	bool converged; /* the last pages fitted the downtime limit */
 	bool has_leaves;
-	struct softsgx_stats leaves; /* of the source, during the migration */
-	json_t *leaves_destination;  /* as it reported them; may be NULL */
+	struct softsgx_stats leaves;	    /* of the source, during the migration */
+	json_t *leaves_destination;	    /* as it reported them; may be NULL */
 	char source[128], destination[128]; /* where: host and process */
 };
 json_t *migrate_report_json(const struct migrate_report *r);

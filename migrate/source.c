@@ -25,7 +25,7 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 #define PREPARE_TIMEOUT_US (120ull * 1000 * 1000) /* the destination loads an image */
-#define SILENCE_US (10ull * 1000 * 1000)          /* of a link in the rounds */
+#define SILENCE_US (10ull * 1000 * 1000)	  /* of a link in the rounds */
 #define COMMIT_GIVE_UP_US (60ull * 1000 * 1000)
 #define AFTER_TIMEOUT_US (5ull * 1000 * 1000)
 #define HOOK_TIMEOUT_MS 5000
@@ -50,15 +50,16 @@ struct source {
 	/* what undo has to take back */
 	struct carry_source *carry;
 	struct hook *hook;
-	bool offered; /* the enclave has a session */
-	bool parking; /* threads were asked to park */
+	bool offered;  /* the enclave has a session */
+	bool parking;  /* threads were asked to park */
 	bool attached; /* all connections were made once */
 	bool link_lost;
 };
 
 /* ---- the migration as others see it ---- */
 
-int migration_open(struct migration *m, struct enclave *e, const char *name, const struct migrate_options *options)
+int migration_open(struct migration *m, struct enclave *e, const char *name,
+		   const struct migrate_options *options)
 {
 	memset(m, 0, sizeof(*m));
 	m->enclave = e;
@@ -179,7 +180,8 @@ static int connect_one(struct source *s, int wake_fd, int *fd, struct failure *w
 
 static int connect_control(struct source *s, struct failure *why)
 {
-	struct frame_hello hello = {.version = WIRE_VERSION, .streams = s->o->streams, .pages = s->r->pages_total};
+	struct frame_hello hello = {
+	    .version = WIRE_VERSION, .streams = s->o->streams, .pages = s->r->pages_total};
 	int rc = address_parse(s->o->to, &s->to, why);
 	if (rc == 0)
 		rc = connect_one(s, s->m->wake_fd, &s->control.fd, why);
@@ -324,7 +326,8 @@ static int tell_slots(struct source *s, struct failure *why)
 	uint8_t slots[THREAD_SLOTS_MAX / 8];
 	struct trusted_call c = {.out = slots, .out_size = sizeof(slots)};
 	int rc = trusted(s->e, MIGRATE_SLOTS, 0, &c);
-	return rc ? enclave_failed(rc, "to name its threads", why) : tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
+	return rc ? enclave_failed(rc, "to name its threads", why)
+		  : tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
 }
 
 /* What this host alone can tell: can everything the program has open go along? */
@@ -397,15 +400,15 @@ static struct migrate_round_report *round_report(struct source *s, struct counts
 	static struct migrate_round_report beyond;
 	struct counts now = counts_now(s);
 	struct migrate_round_report *out =
-		s->r->round_count < REPORT_ROUNDS_MAX ? &s->r->round[s->r->round_count++] : &beyond;
+	    s->r->round_count < REPORT_ROUNDS_MAX ? &s->r->round[s->r->round_count++] : &beyond;
 	uint64_t zero = now.zero_pages - before.zero_pages;
-	*out = (struct migrate_round_report){now.pages - before.pages + zero, zero,
-					     now.bytes - before.bytes, now.us - before.us};
+	*out = (struct migrate_round_report){now.pages - before.pages + zero, zero, now.bytes - before.bytes,
+					     now.us - before.us};
 	return out;
 }
 
-/* Rounds until what is dirty fits the downtime limit at the rate just seen. Some programs write faster than that:
- * after STUBBORN_ROUNDS without progress they are stopped anyway, and the report says so. */
+/* Rounds until what is dirty fits the downtime limit at the rate just seen. Some programs write faster than
+ * that: after STUBBORN_ROUNDS without progress they are stopped anyway, and the report says so. */
 static int rounds(struct source *s, struct failure *why)
 {
 	uint64_t dirty, last = UINT64_MAX;
@@ -429,7 +432,8 @@ static int rounds(struct source *s, struct failure *why)
 			break;
 		/* The limit on bandwidth ends with the rounds: what it cost does not count. */
 		paced_us = atomic_load(&s->flow.paced_us) - paced_us;
-		uint64_t needed_us = sent ? dirty * (round->us - (paced_us < round->us ? paced_us : 0)) / sent : 0;
+		uint64_t needed_us =
+		    sent ? dirty * (round->us - (paced_us < round->us ? paced_us : 0)) / sent : 0;
 		s->r->converged = needed_us <= s->o->downtime_limit_us;
 		stubborn = dirty > last - last / 10 ? stubborn + 1 : 0;
 		last = dirty;
@@ -452,7 +456,8 @@ static int park_all(struct source *s, struct failure *why)
 	for (;;) {
 		uint64_t now = now_us();
 		if (now - begun > s->o->switch_timeout_us)
-			return fail(why, -ETIMEDOUT, "%llu threads of the program did not stop within %llu ms",
+			return fail(why, -ETIMEDOUT,
+				    "%llu threads of the program did not stop within %llu ms",
 				    (unsigned long long)c.ret[0],
 				    (unsigned long long)(s->o->switch_timeout_us / 1000));
 		if (now - kicked > 1000) {
@@ -553,7 +558,8 @@ static int hand_over(struct source *s, struct failure *why)
 static int commit_once(struct source *s, const void *commit, size_t size)
 {
 	struct wait wait = {now_us() + 2 * 1000 * 1000, -1};
-	int rc = s->control.fd < 0 ? -ENOTCONN : wire_send(s->control.fd, FRAME_COMMIT, commit, size, NULL, 0, wait);
+	int rc = s->control.fd < 0 ? -ENOTCONN
+				   : wire_send(s->control.fd, FRAME_COMMIT, commit, size, NULL, 0, wait);
 	while (rc == 0) {
 		rc = wire_recv(&s->control, wait);
 		if (rc == 0 && (s->control.type == FRAME_RESUMED || s->control.type == FRAME_REFUSED))
@@ -569,10 +575,11 @@ static int commit_until_answered(struct source *s, const void *commit, size_t si
 	while (commit_once(s, commit, size) != 0) {
 		struct failure ignored;
 		if (now_us() - begun > COMMIT_GIVE_UP_US)
-			return fail(why, -ENOTRECOVERABLE,
-				    "%s took over the program and was not heard of again: it may run there, it "
-				    "cannot run here",
-				    s->to.text);
+			return fail(
+			    why, -ENOTRECOVERABLE,
+			    "%s took over the program and was not heard of again: it may run there, it "
+			    "cannot run here",
+			    s->to.text);
 		if (reattach(s, &ignored))
 			nanosleep(&(struct timespec){0, 100 * 1000 * 1000}, NULL);
 	}
@@ -583,12 +590,13 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 {
 	uint8_t record[1024];
 	struct trusted_call c = {
-		.in = s->control.data, .in_size = s->control.size, .out = record, .out_size = sizeof(record)};
+	    .in = s->control.data, .in_size = s->control.size, .out = record, .out_size = sizeof(record)};
 	if (atomic_load(&s->m->cancelled))
 		return fail(why, -ECANCELED, "cancelled");
 	int rc = trusted(s->e, MIGRATE_COMMIT, 0, &c);
 	if (rc)
-		return enclave_failed(rc, "to hand over: what the destination holds is not what was sent", why);
+		return enclave_failed(rc, "to hand over: what the destination holds is not what was sent",
+				      why);
 	progress(s, "commit");
 	rc = commit_until_answered(s, record, c.out_size, why);
 	if (rc)
@@ -602,11 +610,12 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 	c = (struct trusted_call){.in = s->control.data + skip, .in_size = s->control.size - skip};
 	rc = trusted(s->e, MIGRATE_FINISH, 0, &c);
 	if (rc)
-		return fail(why, -ENOTRECOVERABLE, "%s: the answer to the commit is not the destination enclave's",
-			    s->to.text);
+		return fail(why, -ENOTRECOVERABLE,
+			    "%s: the answer to the commit is not the destination enclave's", s->to.text);
 	if (c.ret[0] == 1) {
 		s->offered = s->parking = false; /* the enclave has undone both */
-		return fail(why, -ECONNREFUSED, "the destination refused at the last moment; the program runs on");
+		return fail(why, -ECONNREFUSED,
+			    "the destination refused at the last moment; the program runs on");
 	}
 	s->r->downtime_us = answered_us - stopped_us;
 	s->r->downtime_destination_us = times.downtime_us;
@@ -739,7 +748,10 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	else
 		undo(&s, possible ? &only_asked : &r->failure);
 	r->total_us = now_us() - s.begun_us;
-	r->result = possible ? RESULT_POSSIBLE : rc == 0 ? RESULT_COMPLETED : rc == -ECANCELED ? RESULT_CANCELLED : RESULT_FAILED;
+	r->result = possible	       ? RESULT_POSSIBLE
+		    : rc == 0	       ? RESULT_COMPLETED
+		    : rc == -ECANCELED ? RESULT_CANCELLED
+				       : RESULT_FAILED;
 	outflow_close(&s.flow);
 	carry_source_close(s.carry);
 	hook_stop(s.hook);

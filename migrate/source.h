@@ -18,13 +18,14 @@ struct migration {
 	struct migrate_options options;
 
 	atomic_bool cancelled; /* asked to stop; too late once committed */
-	int wake_fd;           /* eventfd: written when cancelled, or when a stream fails */
+	int wake_fd;	       /* eventfd: written when cancelled, or when a stream fails */
 
 	pthread_mutex_t lock; /* protects the following */
 	struct migrate_progress progress;
 };
 
-int migration_open(struct migration *m, struct enclave *e, const char *name, const struct migrate_options *options);
+int migration_open(struct migration *m, struct enclave *e, const char *name,
+		   const struct migrate_options *options);
 void migration_close(struct migration *m);
 /* From any thread, any number of times. */
 void migration_cancel(struct migration *m);
@@ -32,8 +33,9 @@ struct migrate_progress migration_progress(struct migration *m);
 
 /* Runs it. 0: the program lives at the other side, nothing of it runs here; the enclave is to be ended by
  * enclave_set_moved(). Otherwise *r says why and the program runs on here, except after -ENOTRECOVERABLE: the
- * destination took the commit and was never heard of again. options.only_check: goes as far as nothing is moved,
- * never returns 0, and r->result is RESULT_POSSIBLE if a move would begin. r->leaves_destination is the caller's to free. */
+ * destination took the commit and was never heard of again. options.only_check: goes as far as nothing is
+ * moved, never returns 0, and r->result is RESULT_POSSIBLE if a move would begin. r->leaves_destination is
+ * the caller's to free. */
 int migration_run(struct migration *m, struct migrate_report *r);
 
 #endif

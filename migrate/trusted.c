@@ -30,7 +30,8 @@ int trusted_evidence(struct enclave *e, void *out, size_t capacity, size_t *size
 	struct sgx_report report;
 	struct softsgx_quote quote;
 	struct evidence head = {EVIDENCE_SOFTSGX_QUOTE, sizeof(quote)};
-	struct trusted_call c = {.in = &target, .in_size = sizeof(target), .out = &report, .out_size = sizeof(report)};
+	struct trusted_call c = {
+	    .in = &target, .in_size = sizeof(target), .out = &report, .out_size = sizeof(report)};
 	if (!enclave_is_software(e))
 		return fail(why, -ENOTSUP, "no quoting service for hardware SGX is supported yet");
 	if (capacity < sizeof(head) + sizeof(quote))

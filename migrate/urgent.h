@@ -9,8 +9,8 @@
 
 #include <sys/resource.h>
 
-/* The calling thread only (in Linux a thread has a nice value of its own), and threads it makes meanwhile. Returns
- * what thread_urgent_end() wants. */
+/* The calling thread only (in Linux a thread has a nice value of its own), and threads it makes meanwhile.
+ * Returns what thread_urgent_end() wants. */
 static inline int thread_urgent_begin(void)
 {
 	int usual = getpriority(PRIO_PROCESS, 0);

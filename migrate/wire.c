@@ -12,28 +12,28 @@
 #define CARRIED_MAX (64u << 20) /* sockets' queues travel in it */
 
 static const size_t size_max[FRAME_TYPE_COUNT] = {
-	[FRAME_HELLO] = sizeof(struct frame_hello),
-	[FRAME_ATTACH] = sizeof(struct frame_attach),
-	[FRAME_WELCOME] = 1,
-	[FRAME_MANIFEST] = CARRIED_MAX,
-	[FRAME_ANSWER] = CARRIED_MAX,
-	[FRAME_HANDSHAKE] = sizeof(struct handshake_hello),
-	[FRAME_EVIDENCE] = sizeof(struct evidence) + EVIDENCE_BODY_MAX,
-	[FRAME_RECORD] = RECORD_SIZE_MAX,
-	[FRAME_ROUND_END] = sizeof(struct frame_round),
-	[FRAME_ROUND_DONE] = sizeof(struct frame_round),
-	[FRAME_SLOTS] = THREAD_SLOTS_MAX / 8,
-	[FRAME_PARKING] = 1,
-	[FRAME_CARRIED] = CARRIED_MAX,
-	[FRAME_CONTROL] = RECORD_SIZE_MAX,
-	[FRAME_FINAL] = sizeof(struct frame_round),
-	[FRAME_READY] = 1024,
-	[FRAME_COMMIT] = 1024,
-	[FRAME_RESUMED] = 1024,
-	[FRAME_REFUSED] = 1024,
-	[FRAME_REPORT] = 65536,
-	[FRAME_BYE] = 1,
-	[FRAME_FAILED] = sizeof(struct frame_failed),
+    [FRAME_HELLO] = sizeof(struct frame_hello),
+    [FRAME_ATTACH] = sizeof(struct frame_attach),
+    [FRAME_WELCOME] = 1,
+    [FRAME_MANIFEST] = CARRIED_MAX,
+    [FRAME_ANSWER] = CARRIED_MAX,
+    [FRAME_HANDSHAKE] = sizeof(struct handshake_hello),
+    [FRAME_EVIDENCE] = sizeof(struct evidence) + EVIDENCE_BODY_MAX,
+    [FRAME_RECORD] = RECORD_SIZE_MAX,
+    [FRAME_ROUND_END] = sizeof(struct frame_round),
+    [FRAME_ROUND_DONE] = sizeof(struct frame_round),
+    [FRAME_SLOTS] = THREAD_SLOTS_MAX / 8,
+    [FRAME_PARKING] = 1,
+    [FRAME_CARRIED] = CARRIED_MAX,
+    [FRAME_CONTROL] = RECORD_SIZE_MAX,
+    [FRAME_FINAL] = sizeof(struct frame_round),
+    [FRAME_READY] = 1024,
+    [FRAME_COMMIT] = 1024,
+    [FRAME_RESUMED] = 1024,
+    [FRAME_REFUSED] = 1024,
+    [FRAME_REPORT] = 65536,
+    [FRAME_BYE] = 1,
+    [FRAME_FAILED] = sizeof(struct frame_failed),
 };
 
 uint64_t now_us(void)
@@ -99,7 +99,7 @@ int wire_send(int fd, enum frame_type type, const void *first, size_t first_size
 		return -EMSGSIZE;
 	struct frame_header header = {FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)(first_size + second_size)};
 	struct iovec part[3] = {
-		{&header, sizeof(header)}, {(void *)first, first_size}, {(void *)second, second_size}};
+	    {&header, sizeof(header)}, {(void *)first, first_size}, {(void *)second, second_size}};
 	return send_parts(fd, part, 3, wait);
 }
 
@@ -149,9 +149,9 @@ int wire_recv_header(int fd, struct frame_header *header, struct wait wait)
 	if (rc)
 		return rc;
 	return header->magic == FRAME_MAGIC && frame_size_max(header->type) != 0 &&
-			       header->size <= frame_size_max(header->type)
-		       ? 0
-		       : -EPROTO;
+		       header->size <= frame_size_max(header->type)
+		   ? 0
+		   : -EPROTO;
 }
 
 int wire_recv(struct wire *w, struct wait wait)

@@ -96,12 +96,13 @@ uint64_t now_us(void);
 
 struct wait {
 	uint64_t until_us; /* WIRE_FOREVER: no end */
-	int wake_fd;       /* readable: give up with -ECANCELED. -1: none */
+	int wake_fd;	   /* readable: give up with -ECANCELED. -1: none */
 };
 
 /* Largest payload of a type; 0 for a type that is none. */
 size_t frame_size_max(unsigned type);
-/* Sends a whole frame whose payload is in two parts (either may be empty). -ETIMEDOUT, -ECANCELED, -EPIPE ... */
+/* Sends a whole frame whose payload is in two parts (either may be empty). -ETIMEDOUT, -ECANCELED, -EPIPE ...
+ */
 int wire_send(int fd, enum frame_type type, const void *first, size_t first_size, const void *second,
 	      size_t second_size, struct wait wait);
 /* Sends bytes that already hold a frame. */

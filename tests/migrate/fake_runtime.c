@@ -16,8 +16,6 @@
 #include "tests/migrate/pair.h"
 #include "tests/migrate/fake_runtime.h"
 
-
-
 static struct identity self;
 /* The root is one made for the test; the symbol is the real one's, which the header calls constant. */
 uint8_t test_root_key[64] __asm__("softsgx_root_public_key");
@@ -72,7 +70,8 @@ int rt_memcmp_ct(const void *a, const void *b, size_t size)
 	return memcmp(a, b, size);
 }
 
-void attest_report(const struct sgx_targetinfo *target, const uint8_t data[static 64], struct sgx_report *report)
+void attest_report(const struct sgx_targetinfo *target, const uint8_t data[static 64],
+		   struct sgx_report *report)
 {
 	memset(report, 0, sizeof(*report));
 	memset(report->mrenclave, self.mrenclave, sizeof(report->mrenclave));
@@ -287,8 +286,8 @@ void fake_runtime_serve(int fd, const struct identity *who, const uint8_t key[st
 	static uint8_t in[1 << 20], out[1 << 20];
 	self = *who;
 	memcpy(test_root_key, key, 64);
-	if (mmap((void *)CONFIG_BASE, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-		 0) == MAP_FAILED ||
+	if (mmap((void *)CONFIG_BASE, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ||
 	    mmap((void *)(uint64_t)APP_BASE, PAIR_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
 		perror("mmap");

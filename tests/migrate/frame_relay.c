@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * frame_relay [OPTION] PORT HOST HOST-PORT: carries migrations' connections, knows frames, and does something once:
+ * frame_relay [OPTION] PORT HOST HOST-PORT: carries migrations' connections, knows frames, and does something
+ * once:
  *   --cut TYPE      the next frame of that type is lost, and all connections with it
  *   --cut-after TYPE  it still arrives
  *   --swallow TYPE  it is lost, connections stay
@@ -128,8 +129,8 @@ int main(int argc, char **argv)
 	target.sin_family = AF_INET;
 	target.sin_port = htons((uint16_t)atoi(argv[3]));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (inet_pton(AF_INET, argv[2], &target.sin_addr) != 1 || bind(listener, (struct sockaddr *)&at, sizeof(at)) ||
-	    listen(listener, 64)) {
+	if (inet_pton(AF_INET, argv[2], &target.sin_addr) != 1 ||
+	    bind(listener, (struct sockaddr *)&at, sizeof(at)) || listen(listener, 64)) {
 		perror("frame_relay");
 		return 1;
 	}

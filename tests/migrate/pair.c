@@ -41,7 +41,8 @@ static void root_make(void)
 	mbedtls_ecp_point_init(&point);
 	CHECK(mbedtls_ecp_group_load(&group, MBEDTLS_ECP_DP_SECP256R1) == 0);
 	CHECK(mbedtls_ecp_gen_keypair(&group, &root_secret, &point, random_bytes, NULL) == 0);
-	CHECK(mbedtls_ecp_point_write_binary(&group, &point, MBEDTLS_ECP_PF_UNCOMPRESSED, &size, raw, 65) == 0);
+	CHECK(mbedtls_ecp_point_write_binary(&group, &point, MBEDTLS_ECP_PF_UNCOMPRESSED, &size, raw, 65) ==
+	      0);
 	mbedtls_ecp_point_free(&point);
 	memcpy(root_public, raw + 1, 64);
 }
@@ -85,11 +86,11 @@ static ssize_t write_plain(int fd, void *data, size_t size)
 	return write(fd, data, size);
 }
 
-int side_call(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1, const void *in, size_t in_size, void *out,
-	      size_t *out_size, uint64_t ret[4])
+int side_call(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1, const void *in, size_t in_size,
+	      void *out, size_t *out_size, uint64_t ret[4])
 {
 	struct service_call call = {
-		.op = op, .in_size = in_size, .out_size = out_size ? *out_size : 0, .arg = {arg0, arg1}};
+	    .op = op, .in_size = in_size, .out_size = out_size ? *out_size : 0, .arg = {arg0, arg1}};
 	transfer_all(write_plain, s->fd, &call, sizeof(call));
 	transfer_all(write_plain, s->fd, (void *)in, in_size);
 	transfer_all(read, s->fd, &call, sizeof(call));
@@ -117,7 +118,8 @@ uint64_t side_ask(struct side *s, uint32_t op, uint64_t arg0)
 int message_get(struct side *s, uint32_t op, uint64_t arg0, const struct message *in, struct message *out)
 {
 	out->size = sizeof(out->data);
-	return side_call(s, op, arg0, 0, in ? in->data : NULL, in ? in->size : 0, out->data, &out->size, NULL);
+	return side_call(s, op, arg0, 0, in ? in->data : NULL, in ? in->size : 0, out->data, &out->size,
+			 NULL);
 }
 
 int message_put(struct side *s, uint32_t op, uint64_t arg0, const struct message *m)
@@ -206,12 +208,12 @@ void pair_round(struct pair *p, unsigned streams, enum migrate_round kind, uint6
 		for (;;) {
 			uint64_t sent[4], got[4];
 			record.size = sizeof(record.data);
-			CHECK(side_call(&p->source, MIGRATE_SEND, stream, 0, NULL, 0, record.data, &record.size,
-					sent) == 0);
+			CHECK(side_call(&p->source, MIGRATE_SEND, stream, 0, NULL, 0, record.data,
+					&record.size, sent) == 0);
 			if (sent[0] == 0)
 				break;
-			CHECK(side_call(&p->destination, MIGRATE_RECEIVE, stream, 0, record.data, record.size, NULL,
-					NULL, got) == 0);
+			CHECK(side_call(&p->destination, MIGRATE_RECEIVE, stream, 0, record.data, record.size,
+					NULL, NULL, got) == 0);
 			CHECK(sent[1] == got[1] && sent[2] == got[2]);
 			if (counts) {
 				counts[0] += got[1];

@@ -28,29 +28,28 @@ struct identity {
 	uint64_t attributes, xfrm;
 	uint32_t config_flags;
 };
-#define IDENTITY_DEFAULT                                                                           \
-	((struct identity){1, 2, SGX_ATTR_INIT | SGX_ATTR_MODE64BIT, SGX_XFRM_LEGACY, 0})
+#define IDENTITY_DEFAULT ((struct identity){1, 2, SGX_ATTR_INIT | SGX_ATTR_MODE64BIT, SGX_XFRM_LEGACY, 0})
 
 /* What a test does to the made-up runtime, besides migration calls. */
 enum poke {
 	POKE_FILL = 1000, /* arg[0] page (from 0), arg[1] byte: live, filled, marked */
-	POKE_READ,        /* arg[0] page; out: its content */
-	POKE_SILENT,      /* arg[0] page, arg[1] byte: filled without a mark, as a stack is */
-	POKE_GONE,        /* arg[0] page: no longer mapped */
-	POKE_STATE,       /* in: the thread state */
-	POKE_LOOK,        /* out: the thread state; ret[0] 1 if threads may run here, ret[1] pages mapped */
-	POKE_BUSY,        /* arg[0]: threads that do not park */
-	POKE_START,       /* as if the program had been started */
-	POKE_DIRTY,       /* arg[0] page: always dirty from now on */
+	POKE_READ,	  /* arg[0] page; out: its content */
+	POKE_SILENT,	  /* arg[0] page, arg[1] byte: filled without a mark, as a stack is */
+	POKE_GONE,	  /* arg[0] page: no longer mapped */
+	POKE_STATE,	  /* in: the thread state */
+	POKE_LOOK,	  /* out: the thread state; ret[0] 1 if threads may run here, ret[1] pages mapped */
+	POKE_BUSY,	  /* arg[0]: threads that do not park */
+	POKE_START,	  /* as if the program had been started */
+	POKE_DIRTY,	  /* arg[0] page: always dirty from now on */
 };
 
 void side_open(struct side *s, const struct identity *who);
 void side_close(struct side *s);
 /* One call. out may be NULL; *out_size is its capacity, then what was written. ret may be NULL. */
-int side_call(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1, const void *in, size_t in_size, void *out,
-	      size_t *out_size, uint64_t ret[4]);
+int side_call(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1, const void *in, size_t in_size,
+	      void *out, size_t *out_size, uint64_t ret[4]);
 int side_do(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1); /* without data */
-uint64_t side_ask(struct side *s, uint32_t op, uint64_t arg0);          /* ret[0]; must succeed */
+uint64_t side_ask(struct side *s, uint32_t op, uint64_t arg0);		/* ret[0]; must succeed */
 
 /* A record or message on its way. */
 struct message {
@@ -68,7 +67,7 @@ void pair_close(struct pair *p);
 /* The steps of a handshake, so that a test can stop between them or alter what passes. */
 int pair_hello(struct pair *p, unsigned streams);
 void evidence_make(struct side *s, struct message *evidence); /* what the quoting host gives for it */
-void evidence_sign(struct message *evidence);                 /* again, after a test changed it */
+void evidence_sign(struct message *evidence);		      /* again, after a test changed it */
 int pair_attest(struct pair *p);
 int pair_secure(struct pair *p, unsigned streams); /* all of it; must succeed */
 /* All of a round from one to the other; must succeed. Counts may be NULL. */
@@ -76,10 +75,10 @@ void pair_round(struct pair *p, unsigned streams, enum migrate_round kind, uint6
 void pair_stop(struct pair *p);
 void pair_export(struct pair *p);
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			check_failed(__FILE__, __LINE__, #condition);                              \
+#define CHECK(condition)                                                                                     \
+	do {                                                                                                 \
+		if (!(condition))                                                                            \
+			check_failed(__FILE__, __LINE__, #condition);                                        \
 	} while (0)
 _Noreturn void check_failed(const char *file, int line, const char *what);
 

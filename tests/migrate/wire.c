@@ -13,12 +13,12 @@
 #include <unistd.h>
 #include "migrate/address.h"
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
-			exit(1);                                                                   \
-		}                                                                                  \
+#define CHECK(condition)                                                                                     \
+	do {                                                                                                 \
+		if (!(condition)) {                                                                          \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                      \
+			exit(1);                                                                             \
+		}                                                                                            \
 	} while (0)
 
 static int ends[2];
@@ -78,7 +78,8 @@ static void malformed_frames_are_refused(void)
 		expect(bad, sizeof(bad), -EPROTO);
 	}
 	for (unsigned type = 1; type < FRAME_TYPE_COUNT; type++) {
-		bad = (struct frame_header){FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)frame_size_max(type) + 1};
+		bad =
+		    (struct frame_header){FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)frame_size_max(type) + 1};
 		expect(bad, sizeof(bad), -EPROTO);
 		bad.size = UINT32_MAX;
 		expect(bad, sizeof(bad), -EPROTO);
@@ -128,8 +129,9 @@ static void waiting_can_be_ended(void)
 
 static void addresses_are_parsed(void)
 {
-	static const char *const bad[] = {"",	    "tcp:",	 "127.0.0.1:80", "tcp:127.0.0.1", "tcp:127.0.0.1:",
-					  "tcp:::1:80", "udp:1:2", "tcp:127.0.0.1:http", "tcp:[::1]", "tcp:1.2.3.4:99999"};
+	static const char *const bad[] = {
+	    "",		  "tcp:",    "127.0.0.1:80",	   "tcp:127.0.0.1", "tcp:127.0.0.1:",
+	    "tcp:::1:80", "udp:1:2", "tcp:127.0.0.1:http", "tcp:[::1]",	    "tcp:1.2.3.4:99999"};
 	struct address a;
 	struct failure why;
 	CHECK(address_parse("tcp:127.0.0.1:80", &a, &why) == 0 && a.at.ss_family == AF_INET);
