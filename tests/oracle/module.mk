@@ -4,3 +4,4 @@ ORACLE := $(B)/tests/oracle/oracle
 $(ORACLE): $(B)/tests/oracle/oracle.o $(B)/host/libhost.a $(B)/softsgx/libsoftsgx.a
 	$(CC) -pie -o $@ $^ -lmbedcrypto -ljansson -lpthread
 CHECK_DEPS += $(ORACLE)
+TESTS += tests/oracle/marks-miss-no-write
