@@ -65,8 +65,9 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 			   struct failure *why);
 /* The program runs. answer: what carry_destination_prepare() gave. Loads what will redirect packets. */
 int carry_source_prepare(struct carry_source *s, const void *answer, size_t size, struct failure *why);
-/* The program runs, a few milliseconds before its threads are asked to park: new connections wait at the
- * destination from here on, those that are half open may complete. Takes at most a few ms. Optional. */
+/* The program runs, just before its threads are asked to park: new connections wait at the destination from
+ * here on, those that are half open may complete and closed ones end. Takes a millisecond, at most 30.
+ * Optional. */
 int carry_source_calm(struct carry_source *s, struct failure *why);
 /* All threads are parked, no ocall is under way. Redirects all packets, then appends the state of everything.
  * On failure the caller undoes. */

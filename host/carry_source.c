@@ -18,9 +18,13 @@
 #include "host/carry_wire.h"
 #include "host/epoll_interest.h"
 #include "host/net/sockopts.h"
+#include "host/net/unsettled.h"
 
 #define DUMP_TRIES 20 /* a packet under way on another processor when the redirect began may still arrive */
-#define CALM_US 2000  /* a handshake begun before it ends within the peer's round trip */
+/* What is half done when new connections are turned away ends within a round trip of its peer; one that takes
+ * longer than most is not waited for. */
+#define CALM_STEP_US 1000
+#define CALM_MAX_US 30000
 
 /* A connection of the program, or one it has not accepted yet. */
 struct frozen {
@@ -212,6 +216,11 @@ int carry_source_prepare(struct carry_source *s, const void *answer, size_t size
 	return r;
 }
 
+static bool is_service(const void *network, uint32_t address)
+{
+	return network_has(network, address);
+}
+
 int carry_source_calm(struct carry_source *s, struct failure *why)
 {
 	if (s->network.service_count == 0)
@@ -219,8 +228,15 @@ int carry_source_calm(struct carry_source *s, struct failure *why)
 	int r = network_steer(&s->network, STEER_REDIRECT | STEER_NEW_ONLY);
 	if (r)
 		return fail(why, r, "packets cannot be redirected: %s", strerror(-r));
-	struct timespec t = {.tv_nsec = CALM_US * 1000};
-	nanosleep(&t, NULL);
+	int diag = unsettled_open();
+	struct timespec step = {.tv_nsec = CALM_STEP_US * 1000};
+	for (unsigned us = 0; us < CALM_MAX_US; us += CALM_STEP_US) {
+		nanosleep(&step, NULL);
+		if (diag < 0 || unsettled_count(diag, is_service, &s->network) <= 0)
+			break;
+	}
+	if (diag >= 0)
+		close(diag);
 	return 0;
 }
 
