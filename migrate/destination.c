@@ -87,7 +87,7 @@ static int source_failed(struct destination *d, struct failure *why)
 	if (d->control.size != sizeof(said))
 		return link_failed(-EPROTO, why);
 	memcpy(&said, d->control.data, sizeof(said));
-	said.message[sizeof(said.message) - 1] = '\0';
+	wire_text(said.message, sizeof(said.message));
 	return fail(why, -ECANCELED, "the source: %s", said.message);
 }
 
@@ -189,6 +189,7 @@ static int load(struct destination *d, struct failure *why)
 	if (d->hello->streams == 0 || d->hello->streams > MIGRATE_STREAMS_MAX)
 		return fail(why, -EPROTO, "%u streams are not 1 to %u", d->hello->streams,
 			    MIGRATE_STREAMS_MAX);
+	log_line("%s: on its way, %.0f MB", d->name, (double)d->hello->pages * PAGE_SIZE / 1e6);
 	rc = name_check(d, why);
 	if (rc == 0)
 		rc = image_find(d->o->image_dir, d->hello->mrenclave, path, sizeof(path), why);
@@ -525,7 +526,8 @@ int destination_run(const struct destination_options *o, const struct frame_hell
 	d.usual_nice = 20;
 	d.hello = hello;
 	d.channel_fd = channel_fd;
-	memcpy(d.name, hello->name, sizeof(d.name) - 1);
+	memcpy(d.name, hello->name, sizeof(d.name));
+	wire_text(d.name, sizeof(d.name));
 	pthread_mutex_init(&d.send_lock, NULL);
 	wire_init(&d.control, control_fd);
 	address_tune(control_fd, SILENCE_MS);

@@ -203,6 +203,8 @@ int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelle
 
 int outflow_error(struct outflow *f)
 {
+	if (f->count == 0)
+		return f->error; /* closed: nobody else looks at it */
 	pthread_mutex_lock(&f->lock);
 	int rc = f->error;
 	pthread_mutex_unlock(&f->lock);

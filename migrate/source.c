@@ -31,7 +31,9 @@
 #define HOOK_TIMEOUT_MS 5000
 #define HOOK_PARKED_TIMEOUT_MS 400
 #define ROUNDS_MAX 30
-#define STUBBORN_ROUNDS 3 /* so many that hardly shrink end the hope that it converges */
+#define RATE_PAGES_MIN 256
+#define SWITCH_FIXED_US 2000 /* parking, descriptors, three round trips on one machine */
+#define STUBBORN_ROUNDS 3    /* so many that hardly shrink end the hope that it converges */
 
 struct source {
 	struct migration *m;
@@ -134,7 +136,7 @@ static int link_failed(struct source *s, int rc, struct failure *why)
 		if (s->control.type != FRAME_FAILED || s->control.size != sizeof(said))
 			continue;
 		memcpy(&said, s->control.data, sizeof(said));
-		said.message[sizeof(said.message) - 1] = '\0';
+		wire_text(said.message, sizeof(said.message));
 		return fail(why, said.code < 0 ? said.code : -EIO, "the destination: %s", said.message);
 	}
 	*why = own;
@@ -155,7 +157,7 @@ static int expect(struct source *s, enum frame_type type, uint64_t us, struct fa
 		return 0;
 	if (rc == 0 && s->control.type == FRAME_FAILED && s->control.size == sizeof(struct frame_failed)) {
 		struct frame_failed *said = (struct frame_failed *)s->control.data;
-		said->message[sizeof(said->message) - 1] = '\0';
+		wire_text(said->message, sizeof(said->message));
 		return fail(why, said->code < 0 ? said->code : -EIO, "the destination: %s", said->message);
 	}
 	return link_failed(s, rc ? rc : -EPROTO, why);
@@ -178,10 +180,18 @@ static int connect_one(struct source *s, int wake_fd, int *fd, struct failure *w
 	return rc;
 }
 
+/* For people: what is about to come. */
+static uint64_t pages_in_use(struct enclave *e)
+{
+	struct runtime_stats stats;
+	struct service_call call = {.op = SERVICE_STATS, .out = (uintptr_t)&stats, .out_size = sizeof(stats)};
+	return enclave_service(e, &call) || call.result ? 0 : stats.pages_accepted;
+}
+
 static int connect_control(struct source *s, struct failure *why)
 {
 	struct frame_hello hello = {
-	    .version = WIRE_VERSION, .streams = s->o->streams, .pages = s->r->pages_total};
+	    .version = WIRE_VERSION, .streams = s->o->streams, .pages = pages_in_use(s->e)};
 	int rc = address_parse(s->o->to, &s->to, why);
 	if (rc == 0)
 		rc = connect_one(s, s->m->wake_fd, &s->control.fd, why);
@@ -386,13 +396,13 @@ static int prepare(struct source *s, struct failure *why)
 /* ---- rounds ---- */
 
 struct counts {
-	uint64_t pages, zero_pages, bytes, us;
+	uint64_t pages, zero_pages, bytes, paced_us, us;
 };
 
 static struct counts counts_now(struct source *s)
 {
 	return (struct counts){atomic_load(&s->flow.pages), atomic_load(&s->flow.zero_pages),
-			       atomic_load(&s->flow.bytes), now_us()};
+			       atomic_load(&s->flow.bytes), atomic_load(&s->flow.paced_us), now_us()};
 }
 
 static struct migrate_round_report *round_report(struct source *s, struct counts before)
@@ -407,34 +417,35 @@ static struct migrate_round_report *round_report(struct source *s, struct counts
 	return out;
 }
 
-/* Rounds until what is dirty fits the downtime limit at the rate just seen. Some programs write faster than
- * that: after STUBBORN_ROUNDS without progress they are stopped anyway, and the report says so. */
+/* Rounds until what is dirty fits the downtime limit at the best rate seen, fixed costs included. Some
+ * programs write faster than that: after STUBBORN_ROUNDS that hardly shrink they are stopped anyway, and the
+ * report says so. */
 static int rounds(struct source *s, struct failure *why)
 {
 	uint64_t dirty, last = UINT64_MAX;
+	double page_us = 0;
 	unsigned stubborn = 0;
 	int rc = round_begin(s, ROUND_LIVE, &dirty, why);
 	for (unsigned i = 0; rc == 0; i++) {
 		struct counts before = counts_now(s);
-		uint64_t paced_us = atomic_load(&s->flow.paced_us);
 		s->round++;
 		outflow_round(&s->flow);
 		rc = round_installed(s, why);
 		if (rc)
 			break;
 		const struct migrate_round_report *round = round_report(s, before);
-		uint64_t sent = round->pages;
+		/* The limit on bandwidth ends with the rounds: what it cost does not count. */
+		uint64_t paced_us = atomic_load(&s->flow.paced_us) - before.paced_us;
+		if (round->pages >= RATE_PAGES_MIN || i == 0)
+			page_us =
+			    (double)(round->us - (paced_us < round->us ? paced_us : 0)) / (round->pages + 1);
 		if (i == 0)
-			s->r->pages_total = sent;
+			s->r->pages_total = round->pages;
 		/* Takes what was dirtied meanwhile: sent by the next round, be it the last. */
 		rc = round_begin(s, ROUND_LIVE, &dirty, why);
 		if (rc)
 			break;
-		/* The limit on bandwidth ends with the rounds: what it cost does not count. */
-		paced_us = atomic_load(&s->flow.paced_us) - paced_us;
-		uint64_t needed_us =
-		    sent ? dirty * (round->us - (paced_us < round->us ? paced_us : 0)) / sent : 0;
-		s->r->converged = needed_us <= s->o->downtime_limit_us;
+		s->r->converged = dirty == 0 || SWITCH_FIXED_US + dirty * page_us <= s->o->downtime_limit_us;
 		stubborn = dirty > last - last / 10 ? stubborn + 1 : 0;
 		last = dirty;
 		if (s->r->converged || stubborn == STUBBORN_ROUNDS || i + 1 == ROUNDS_MAX)
@@ -652,6 +663,7 @@ static void after(struct source *s)
 		json_t *report = json_loadb((const char *)s->control.data, s->control.size, 0, NULL);
 		const char *where = json_string_value(json_object_get(report, "enclave"));
 		snprintf(s->r->destination, sizeof(s->r->destination), "%s", where ? where : "");
+		wire_text(s->r->destination, sizeof(s->r->destination));
 		s->r->leaves_destination = json_incref(json_object_get(report, "leaves"));
 		json_decref(report);
 	}

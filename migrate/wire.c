@@ -48,6 +48,14 @@ size_t frame_size_max(unsigned type)
 	return type < FRAME_TYPE_COUNT ? size_max[type] : 0;
 }
 
+void wire_text(char *text, size_t size)
+{
+	text[size - 1] = '\0';
+	for (char *c = text; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
 static int wait_for(int fd, short events, struct wait wait)
 {
 	struct pollfd polled[2] = {{.fd = fd, .events = events}, {.fd = wait.wake_fd, .events = POLLIN}};

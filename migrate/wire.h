@@ -101,6 +101,8 @@ struct wait {
 
 /* Largest payload of a type; 0 for a type that is none. */
 size_t frame_size_max(unsigned type);
+/* Text of the other host, to be shown: terminated, without anything a terminal would obey. */
+void wire_text(char *text, size_t size);
 /* Sends a whole frame whose payload is in two parts (either may be empty). -ETIMEDOUT, -ECANCELED, -EPIPE ...
  */
 int wire_send(int fd, enum frame_type type, const void *first, size_t first_size, const void *second,

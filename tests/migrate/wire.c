@@ -127,6 +127,16 @@ static void waiting_can_be_ended(void)
 	end();
 }
 
+static void shown_text_is_tame(void)
+{
+	char text[16] = "a\033[2J\nb\377c";
+	wire_text(text, sizeof(text));
+	CHECK(!strcmp(text, "a?[2J?b?c"));
+	memset(text, 'x', sizeof(text));
+	wire_text(text, sizeof(text));
+	CHECK(strlen(text) == sizeof(text) - 1);
+}
+
 static void addresses_are_parsed(void)
 {
 	static const char *const bad[] = {
@@ -149,6 +159,7 @@ int main(void)
 	oversized_sends_are_our_own_mistake();
 	a_full_socket_is_not_waited_for();
 	waiting_can_be_ended();
+	shown_text_is_tame();
 	addresses_are_parsed();
 	puts("wire: lengths are bounded, waits end");
 	return 0;
