@@ -188,6 +188,7 @@ static void synthesise(struct thread *t, ucontext_t *context, const struct sgx_g
 	g[REG_R8] = g[REG_R9] = g[REG_R10] = g[REG_R11] = 0;
 	g[REG_R12] = g[REG_R13] = g[REG_R14] = g[REG_R15] = 0;
 	g[REG_EFL] &= ~(greg_t)(RFLAGS_ARITHMETIC | RFLAGS_RF);
+	g[REG_EFL] |= (greg_t)t->host_tf;
 }
 
 void aex(struct thread *t, ucontext_t *context, const struct exception *why)

@@ -132,6 +132,7 @@ static int leaf_eexit(struct leaf *l)
 		return raise_gp(l);
 	l->g[REG_RIP] = (greg_t)target;
 	l->g[REG_RCX] = (greg_t)l->t->tcs->aep;
+	l->g[REG_EFL] = (greg_t)(((uint64_t)l->g[REG_EFL] & ~RFLAGS_TF) | l->t->host_tf);
 	l->t->inside = 0;
 	tcs_release(l->t->tcs);
 	abort_left(l->e);
@@ -458,6 +459,7 @@ int leaf_outside(struct thread *t, ucontext_t *context, unsigned int size, struc
 		t->ready.generation = generation;
 		t->ready.tcs = address;
 	}
+	t->host_tf = (uint64_t)g[REG_EFL] & RFLAGS_TF;
 	g[REG_EFL] &= ~(greg_t)RFLAGS_TF;
 	t->host_fs = read_base(0);
 	t->host_gs = read_base(1);

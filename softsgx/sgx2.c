@@ -9,21 +9,31 @@
 #include <errno.h>
 #include "softsgx/mm.h"
 
-/* One page's work; an SGX error goes to *result with -EFAULT. */
+#define BATCH_PAGES 512u
+
+/* One page's entry; an SGX error goes to *result with -EFAULT. */
 typedef int (*page_work)(struct enclave *e, size_t index, uint64_t argument, uint64_t *result);
+/* What makes the change felt, for a run of pages. */
+typedef void (*run_work)(struct enclave *e, size_t first, size_t count);
 
 static long for_each_page(struct enclave *e, uint64_t offset, uint64_t length, uint64_t argument,
-			  page_work work, uint64_t *result, uint64_t *count)
+			  page_work work, run_work effect, uint64_t *result, uint64_t *count)
 {
 	size_t first = offset / SGX_PAGE_SIZE, end = first + length / SGX_PAGE_SIZE, i = first;
 	int error = 0;
 
-	for (; i < end; i++) {
+	while (!error && i < end) {
+		size_t start = i, limit = end - i < BATCH_PAGES ? end : i + BATCH_PAGES;
+
 		lock_take(&e->lock);
-		error = epcm_get(&e->epcm, i) & EPCM_VALID ? work(e, i, argument, result) : -EFAULT;
+		for (; i < limit; i++) {
+			error = epcm_get(&e->epcm, i) & EPCM_VALID ? work(e, i, argument, result) : -EFAULT;
+			if (error)
+				break;
+		}
+		if (i > start)
+			effect(e, start, i - start);
 		lock_drop(&e->lock);
-		if (error)
-			break;
 	}
 	*count = (i - first) * SGX_PAGE_SIZE;
 	mm_generation_bump();
@@ -42,8 +52,6 @@ static int emodpr(struct enclave *e, size_t index, uint64_t permissions, uint64_
 		return -EFAULT;
 	}
 	epcm_set(&e->epcm, index, (entry & ~(EPCM_RWX & ~(uint32_t)permissions)) | EPCM_PR);
-	if (entry & EPCM_PRESENT)
-		mm_zap(e, index, 1);
 	return 0;
 }
 
@@ -69,7 +77,6 @@ static int emodt(struct enclave *e, size_t index, uint64_t type, uint64_t *resul
 	}
 	entry &= ~(EPCM_RWX | EPCM_PR | EPCM_TYPE_MASK);
 	epcm_set(&e->epcm, index, entry | EPCM_MODIFIED | (uint32_t)type << EPCM_TYPE_SHIFT);
-	mm_zap(e, index, 1);
 	return 0;
 }
 
@@ -79,7 +86,6 @@ static int remove_page(struct enclave *e, size_t index, uint64_t unused, uint64_
 
 	if (epcm_type(entry) != SGX_PT_TRIM || (entry & EPCM_MODIFIED))
 		return -EPERM;
-	mm_discard(e, index, 1);
 	mm_widen(e, index);
 	epcm_set(&e->epcm, index, 0);
 	mm_epc_release(1);
@@ -96,7 +102,7 @@ long sgx2_restrict(struct enclave *e, void *arg)
 		return -EINVAL;
 	if (p->result || p->count)
 		return -EINVAL;
-	return for_each_page(e, p->offset, p->length, p->permissions, emodpr, &p->result, &p->count);
+	return for_each_page(e, p->offset, p->length, p->permissions, emodpr, mm_zap, &p->result, &p->count);
 }
 
 long sgx2_modify_types(struct enclave *e, void *arg)
@@ -109,7 +115,7 @@ long sgx2_modify_types(struct enclave *e, void *arg)
 		return -EINVAL;
 	if (p->result || p->count)
 		return -EINVAL;
-	return for_each_page(e, p->offset, p->length, p->page_type, emodt, &p->result, &p->count);
+	return for_each_page(e, p->offset, p->length, p->page_type, emodt, mm_zap, &p->result, &p->count);
 }
 
 long sgx2_remove(struct enclave *e, void *arg)
@@ -119,5 +125,5 @@ long sgx2_remove(struct enclave *e, void *arg)
 
 	if (!device_range_ok(e, p->offset, p->length) || p->count)
 		return -EINVAL;
-	return for_each_page(e, p->offset, p->length, 0, remove_page, &result, &p->count);
+	return for_each_page(e, p->offset, p->length, 0, remove_page, mm_discard, &result, &p->count);
 }

@@ -41,6 +41,7 @@ struct thread {
 	struct enclave *enclave;
 	struct sgx_tcs *tcs;
 	uint64_t tcs_address;
+	uint64_t host_tf; /* RFLAGS.TF of the host, back at the exit */
 
 	stack_t program_stack; /* the alternate stack the program itself has asked for */
 	/* A host access to enclave pages is being stepped over abort pages in their place. */

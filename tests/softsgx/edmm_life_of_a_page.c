@@ -143,6 +143,14 @@ int main(void)
 	CHECK_EQ(leaf(SGX_EMODPE, REG | R | W, page), SGX_EMODPE);
 	write_value(page, 0x99);
 
+	/* A mapping that widens does not widen the page. */
+	CHECK_EQ(softsgx_mprotect((void *)(t.base + page), 0x1000, PROT_READ), 0);
+	restrict_to(page, R);
+	value(page, 0x99);
+	CHECK_EQ(softsgx_mprotect((void *)(t.base + page), 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
+	write_fails(page, 0x8007);
+	CHECK_EQ(leaf(SGX_EACCEPT, REG | R | PR, page), 0);
+
 	/* TRIM: gone at once, accepted, removed, and back as a new page. */
 	modify(page, SGX_PT_TRIM);
 	write_fails(page, 0x8007);
