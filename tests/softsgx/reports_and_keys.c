@@ -86,7 +86,10 @@ static void report_verifies(void)
 				     (uint8_t *)&r, 384, mac),
 		 0);
 	CHECK(!memcmp(mac, r.mac, 16));
-	CHECK(memcmp(first.mac, r.mac, 16)); /* another target, another key */
+	/* Another target, another key, if only its measurement differs. */
+	target.measurement[0] ^= 1;
+	report(&target, &first);
+	CHECK(memcmp(first.mac, r.mac, 16));
 }
 
 /* Does the key change when the request does? */
@@ -225,6 +228,20 @@ int main(void)
 	test_build(&t, &options);
 	CHECK_EQ(getkey(other), 0);
 	CHECK(!memcmp(plain, other, 16));
+	test_destroy(&t);
+
+	/* Another enclave of the same signer: its own key by MRENCLAVE, the same by MRSIGNER. */
+	options.size = 0x800000;
+	test_build(&t, &options);
+	CHECK_EQ(getkey(plain), 0);
+	CHECK(!memcmp(plain, other, 16));
+	request.keypolicy = SGX_KEYPOLICY_MRENCLAVE;
+	CHECK_EQ(getkey(plain), 0);
+	test_destroy(&t);
+	options.size = 0;
+	test_build(&t, &options);
+	CHECK_EQ(getkey(other), 0);
+	CHECK(memcmp(plain, other, 16));
 	test_destroy(&t);
 
 	options = (struct test_options){
