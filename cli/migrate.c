@@ -135,6 +135,19 @@ static void print_report(const json_t *r, const struct migrate_args *a)
 	       number(r, "bytes_sent") / 1e6, json_array_size(json_object_get(r, "rounds")));
 }
 
+/* What went wrong, where whoever asked looks for it. */
+static int failed(const struct migrate_args *a, const struct failure *why)
+{
+	if (a->json) {
+		json_t *out = json_pack("{s:i, s:s, s:{s:i, s:s}}", "schema_version", 1, "result", "failed",
+					"error", "code", -why->code, "message", why->message);
+		json_dumpf(out, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+		putchar('\n');
+		json_decref(out);
+	}
+	return command_failed(why);
+}
+
 /* Reads until the report. */
 static int follow(struct ask *ask, const struct migrate_args *a)
 {
@@ -160,7 +173,7 @@ static int follow(struct ask *ask, const struct migrate_args *a)
 		return code;
 	}
 	ask_failed(NULL, &why);
-	return command_failed(&why);
+	return failed(a, &why);
 }
 
 int command_migrate(int argc, char **argv)
@@ -177,7 +190,7 @@ int command_migrate(int argc, char **argv)
 	json_object_set_new(question, "command", json_string("migrate"));
 	json_object_set_new(question, "detach", json_boolean(a.detach));
 	if (ask_open(&ask, a.name, question, &why))
-		return command_failed(&why);
+		return failed(&a, &why);
 	int code = follow(&ask, &a);
 	ask_close(&ask);
 	return code;

@@ -133,8 +133,8 @@ static int send_json(int fd, json_t *object)
 
 static int send_error(int fd, const struct failure *why)
 {
-	return send_json(fd, json_pack("{s:s, s:{s:i, s:s}}", "result", "failed", "error", "code", -why->code,
-				       "message", why->message));
+	return send_json(fd, json_pack("{s:i, s:s, s:{s:i, s:s}}", "schema_version", 1, "result", "failed",
+				       "error", "code", -why->code, "message", why->message));
 }
 
 /* One line, or -errno. */

@@ -26,3 +26,12 @@ TESTS += $(addprefix tests/migrate/,links-lost-around-commit check-tells-what-a-
 $(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/address.o host/failure.o)
 	$(CC) $(SANITIZE) -o $@ $^
 TESTS += $(B)/tests/migrate/wire
+
+# Many threads: with the thread sanitizer.
+$(B)/sanitize-thread/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -fsanitize=thread -MMD -MP -c -o $@ $<
+$(B)/tests/migrate/streams: $(addprefix $(B)/sanitize-thread/,tests/migrate/streams.o migrate/outflow.o \
+		migrate/inflow.o migrate/ring.o migrate/wire.o)
+	$(CC) -fsanitize=thread -o $@ $^
+TESTS += $(B)/tests/migrate/streams
