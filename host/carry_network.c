@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +16,10 @@
 #define LINGER_MAX_MS 2000  /* neighbours learn from the first announcement, or by asking, within this */
 #define LINGER_QUIET_MS 300 /* no redirected packet for so long: they have */
 #define LINGER_STEP_MS 50
+
+/* Moves away from this process that have been prepared: who announces an address must stop when it is to
+ * leave again. */
+static atomic_uint departures;
 
 static void text_of(uint32_t address, char out[ADDRESS_TEXT])
 {
@@ -184,6 +189,7 @@ int network_source_prepare(struct network *n, struct reader *answer, struct fail
 {
 	if (reader_count(answer, 6) != n->service_count)
 		return fail(why, -EBADMSG, "the destination's answer is damaged");
+	atomic_fetch_add(&departures, 1);
 	int r = 0;
 	for (unsigned i = 0; !r && i < n->service_count; i++) {
 		struct service *s = &n->service[i];
@@ -322,6 +328,7 @@ int network_destination_open(struct network *n, struct failure *why)
 		r = network_steer(n, 0);
 	if (!r)
 		r = hold_release(&n->hold);
+	n->departures = atomic_load(&departures);
 	announce(n);
 	return r ? fail(why, r, "held packets could not be delivered: %s", strerror(-r)) : 0;
 }
@@ -332,6 +339,8 @@ void network_destination_finish(struct network *n)
 	for (unsigned i = 0; n->service_count && i < sizeof(wait_ms) / sizeof(wait_ms[0]); i++) {
 		sleep_ms(wait_ms[i]);
 		hold_release(&n->hold);
+		if (atomic_load(&departures) != n->departures)
+			break;
 		announce(n);
 	}
 	network_close(n);

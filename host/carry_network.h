@@ -45,6 +45,7 @@ struct network {
 	unsigned steer_count;
 	/* destination */
 	struct hold hold;
+	unsigned departures;
 	int packet; /* announcements; opened early, since closing one takes milliseconds */
 };
 
