@@ -2,6 +2,7 @@
 # One make for everything; each folder's module.mk says what it builds.
 #   make          build/optmig, build/optmig-cc, build/libsoftsgx.so, build/libexec/...
 #   make check    all tests; ends with "N passed, N failed, N skipped"
+#   make check-sanitize   those of the host that need no enclave, with address and undefined-behaviour sanitizers
 #   make demo     Redis moved between two hosts
 #   make install  under PREFIX (/usr/local), into DESTDIR if given
 # The first three install what Debian packages are missing (scripts/setup); NO_SETUP=1 leaves that out.

@@ -37,3 +37,16 @@ $(B)/tests/key.pem: | $(B)/optmig
 # as many threads as guest.h has slots, less those for service calls
 $(GUEST)/guest.image: $(GUEST)/guest.elf $(B)/tests/key.pem $(B)/optmig
 	$(B)/optmig sign --key $(B)/tests/key.pem --threads 8 --heap 16M -o $@ $<
+
+# make check-sanitize: the tests of what a program has open, with the whole host instrumented.
+SANITIZE_LIB := $(B)/sanitize/host/libhost.a
+SANITIZE_SUPPORT := $(B)/sanitize/tests/carry/testbed.o $(B)/sanitize/tests/carry/program.o
+SANITIZE_TESTS := $(patsubst %.c,$(B)/sanitize/%,$(filter-out %/testbed.c %/program.c,$(wildcard tests/carry/*.c)))
+$(SANITIZE_LIB): $(patsubst $(B)/%,$(B)/sanitize/%,$(filter-out %.S.o,$(HOST_OBJ))) $(filter %.S.o,$(HOST_OBJ))
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(SANITIZE_TESTS): %: %.o $(SANITIZE_SUPPORT) $(SANITIZE_LIB)
+	$(CC) $(SANITIZE) -o $@ $^ -lpthread
+.PHONY: check-sanitize
+check-sanitize: $(SANITIZE_TESTS) $(IMAGE_TESTS)
+	tests/run $(B)/sanitize $^

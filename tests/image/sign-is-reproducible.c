@@ -56,7 +56,7 @@ static void sign_twice(struct image *image, mbedtls_pk_context *key)
 		}
 		((uint8_t *)&first)[i] ^= 1;
 		if (i > 16 && i < 1700)
-			i += 22;
+			i += 40;
 	}
 }
 
