@@ -8,22 +8,26 @@ $(B)/tests/migrate/enclave/%.o: enclave/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -ffreestanding -MMD -MP -c -o $@ $<
 $(MIGRATE_TRUSTED): $(MIGRATE_TRUSTED_OBJS)
+	@mkdir -p $(@D)
 	$(LD) -r -o $@ $^ $(RT_CRYPTO_LIBS)
 	$(OBJCOPY) --keep-global-symbol=migrate_service $@
 
 MIGRATE_TESTS := $(addprefix $(B)/tests/migrate/,handshake records commit)
 $(MIGRATE_TESTS): $(B)/tests/migrate/%: $(B)/tests/migrate/%.o $(B)/tests/migrate/pair.o \
 		$(B)/tests/migrate/fake_runtime.o $(MIGRATE_TRUSTED)
+	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lmbedcrypto
 TESTS += $(MIGRATE_TESTS)
 
 $(B)/tests/migrate/frame_relay: $(B)/tests/migrate/frame_relay.o $(B)/migrate/wire.o
+	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lpthread
 CHECK_DEPS += $(B)/tests/migrate/frame_relay
 TESTS += $(addprefix tests/migrate/,links-lost-around-commit check-tells-what-a-move-would)
 
 # Reads hostile input: with sanitizers.
 $(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/address.o host/failure.o)
+	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $^
 TESTS += $(B)/tests/migrate/wire
 
@@ -33,5 +37,6 @@ $(B)/sanitize-thread/%.o: %.c
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -fsanitize=thread -MMD -MP -c -o $@ $<
 $(B)/tests/migrate/streams: $(addprefix $(B)/sanitize-thread/,tests/migrate/streams.o migrate/outflow.o \
 		migrate/inflow.o migrate/ring.o migrate/wire.o)
+	@mkdir -p $(@D)
 	$(CC) -fsanitize=thread -o $@ $^
 TESTS += $(B)/tests/migrate/streams
