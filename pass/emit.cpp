@@ -84,6 +84,12 @@ static bool inOnePage(const Span &span, const DataLayout &layout)
 	return blockOf(span.low) == blockOf(span.high);
 }
 
+/* More pages than those of its first and its last byte? */
+static bool isWide(const Span &span)
+{
+	return span.high - span.low >= PAGE_SIZE;
+}
+
 static void emitFlush(const Flush &flush)
 {
 	const DataLayout &layout = flush.before->getModule()->getDataLayout();
@@ -98,7 +104,7 @@ static void emitFlush(const Flush &flush)
 		};
 
 		markPage(builder, pageOf(builder, addressAt(span.low)));
-		if (span.high - span.low >= PAGE_SIZE)
+		if (isWide(span))
 			callMarkRange(builder, pageOf(builder, addressAt(span.low)),
 				      pageOf(builder, addressAt(span.high)));
 		else if (!inOnePage(span, layout))
@@ -288,6 +294,18 @@ static void emitEntryPoll(Function &function)
 	emitPoll(&*start);
 }
 
+/* Does the function now hold calls that the compiler does not know as such? They would overwrite what it
+ * keeps below the stack pointer. */
+static bool callsOutOfLine(const Plan &plan)
+{
+	if (plan.pollAtEntry)
+		return true;
+	for (const LoopPlan &loop : plan.loops)
+		if (loop.poll != Poll::None || !loop.sweeps.empty())
+			return true;
+	return any_of(plan.flushes, [](const Flush &flush) { return any_of(flush.spans, isWide); });
+}
+
 void emitPlan(Function &function, const Plan &plan)
 {
 	for (const Flush &flush : plan.flushes)
@@ -296,8 +314,7 @@ void emitPlan(Function &function, const Plan &plan)
 		emitLoop(loop);
 	if (plan.pollAtEntry)
 		emitEntryPoll(function);
-	if (plan.pollAtEntry ||
-	    any_of(plan.loops, [](const LoopPlan &loop) { return loop.poll != Poll::None; }))
+	if (callsOutOfLine(plan))
 		function.addFnAttr(Attribute::NoRedZone);
 }
 

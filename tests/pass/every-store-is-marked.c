@@ -211,6 +211,28 @@ static void long_strided(void *p)
 {
 	long_stride_loop(p, 20);
 }
+/* The marker for many pages is called from a leaf function, whose variables may lie below the stack pointer.
+ */
+NOINLINE static long below_stack_pointer(char *a, long x)
+{
+	volatile long kept[12];
+
+	for (int i = 0; i < 12; i++)
+		kept[i] = x + i;
+	for (int i = 0; i < 30; i++)
+		a[i * 2000] = (char)x;
+	for (int i = 0; i < 12; i++)
+		if (kept[i] != x + i)
+			return 0;
+	return 1;
+}
+static void red_zone(void *p)
+{
+	if (!below_stack_pointer(p, 5)) {
+		puts("marking overwrote variables");
+		failed++;
+	}
+}
 NOINLINE static void nested_loop(long (*a)[100], int n)
 {
 	for (int i = 0; i < n; i++)
@@ -549,6 +571,7 @@ static const struct test {
     CASE(downwards, 4),
     CASE(strided, 4),
     CASE(long_strided, 1),
+    CASE(red_zone, 1),
     CASE(nested, 8),
     CASE(breaking, 4),
     CASE(early_exits, 4),
