@@ -138,11 +138,6 @@ struct fdtable *enclave_fds(struct enclave *e)
 	return e->fds;
 }
 
-struct time_page *enclave_time_page(struct enclave *e)
-{
-	return timepage_page(e->time);
-}
-
 static size_t strings_size(char **strings, int count)
 {
 	size_t size = 0;

@@ -30,8 +30,6 @@ bool enclave_is_software(const struct enclave *e);
 struct softsgx_stats;
 int enclave_stats(const struct enclave *e, struct softsgx_stats *out);
 struct fdtable *enclave_fds(struct enclave *e);
-/* Host memory the enclave reads the time from; fresh from enclave_start() or enclave_standby() on. */
-struct time_page *enclave_time_page(struct enclave *e);
 
 /* Starts the program: SERVICE_START, then the main thread's host thread. */
 int enclave_start(struct enclave *e, int argc, char **argv, char **envp, uint32_t flags, struct failure *why);

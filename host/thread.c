@@ -142,13 +142,19 @@ static enum next do_die(struct slot *s)
 	return NEXT_END;
 }
 
+/* clang-format off */
 static enum next (*const requests[])(struct slot *s) = {
-    [OCALL_SYSCALL] = do_syscall, [OCALL_WAIT] = do_wait,
-    [OCALL_WAKE] = do_wake,	  [OCALL_THREAD_CREATE] = do_thread_create,
-    [OCALL_EXIT] = do_exit,	  [OCALL_PARK] = do_park,
-    [OCALL_TRACE] = do_trace,	  [OCALL_SIGNAL_SELF] = do_signal_self,
+    [OCALL_SYSCALL] = do_syscall,
+    [OCALL_WAIT] = do_wait,
+    [OCALL_WAKE] = do_wake,
+    [OCALL_THREAD_CREATE] = do_thread_create,
+    [OCALL_EXIT] = do_exit,
+    [OCALL_PARK] = do_park,
+    [OCALL_TRACE] = do_trace,
+    [OCALL_SIGNAL_SELF] = do_signal_self,
     [OCALL_DIE] = do_die,
 };
+/* clang-format on */
 
 static enum next request_serve(struct slot *s)
 {
@@ -366,16 +372,15 @@ static bool all_settled(const struct enclave *e, const uint8_t *slots, unsigned 
 int enclave_standby(struct enclave *e, const uint8_t *slots, unsigned slot_count)
 {
 	bool all_parked;
-	int rc;
 
 	if (slot_count > e->config.slot_count)
 		return -EINVAL;
-	rc = timepage_start(e->time);
-	for (unsigned i = 0; !rc && i < slot_count; i++)
-		if (slots[i / 8] & 1 << i % 8)
-			rc = thread_start(e, i);
-	if (rc)
-		return rc;
+	for (unsigned i = 0; i < slot_count; i++) {
+		int rc = slots[i / 8] & 1 << i % 8 ? thread_start(e, i) : 0;
+
+		if (rc)
+			return rc;
+	}
 	pthread_mutex_lock(&e->lock);
 	while (!all_settled(e, slots, slot_count, &all_parked))
 		pthread_cond_wait(&e->changed, &e->lock);
