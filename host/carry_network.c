@@ -167,9 +167,6 @@ int network_source_check(struct network *n, struct failure *why)
 	int r = 0;
 	for (unsigned i = 0; !r && i < n->service_count; i++)
 		r = open_steer(n, &n->service[i], why);
-	for (unsigned i = 0; i < n->steer_count; i++)
-		steer_close(&n->steer[i]);
-	n->steer_count = 0;
 	if (!r && n->service_count && (r = tcp_repair_allowed()) != 0)
 		fail(why, r, "moving connections needs CAP_NET_ADMIN (TCP_REPAIR): %s", strerror(-r));
 	return r;

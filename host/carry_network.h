@@ -58,7 +58,7 @@ bool network_has(const struct network *n, uint32_t address);
 int network_source_add(struct network *n, uint32_t address, uint32_t stays, struct failure *why);
 /* Remembers a peer; more than PEERS_MAX are left out. */
 void network_source_peer(struct network *n, uint32_t address);
-/* Fails now if this host could not redirect. Leaves nothing. */
+/* Fails now if this host could not redirect. What it loads for that lets everything pass. */
 int network_source_check(struct network *n, struct failure *why);
 void network_put(const struct network *n, struct bytes *manifest);
 int network_source_prepare(struct network *n, struct reader *answer, struct failure *why);

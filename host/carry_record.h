@@ -3,7 +3,7 @@
  * The records of what the host carries: one per open file description. Each
  * kind has a function that says whether it can be carried, one that writes its
  * record at the source and one that makes it anew at the destination. Used by
- * carry_source.c and carry_destination.c only.
+ * the carry_*.c files only.
  */
 #ifndef HOST_CARRY_RECORD_H
 #define HOST_CARRY_RECORD_H

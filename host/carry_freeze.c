@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/carry_source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/carry_wire.h"
+#include "host/epoll_interest.h"
+#include "host/net/sockopts.h"
+
+#define DUMP_TRIES 20 /* a packet under way on another processor when the redirect began may still arrive */
+
+static struct frozen *new_frozen(struct carry_source *s, int host_fd)
+{
+	if (s->frozen_count == s->frozen_capacity) {
+		unsigned capacity = s->frozen_capacity ? s->frozen_capacity * 2 : 64;
+		struct frozen *all = realloc(s->frozen, capacity * sizeof(*all));
+		if (!all)
+			return NULL;
+		s->frozen = all;
+		s->frozen_capacity = capacity;
+	}
+	struct frozen *f = &s->frozen[s->frozen_count++];
+	*f = (struct frozen){.host_fd = host_fd};
+	return f;
+}
+
+static int freeze_connection(struct carry_source *s, int host_fd, const struct file *file,
+			     struct failure *why)
+{
+	bool known = network_has(&s->network, sockets_address(host_fd, false));
+	if (!s->options.tcp_established || !known) {
+		char name[200];
+		sockets_describe(host_fd, name, sizeof(name));
+		return fail(why, s->options.tcp_established ? -EAGAIN : -EISCONN,
+			    "a TCP connection (%s) was made meanwhile; %s", name,
+			    s->options.tcp_established ? "its address is new: try again"
+						       : "use --tcp-established to move connections along");
+	}
+	struct frozen *f = new_frozen(s, host_fd);
+	if (!f)
+		return fail(why, -ENOMEM, "out of memory");
+	socklen_t size = sizeof(f->reuse_address);
+	getsockopt(host_fd, SOL_SOCKET, SO_REUSEADDR, &f->reuse_address, &size);
+	f->shut = file->shut;
+	f->options = s->socket_options.size;
+	sockopts_dump(host_fd, file->options, &s->socket_options);
+	f->options_size = s->socket_options.size - f->options;
+	int r = s->socket_options.error ? s->socket_options.error : tcp_freeze(host_fd);
+	f->in_repair = r == 0;
+	return r ? fail(why, r, "a connection cannot be frozen: %s", strerror(-r)) : 0;
+}
+
+/* What the kernel has accepted and the program has not is kept with the listener, here or there. */
+static int drain_listener(struct carry_source *s, const struct inventory_file *listener, struct failure *why)
+{
+	int flags = fcntl(listener->host_fd, F_GETFL), fd, r = 0;
+	if (flags < 0 || fcntl(listener->host_fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return fail(why, -errno, "descriptor %d: %s", listener->fd, strerror(errno));
+	while (!r && (fd = accept4(listener->host_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		r = fdtable_pending_add(s->fds, listener->file, fd);
+		if (r) {
+			close(fd);
+			fail(why, r, "out of memory");
+		}
+	}
+	fcntl(listener->host_fd, F_SETFL, flags);
+	return r;
+}
+
+static int freeze_all(struct carry_source *s, struct failure *why)
+{
+	struct inventory *v = &s->inventory;
+	int r = 0;
+	if (s->local)
+		return 0;
+	for (unsigned i = 0; !r && i < v->file_count; i++)
+		if (s->file[i].class == SOCKET_CONNECTION) {
+			s->file[i].frozen = s->frozen_count;
+			r = freeze_connection(s, v->file[i].host_fd, v->file[i].file, why);
+		}
+	/* Last: what was on its way through another processor has arrived by now. */
+	for (unsigned i = 0; !r && i < v->file_count; i++) {
+		if (s->file[i].class != SOCKET_LISTENER)
+			continue;
+		r = drain_listener(s, &v->file[i], why);
+		struct file *listener = v->file[i].file;
+		for (unsigned p = 0; !r && p < listener->pending_count; p++) {
+			enum socket_class class;
+			r = sockets_classify(listener->pending[p], &class);
+			if (!r && class == SOCKET_CONNECTION)
+				r = freeze_connection(s, listener->pending[p], listener, why);
+		}
+	}
+	return r;
+}
+
+static int dump_frozen(struct carry_source *s, struct frozen *f, struct bytes *out)
+{
+	return sockets_dump_connection(f->host_fd, f->shut, s->socket_options.data + f->options,
+				       f->options_size, out, &f->mark);
+}
+
+/* The listener's record, then its pending connections. Those that ended unseen are forgotten, as the kernel
+ * would. */
+static int dump_pending(struct carry_source *s, const struct file *listener, struct bytes *out)
+{
+	size_t count_at = out->size;
+	uint32_t count = 0;
+	int r = 0;
+	bytes_put_u32(out, 0);
+	for (unsigned p = 0; !r && p < listener->pending_count; p++) {
+		unsigned i = 0;
+		while (i < s->frozen_count && s->frozen[i].host_fd != listener->pending[p])
+			i++;
+		if (i == s->frozen_count)
+			continue;
+		r = dump_frozen(s, &s->frozen[i], out);
+		count++;
+	}
+	if (!out->error)
+		memcpy(out->data + count_at, &count, sizeof(count));
+	return r;
+}
+
+static int dump_file(struct carry_source *s, unsigned i, struct bytes *out, struct failure *why)
+{
+	const struct inventory_file *f = &s->inventory.file[i];
+	int r;
+	switch (f->file->kind) {
+	case FILE_STDIO:
+	case FILE_OPENED:
+		return files_dump(f, out, why);
+	case FILE_SOCKET:
+		if (s->local) {
+			sockets_dump_shared(f, out);
+			return 0;
+		}
+		if (s->file[i].class != SOCKET_CONNECTION) {
+			r = sockets_dump(f, s->file[i].class, out, why);
+			if (!r && s->file[i].class == SOCKET_LISTENER)
+				r = dump_pending(s, f->file, out);
+		} else {
+			r = dump_frozen(s, &s->frozen[s->file[i].frozen], out);
+		}
+		return r ? fail(why, r, "descriptor %d: state of the connection cannot be read: %s", f->fd,
+				strerror(-r))
+			 : 0;
+	default:
+		return channels_dump(f, out, why);
+	}
+}
+
+static int dump_all(struct carry_source *s, struct bytes *out, struct failure *why)
+{
+	const struct inventory *v = &s->inventory;
+	int r = 0;
+	bytes_put_u32(out, v->file_count);
+	for (unsigned i = 0; !r && i < v->file_count; i++)
+		r = dump_file(s, i, out, why);
+	bytes_put_u32(out, v->descriptor_count);
+	for (unsigned i = 0; i < v->descriptor_count; i++) {
+		bytes_put_u32(out, (uint32_t)v->descriptor[i].fd);
+		bytes_put_u32(out, v->descriptor[i].descriptor->file->index);
+		bytes_put_u8(out, v->descriptor[i].descriptor->cloexec);
+	}
+	return r;
+}
+
+static bool changed(const struct carry_source *s)
+{
+	for (unsigned i = 0; i < s->frozen_count; i++)
+		if (s->frozen[i].in_repair && tcp_changed(s->frozen[i].host_fd, &s->frozen[i].mark))
+			return true;
+	return false;
+}
+
+struct interests {
+	struct bytes *out;
+	const int *program_fd; /* by host descriptor; -1: none */
+	int host_fd_count;
+	uint32_t epoll; /* index of the file */
+	uint32_t count;
+};
+
+/* By what the program calls it: the number, not the host's descriptor. */
+static int dump_interest(void *context, int host_fd, const struct epoll_event *interest)
+{
+	struct interests *in = context;
+	if (host_fd >= in->host_fd_count || in->program_fd[host_fd] < 0)
+		return 0;
+	bytes_put_u32(in->out, in->epoll);
+	bytes_put_u32(in->out, (uint32_t)in->program_fd[host_fd]);
+	bytes_put_u32(in->out, interest->events);
+	bytes_put_u64(in->out, interest->data.u64);
+	in->count++;
+	return 0;
+}
+
+static int *map_host_fds(const struct inventory *v, int *count)
+{
+	*count = 0;
+	for (unsigned i = 0; i < v->descriptor_count; i++)
+		if (v->descriptor[i].descriptor->host_fd >= *count)
+			*count = v->descriptor[i].descriptor->host_fd + 1;
+	int *map = malloc(((size_t)*count + 1) * sizeof(*map));
+	for (int i = 0; map && i < *count; i++)
+		map[i] = -1;
+	for (unsigned i = 0; map && i < v->descriptor_count; i++)
+		map[v->descriptor[i].descriptor->host_fd] = v->descriptor[i].fd;
+	return map;
+}
+
+static int dump_interests(const struct carry_source *s, struct bytes *out, struct failure *why)
+{
+	struct interests in = {.out = out};
+	int *map = map_host_fds(&s->inventory, &in.host_fd_count), r = 0;
+	size_t count_at = out->size;
+	if (!map)
+		return fail(why, -ENOMEM, "out of memory");
+	in.program_fd = map;
+	bytes_put_u32(out, 0);
+	for (unsigned i = 0; !r && i < s->inventory.file_count; i++) {
+		if (s->inventory.file[i].file->kind != FILE_EPOLL)
+			continue;
+		in.epoll = i;
+		r = epoll_interest_each(s->inventory.file[i].host_fd, dump_interest, &in);
+	}
+	free(map);
+	if (!out->error)
+		memcpy(out->data + count_at, &in.count, sizeof(in.count));
+	return r ? fail(why, r, "what an epoll descriptor waits for cannot be read: %s", strerror(-r)) : 0;
+}
+
+static void dump_process(const struct carry_source *s, struct bytes *out)
+{
+	char directory[CARRY_PATH_MAX];
+	uint64_t soft, hard;
+	mode_t mask = umask(0);
+	umask(mask);
+	fdtable_limit(s->fds, &soft, &hard);
+	bytes_put_string(out, getcwd(directory, sizeof(directory)) ? directory : "/");
+	bytes_put_u32(out, mask);
+	bytes_put_u64(out, soft);
+	bytes_put_u64(out, hard);
+}
+
+static int classify_all(struct carry_source *s, struct failure *why)
+{
+	const struct inventory *v = &s->inventory;
+	s->file = calloc(v->file_count + 1, sizeof(*s->file));
+	if (!s->file)
+		return fail(why, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < v->file_count; i++) {
+		if (v->file[i].file->kind != FILE_SOCKET)
+			continue;
+		int r = sockets_classify(v->file[i].host_fd, &s->file[i].class);
+		if (r)
+			return fail(why, r, "descriptor %d: %s", v->file[i].fd, strerror(-r));
+	}
+	return 0;
+}
+
+/* The destination takes the locks before COMMIT; nobody runs here meanwhile. */
+static int give_up_locks(struct carry_source *s, struct failure *why)
+{
+	for (unsigned i = 0; i < s->inventory.file_count; i++) {
+		if (s->inventory.file[i].file->kind != FILE_OPENED)
+			continue;
+		struct unlocked *all = realloc(s->unlocked, (s->unlocked_count + 1) * sizeof(*all));
+		if (!all)
+			return fail(why, -ENOMEM, "out of memory");
+		s->unlocked = all;
+		struct unlocked *u = &all[s->unlocked_count];
+		u->host_fd = s->inventory.file[i].host_fd;
+		int r = files_unlock(u->host_fd, &u->locks);
+		if (u->locks.lock_count)
+			s->unlocked_count++;
+		if (r)
+			return fail(why, r, "descriptor %d: locks: %s", s->inventory.file[i].fd,
+				    strerror(-r));
+	}
+	return 0;
+}
+
+int carry_source_freeze(struct carry_source *s, struct bytes *state, struct failure *why)
+{
+	int r = s->network.service_count ? network_steer(&s->network, STEER_REDIRECT) : 0;
+	if (r)
+		return fail(why, r, "packets cannot be redirected: %s", strerror(-r));
+	r = inventory_take(s->fds, &s->inventory);
+	if (r)
+		return fail(why, r, "out of memory");
+	r = classify_all(s, why);
+	if (!r)
+		r = freeze_all(s, why);
+	if (r)
+		return r;
+	bytes_put_u32(state, CARRY_STATE);
+	dump_process(s, state);
+	size_t start = state->size;
+	for (unsigned i = 0; !r; i++) {
+		state->size = start;
+		r = dump_all(s, state, why);
+		if (r || !changed(s))
+			break;
+		if (i == DUMP_TRIES)
+			r = fail(why, -EAGAIN,
+				 "packets of the program's connections keep arriving past the redirect");
+	}
+	if (!r)
+		r = dump_interests(s, state, why);
+	if (!r)
+		r = give_up_locks(s, why);
+	return !r && state->error ? fail(why, state->error, "out of memory") : r;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/carry_source.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "host/carry_local.h"
+#include "host/carry_wire.h"
+
+static uint32_t stream_address(const struct carry_source *s)
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)&s->options.stream_local;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&s->options.stream_local;
+	uint32_t address = 0;
+	if (four->sin_family == AF_INET)
+		address = four->sin_addr.s_addr;
+	else if (six->sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+		memcpy(&address, &six->sin6_addr.s6_addr[12], sizeof(address));
+	return address;
+}
+
+static bool is_loopback(uint32_t address)
+{
+	return (ntohl(address) >> 24) == 127;
+}
+
+static int check_connection(struct carry_source *s, const struct inventory_file *f, struct failure *why)
+{
+	char name[200];
+	sockets_describe(f->host_fd, name, sizeof(name));
+	if (!s->options.tcp_established)
+		return fail(
+		    why, -EISCONN,
+		    "the program has an established TCP connection (%s); use --tcp-established to move "
+		    "connections along, or close them first",
+		    name);
+	if (s->local)
+		return 0;
+	uint32_t own = sockets_address(f->host_fd, false), peer = sockets_address(f->host_fd, true);
+	if (!own)
+		return fail(why, -EAFNOSUPPORT,
+			    "the connection %s cannot move: IPv6 connections are not supported yet", name);
+	struct place place;
+	bool stays = is_loopback(own);
+	int r = stays ? 0 : network_source_add(&s->network, own, stream_address(s), why);
+	if (r)
+		return r;
+	if (stays || address_find(s->network.route, peer, &place) == 0)
+		return fail(why, -EHOSTUNREACH,
+			    "the connection %s has both ends on this host: it cannot follow the program",
+			    name);
+	network_source_peer(&s->network, peer);
+	return 0;
+}
+
+static int check_socket(struct carry_source *s, const struct inventory_file *f, struct bytes *bound,
+			struct carry_counts *counts, struct failure *why)
+{
+	enum socket_class class;
+	int r = sockets_classify(f->host_fd, &class);
+	if (r)
+		return fail(why, r, "descriptor %d: %s", f->fd, strerror(-r));
+	if (class == SOCKET_CONNECTION) {
+		counts->connections++;
+		return check_connection(s, f, why);
+	}
+	if (class == SOCKET_LISTENER)
+		counts->listeners++;
+	if (s->local || class == SOCKET_ENDED || class == SOCKET_CONNECTING)
+		return 0;
+	if (class == SOCKET_LISTENER) {
+		uint32_t own = sockets_address(f->host_fd, false);
+		if (s->options.tcp_established && own && !is_loopback(own)) {
+			r = network_source_add(&s->network, own, stream_address(s), why);
+			if (r)
+				return r;
+		}
+	}
+	size_t before = bound->size;
+	r = sockets_check(f, class, bound, why);
+	if (bound->size != before)
+		counts->bound++;
+	return r;
+}
+
+int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struct carry_counts *counts,
+			   struct failure *why)
+{
+	struct carry_counts none = {0};
+	counts = counts ? counts : &none;
+	*counts = none;
+	struct inventory v;
+	int r = inventory_take(s->fds, &v);
+	if (r)
+		return fail(why, r, "out of memory");
+	counts->descriptors = v.descriptor_count;
+	counts->files = v.file_count;
+	network_close(&s->network);
+
+	struct bytes paths = {0}, bound = {0};
+	unsigned path_count = 0;
+	for (unsigned i = 0; !r && i < v.file_count; i++) {
+		const struct inventory_file *f = &v.file[i];
+		switch (f->file->kind) {
+		case FILE_STDIO:
+			break;
+		case FILE_OPENED:
+			path_count++;
+			r = files_check(f, &paths, why);
+			break;
+		case FILE_SOCKET:
+			r = check_socket(s, f, &bound, counts, why);
+			break;
+		default:
+			r = channels_check(f, why);
+		}
+	}
+	inventory_free(&v);
+	if (!r)
+		r = network_source_check(&s->network, why);
+	counts->addresses = s->network.service_count;
+	if (!r) {
+		bytes_put_u32(manifest, CARRY_MANIFEST);
+		bytes_put_u8(manifest, s->local);
+		if (s->local)
+			local_put(manifest);
+		bytes_put_u32(manifest, path_count);
+		bytes_put(manifest, paths.data, paths.size);
+		bytes_put_u32(manifest, counts->bound);
+		bytes_put(manifest, bound.data, bound.size);
+		network_put(&s->network, manifest);
+		if (paths.error || bound.error || manifest->error)
+			r = fail(why, -ENOMEM, "out of memory");
+	}
+	bytes_free(&paths);
+	bytes_free(&bound);
+	return r;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The source's half of carry.h, for the files that share it: carry_preflight.c
+ * (what can move), carry_freeze.c (its state), carry_source.c (all else).
+ */
+#ifndef HOST_CARRY_SOURCE_H
+#define HOST_CARRY_SOURCE_H
+
+#include "host/carry.h"
+#include "host/carry_network.h"
+#include "host/carry_record.h"
+
+/* A connection of the program, or one it has not accepted yet. */
+struct frozen {
+	int host_fd;
+	bool in_repair;
+	int reuse_address;
+	uint8_t shut;
+	size_t options, options_size; /* in carry_source.socket_options */
+	struct tcp_mark mark;
+};
+
+struct carry_source {
+	struct fdtable *fds;
+	struct carry_options options;
+	struct network network;
+	bool local;    /* a move within one host: sockets are handed over */
+	bool prepared; /* network_source_prepare() succeeded */
+	bool ended;    /* undone or forgotten: nothing to take back */
+
+	/* from freeze to undo or forget */
+	struct inventory inventory;
+	struct source_file { /* by file of the inventory */
+		enum socket_class class;
+		unsigned frozen;
+	} *file;
+	struct frozen *frozen;
+	unsigned frozen_count, frozen_capacity;
+	struct bytes socket_options;
+	struct unlocked {
+		int host_fd;
+		struct fdinfo locks;
+	} *unlocked;
+	unsigned unlocked_count;
+};
+
+#endif
