@@ -111,9 +111,21 @@ static void progress(struct source *s, const char *phase)
 
 /* ---- frames ---- */
 
+static bool out_of_time(const struct source *s)
+{
+	return s->o->timeout_us && now_us() - s->begun_us > s->o->timeout_us;
+}
+
+static int timed_out(const struct source *s, struct failure *why)
+{
+	return fail(why, -ETIMEDOUT, "not done within %.1f s", (double)s->o->timeout_us / 1e6);
+}
+
+/* That long from now, but not longer than all of it may take. */
 static struct wait until(const struct source *s, uint64_t us)
 {
-	return (struct wait){now_us() + us, s->m->wake_fd};
+	uint64_t at_us = now_us() + us, last_us = s->begun_us + s->o->timeout_us;
+	return (struct wait){s->o->timeout_us && last_us < at_us ? last_us : at_us, s->m->wake_fd};
 }
 
 /* Words for an error of the link; what the destination said itself, if it did, is better. */
@@ -122,6 +134,8 @@ static int link_failed(struct source *s, int rc, struct failure *why)
 	struct failure own;
 	if (rc == -ECANCELED && atomic_load(&s->m->cancelled))
 		return fail(why, -ECANCELED, "cancelled");
+	if (rc == -ETIMEDOUT && out_of_time(s))
+		return timed_out(s, why);
 	if (rc == -ECANCELED || rc == -ETIMEDOUT)
 		rc = outflow_error(&s->flow) ? outflow_error(&s->flow) : rc;
 	s->link_lost = rc != -ETIMEDOUT && rc != -EPROTO;
@@ -312,9 +326,8 @@ static int await_answer(struct source *s, uint64_t silence_us, const char *phase
 		}
 		if (now - moved_us > silence_us)
 			return link_failed(s, -ETIMEDOUT, why);
-		if (s->o->timeout_us && now - s->begun_us > s->o->timeout_us)
-			return fail(why, -ETIMEDOUT, "not done within %llu s",
-				    (unsigned long long)(s->o->timeout_us / 1000000));
+		if (out_of_time(s))
+			return timed_out(s, why);
 	}
 }
 
