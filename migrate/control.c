@@ -463,7 +463,7 @@ void control_close(struct control *c)
 	pthread_mutex_lock(&c->lock);
 	c->closing = true;
 	if (c->migration)
-		migration_cancel(c->migration);
+		migration_program_ended(c->migration);
 	pthread_cond_broadcast(&c->changed);
 	while (c->clients)
 		pthread_cond_wait(&c->changed, &c->lock);

@@ -31,7 +31,7 @@ int control_connect(const char *name, int *fd, struct failure *why);
  * program's own earlier home, whose socket is replaced. */
 int control_open(const char *name, struct enclave *e, bool take_over, struct control **out,
 		 struct failure *why);
-/* Ends a migration under way, removes the socket. NULL is fine. */
+/* The program has ended: ends a migration under way, removes the socket. NULL is fine. */
 void control_close(struct control *c);
 
 #endif

@@ -88,6 +88,12 @@ void migration_cancel(struct migration *m)
 		return; /* full: already awake */
 }
 
+void migration_program_ended(struct migration *m)
+{
+	atomic_store(&m->program_ended, true);
+	migration_cancel(m);
+}
+
 struct migrate_progress migration_progress(struct migration *m)
 {
 	pthread_mutex_lock(&m->lock);
@@ -128,12 +134,17 @@ static struct wait until(const struct source *s, uint64_t us)
 	return (struct wait){s->o->timeout_us && last_us < at_us ? last_us : at_us, s->m->wake_fd};
 }
 
+static int was_cancelled(const struct source *s, struct failure *why)
+{
+	return fail(why, -ECANCELED, atomic_load(&s->m->program_ended) ? "the program ended" : "cancelled");
+}
+
 /* Words for an error of the link; what the destination said itself, if it did, is better. */
 static int link_failed(struct source *s, int rc, struct failure *why)
 {
 	struct failure own;
 	if (rc == -ECANCELED && atomic_load(&s->m->cancelled))
-		return fail(why, -ECANCELED, "cancelled");
+		return was_cancelled(s, why);
 	if (rc == -ETIMEDOUT && out_of_time(s))
 		return timed_out(s, why);
 	if (rc == -ECANCELED || rc == -ETIMEDOUT)
@@ -188,7 +199,7 @@ static int connect_one(struct source *s, int wake_fd, int *fd, struct failure *w
 {
 	int rc = address_connect(&s->to, CONNECT_TIMEOUT_MS, wake_fd, fd, why);
 	if (rc == -ECANCELED)
-		return fail(why, rc, "cancelled");
+		return was_cancelled(s, why);
 	if (rc == 0)
 		address_tune(*fd, SILENCE_US / 1000);
 	return rc;
@@ -494,7 +505,7 @@ static int park_all(struct source *s, struct failure *why)
 		if (c.ret[0] == 0)
 			break;
 		if (atomic_load(&s->m->cancelled))
-			return fail(why, -ECANCELED, "cancelled");
+			return was_cancelled(s, why);
 		/* Whoever has to reach a safepoint may need this processor. */
 		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
 	}
@@ -616,7 +627,7 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 	struct trusted_call c = {
 	    .in = s->control.data, .in_size = s->control.size, .out = record, .out_size = sizeof(record)};
 	if (atomic_load(&s->m->cancelled))
-		return fail(why, -ECANCELED, "cancelled");
+		return was_cancelled(s, why);
 	int rc = trusted(s->e, MIGRATE_COMMIT, 0, &c);
 	if (rc)
 		return enclave_failed(rc, "to hand over: what the destination holds is not what was sent",

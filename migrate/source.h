@@ -17,6 +17,7 @@ struct migration {
 	const char *name;
 	struct migrate_options options;
 
+	atomic_bool program_ended;
 	atomic_bool cancelled; /* asked to stop; too late once committed */
 	int wake_fd;	       /* eventfd: written when cancelled, or when a stream fails */
 
@@ -29,6 +30,8 @@ int migration_open(struct migration *m, struct enclave *e, const char *name,
 void migration_close(struct migration *m);
 /* From any thread, any number of times. */
 void migration_cancel(struct migration *m);
+/* The same, because there is nothing left to move. */
+void migration_program_ended(struct migration *m);
 struct migrate_progress migration_progress(struct migration *m);
 
 /* Runs it. 0: the program lives at the other side, nothing of it runs here; the enclave is to be ended by
