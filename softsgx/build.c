@@ -80,6 +80,7 @@ long build_create(struct enclave *e, void *arg)
 	    sys_mmap(NULL, secs.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, e->backing_fd, 0);
 	if (sys_failed(view))
 		return -ENOMEM;
+	SYS(SYS_madvise, view, secs.size, MADV_DONTDUMP);
 	error = epcm_create(&e->epcm, secs.size / SGX_PAGE_SIZE);
 	if (error) {
 		SYS(SYS_munmap, view, secs.size);

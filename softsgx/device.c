@@ -209,17 +209,11 @@ static int token_is_open(uint64_t ino)
 }
 
 /* An enclave lives as long as a descriptor or a mapping. */
-static void release_unused(void)
+static void release_if_unused(struct enclave *e)
 {
 	lock_take(&table_lock);
-	for (int i = 0; i < ENCLAVES_MAX; i++) {
-		struct enclave *e = enclaves[i];
-
-		if (provision_inos[i] && !token_is_open(provision_inos[i]))
-			provision_inos[i] = 0;
-		if (!e || mm_maps(e) || token_is_open(e->token_ino))
-			continue;
-		enclaves[i] = NULL;
+	if (enclaves[e->index] == e && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(e->token_ino)) {
+		enclaves[e->index] = NULL;
 		if (e->creator == (int32_t)SYS(SYS_getpid)) {
 			stats_write(e);
 			mm_epc_release(epcm_used(&e->epcm));
@@ -235,6 +229,15 @@ static void release_unused(void)
 	lock_drop(&table_lock);
 }
 
+static void release_provisions(void)
+{
+	lock_take(&table_lock);
+	for (int i = 0; i < ENCLAVES_MAX; i++)
+		if (provision_inos[i] && !token_is_open(provision_inos[i]))
+			provision_inos[i] = 0;
+	lock_drop(&table_lock);
+}
+
 __attribute__((destructor)) static void write_all_stats(void)
 {
 	for (int i = 0; i < ENCLAVES_MAX; i++)
@@ -244,12 +247,15 @@ __attribute__((destructor)) static void write_all_stats(void)
 
 int softsgx_close(int fd)
 {
-	int owned = softsgx_owns(fd);
+	struct enclave *e = device_enclave(fd);
+	int provision = device_is_provision(fd);
 	uint64_t mask = signals_off();
 	int result = (int)SYS(SYS_close, fd);
 
-	if (owned)
-		release_unused();
+	if (e)
+		release_if_unused(e);
+	if (provision)
+		release_provisions();
 	signals_restore(mask);
 	return result;
 }
@@ -368,15 +374,26 @@ int softsgx_mprotect(void *addr, size_t size, int prot)
 
 int softsgx_munmap(void *addr, size_t size)
 {
-	uint64_t start = (uint64_t)addr, mask;
-	int result;
+	uint64_t start = (uint64_t)addr, end = start + size, mask;
+	struct enclave *last = NULL;
+	struct vma vma;
+	int result = 0;
 
-	if (!mm_overlaps(start, start + size))
+	if (!mm_overlaps(start, end))
 		return (int)SYS(SYS_munmap, addr, size);
 	mask = signals_off();
-	result = mm_unmap(start, start + size);
-	if (!result)
-		release_unused();
+	/* Enclave by enclave, so that each can be let go. */
+	while (!result && mm_next(start, &vma) && vma.start < end) {
+		if (last && vma.enclave != last)
+			release_if_unused(last);
+		last = vma.enclave;
+		result = mm_unmap(start, vma.end < end ? vma.end : end);
+		start = vma.end;
+	}
+	if (!result && start < end)
+		result = (int)SYS(SYS_munmap, start, end - start);
+	if (last)
+		release_if_unused(last);
 	signals_restore(mask);
 	return result;
 }

@@ -286,6 +286,7 @@ static int map_backing(struct enclave *e, uint64_t start, uint64_t end, int prot
 		      (off_t)(low - e->base));
 	if (sys_failed(at))
 		return (int)(long)at;
+	SYS(SYS_madvise, low, high - low, MADV_DONTDUMP);
 	return watch(e, low, high - low);
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -244,6 +245,31 @@ EXPORT int mprotect(void *addr, size_t size, int prot)
 EXPORT int munmap(void *addr, size_t size)
 {
 	return active ? to_errno(softsgx_munmap(addr, size)) : NEXT(munmap)(addr, size);
+}
+
+/* The kernel's mapping of an enclave can neither grow nor be dropped page by page. */
+EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
+{
+	va_list list;
+	void *where;
+
+	va_start(list, flags);
+	where = va_arg(list, void *);
+	va_end(list);
+	if (active && mm_overlaps((uint64_t)old, (uint64_t)old + old_size)) {
+		errno = EFAULT;
+		return MAP_FAILED;
+	}
+	return NEXT(mremap)(old, old_size, size, flags, where);
+}
+EXPORT int madvise(void *addr, size_t size, int advice)
+{
+	if (active && mm_overlaps((uint64_t)addr, (uint64_t)addr + size) &&
+	    (advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE)) {
+		errno = EINVAL;
+		return -1;
+	}
+	return NEXT(madvise)(addr, size, advice);
 }
 
 /* --- signals --- */
