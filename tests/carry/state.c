@@ -320,6 +320,38 @@ static void refusals(void)
 	end();
 }
 
+/* Found out in the preparation, at the destination: a port in use, a file that is not there. */
+static void expect_unprepared(const char *word)
+{
+	struct failure why = {0};
+	struct carry_source *s;
+	struct carry_destination *d;
+	struct bytes manifest = {0}, answer = {0};
+	CHECK(carry_source_open(a.fds, &nothing_special, &s, &why) == 0);
+	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0);
+	unlink(path);
+	int r = carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why);
+	if (r >= 0 || !strstr(why.message, word))
+		fprintf(stderr, "prepare: %d, \"%s\", expected \"%s\"\n", r, why.message, word);
+	CHECK(r < 0 && d == NULL && strstr(why.message, word));
+	carry_source_close(s);
+	bytes_free(&manifest);
+	bytes_free(&answer);
+}
+
+static void unprepared(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	begin();
+	long fd = CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
+	expect_unprepared(path);
+	CALL(&a, SYS_close, fd);
+	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0 && CALL(&a, SYS_listen, fd, 1) == 0);
+	expect_unprepared("cannot be bound here");
+	end();
+}
+
 /* The destination believes nothing: damaged messages are refused and leave no descriptor behind. */
 static void damage(void)
 {
@@ -355,6 +387,20 @@ static void damage(void)
 		carry_destination_discard(d);
 		bytes_free(&bad);
 	}
+	for (unsigned i = 0; i < 2000; i++) {
+		struct carry_destination *d;
+		struct bytes bad = {0};
+		bytes_clear(&answer);
+		bytes_put(&bad, manifest.data, manifest.size);
+		if (i < manifest.size)
+			bad.size = i;
+		else
+			bad.data[(unsigned)rand() % bad.size] ^= (uint8_t)(1 + rand() % 255);
+		int r = carry_destination_prepare(b.fds, bad.data, bad.size, &answer, &d, &why);
+		CHECK(i >= manifest.size || r < 0);
+		carry_destination_discard(d);
+		bytes_free(&bad);
+	}
 	int after = dup(0);
 	close(after);
 	CHECK(after == before);
@@ -378,6 +424,7 @@ int main(void)
 	sockets();
 	handed_over();
 	refusals();
+	unprepared();
 	damage();
 	unlink(path);
 	rmdir(directory);
