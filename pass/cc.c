@@ -5,8 +5,8 @@
  * have no meaning in an enclave, refuses those that would make a program that
  * cannot be moved, and becomes clang. Linking is optmig-ld's (ld.c).
  *
- * OPTMIG_NATIVE=1, or --native, links a program that runs outside an enclave:
- * for configure scripts that run what they compile, and for tests.
+ * OPTMIG_NATIVE=1, or --native, links without the runtime, to run outside an
+ * enclave only: for tests and measurements.
  */
 #include "pass/tool.h"
 
