@@ -563,7 +563,7 @@ int main(int argc, char **argv)
 	CHECK(resets == 0);
 	/* A machine that is short of processors may delay an acknowledgement past its time now and then; a
 	 * packet lost in the switch would show in nearly every move. */
-	CHECK(lost[moves / 2] <= 0);
+	CHECK(lost[moves / 4] <= 0);
 
 	/* An undone move loses nothing either, nor does one whose destination dies at the last moment. */
 	for (int killed = 0; killed <= 1; killed++) {
