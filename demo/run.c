@@ -213,6 +213,8 @@ static void run_wait(struct run *r, uint64_t until_us)
 	for (int i = 0; i < count; i++) {
 		struct link *l = events[i].data.ptr;
 		if (!l) {
+			/* told once is enough: with the server gone, the end must not move on */
+			epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->signals, NULL);
 			r->end_us = load_now_us();
 			continue;
 		}
