@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o device.o entry.o epcm.o keys.o leaf.o measure.o mm.o oracle.o \
-	platform.o 	quote.o sgx2.o signals.o sigstruct.o source.o stats.o sys.o thread.o trap.o)
+SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o decode.o device.o entry.o epcm.o keys.o leaf.o measure.o mm.o oracle.o \
+	patch.o platform.o 	quote.o sgx2.o signals.o sigstruct.o source.o stats.o sys.o thread.o trap.o)
 MBEDCRYPTO := /usr/lib/x86_64-linux-gnu/libmbedcrypto.a
 
 ALL += $(B)/libsoftsgx.so $(B)/softsgx/libsoftsgx.a
@@ -28,9 +28,10 @@ $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/lib
 # second one, foreign-*, that uses the kernel's calls under the preload library.
 SOFTSGX_HARNESS := harness enclave direct foreign
 SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
-# ... those that need what only the library has
+# ... those that need what only the library has, or only the preload library
+SOFTSGX_FOREIGN_ONLY := detection
 SOFTSGX_DIRECT_ONLY := oracle_finds_writes
-SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(SOFTSGX_TEST_NAMES))
+SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(SOFTSGX_DIRECT_ONLY),$(SOFTSGX_TEST_NAMES)))
 TESTS += $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS)
 

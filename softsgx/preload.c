@@ -19,6 +19,7 @@
 #include "softsgx/cpuid.h"
 #include "softsgx/device.h"
 #include "softsgx/mm.h"
+#include "softsgx/patch.h"
 #include "softsgx/signals.h"
 #include "softsgx/vdso.h"
 
@@ -357,6 +358,10 @@ static void patch_auxv(char **environment)
 __attribute__((constructor)) static void start(int argc, char **argv, char **environment)
 {
 	patch_auxv(environment);
-	if (!cpuid_fault_start() && device_init())
-		cpuid_fault_stop();
+	if (!cpuid_fault_start()) {
+		if (device_init())
+			cpuid_fault_stop();
+	} else if (patch_cpuid() > 0) {
+		device_init();
+	}
 }

@@ -8,6 +8,7 @@
 #include "softsgx/cpuid.h"
 #include "softsgx/leaf.h"
 #include "softsgx/mm.h"
+#include "softsgx/patch.h"
 #include "softsgx/signals.h"
 
 extern char softsgx_aep[], softsgx_fault[], softsgx_claim[], softsgx_claimed[], softsgx_entered[],
@@ -288,15 +289,20 @@ static void trap_inside(struct event *ev)
 	exit_with(ev, &x);
 }
 
-/* A CPUID that we made fault. */
+/* A CPUID that we made trap. */
 static int emulate_cpuid(struct event *ev)
 {
+	uint64_t rip = (uint64_t)ev->g[REG_RIP];
 	uint8_t code[2];
 	struct cpuid c;
 
-	if (!cpuid_faults() || ev->signal != SIGSEGV || ev->g[REG_TRAPNO] != TRAP_GP ||
-	    sys_copy_in(code, (void *)ev->g[REG_RIP], sizeof(code)) || memcmp(code, "\x0f\xa2", 2))
+	if (ev->signal == SIGILL) {
+		if (!patch_is_cpuid(rip))
+			return 0;
+	} else if (!cpuid_faults() || ev->signal != SIGSEGV || ev->g[REG_TRAPNO] != TRAP_GP ||
+		   sys_copy_in(code, (void *)rip, sizeof(code)) || memcmp(code, "\x0f\xa2", 2)) {
 		return 0;
+	}
 	c = cpuid_answer((uint32_t)ev->g[REG_RAX], (uint32_t)ev->g[REG_RCX]);
 	ev->g[REG_RAX] = c.eax;
 	ev->g[REG_RBX] = c.ebx;
