@@ -76,6 +76,9 @@ redirections: /* this process's private copy of the runtime's code: from, to */
 	.quad	__optmig_clone, outside_clone
 	.quad	__optmig_unmapself, outside_unmapself
 	.quad	__optmig_restore, outside_restore
+	.quad	__syscall_cp_asm, outside_syscall_cp /* 0 in a program that cancels no thread: the end */
+	.weak	__syscall_cp_asm
+	.hidden	__syscall_cp_asm
 	.quad	0
 #endif
 
@@ -128,6 +131,32 @@ GATE(unmapself):
 	mov	$__NR_exit, %eax
 	syscall
 	ud2
+
+#ifndef OUTSIDE
+#define outside_syscall_cp __syscall_cp_asm
+#endif
+	.globl	outside_syscall_cp, __cp_begin, __cp_end, __cp_cancel
+	.hidden	outside_syscall_cp, __cp_begin, __cp_end, __cp_cancel, __cancel
+	.weak	__cancel
+	.type	outside_syscall_cp, @function
+/* (cancel, n, a, b, c, d, e, f): between the first two labels musl's handler sends the thread to the third */
+outside_syscall_cp:
+__cp_begin:
+	mov	(%rdi), %eax
+	test	%eax, %eax
+	jnz	__cp_cancel
+	mov	%rsi, %rax
+	mov	%rdx, %rdi
+	mov	%rcx, %rsi
+	mov	%r8, %rdx
+	mov	%r9, %r10
+	mov	8(%rsp), %r8
+	mov	16(%rsp), %r9
+	syscall
+__cp_end:
+	ret
+__cp_cancel:
+	jmp	__cancel
 
 	.globl	GATE(restore)
 	.type	GATE(restore), @function
