@@ -23,7 +23,11 @@ int session_open(enum migrate_role role, unsigned streams)
 		session.record[i] = rt_pages_alloc(whole_pages(sizeof(struct record)));
 		complete = complete && session.record[i];
 	}
-	return complete ? 0 : -ENOMEM;
+	/* Now, for pages that have to be accepted first would cost time while the program stands still. */
+	size_t room = state_export_max() + RECORD_TAG_SIZE;
+	if (!complete || blob_reserve(&session.memory, room) || blob_reserve(&session.state, room))
+		return -ENOMEM;
+	return 0;
 }
 
 int session_channels(void)
