@@ -85,7 +85,8 @@ static int open_steer(struct network *n, struct service *s, struct failure *why)
 	int r = steer_open(s->place.interface, &n->steer[s->steer]);
 	if (r == -EOPNOTSUPP)
 		return fail(why, r,
-			    "moving connections needs TCX (Linux 6.6 or newer), which this kernel lacks");
+			    "moving connections needs BPF at network interfaces (TCX, or clsact and "
+			    "cls_bpf), which this kernel lacks");
 	if (r)
 		return fail(why, r,
 			    "cannot load the packet program on %s: %s; it needs CAP_BPF and CAP_NET_ADMIN",

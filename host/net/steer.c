@@ -12,10 +12,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/net/steer_tc.h"
+
 #define ATTACH_TCX_INGRESS 46 /* BPF_TCX_INGRESS, Linux 6.6 */
 #define TCX_PASS_ON (-1)      /* TCX_NEXT */
 #define TCX_DROP 2
 #define ADDRESSES_MAX 64
+
+bool steer_avoid_tcx;
 
 static int bpf(int command, union bpf_attr *attr)
 {
@@ -164,9 +168,23 @@ static int load_program(int map)
 	return bpf(BPF_PROG_LOAD, &attr);
 }
 
+static int attach(struct steer *s)
+{
+	union bpf_attr attr = {0};
+	attr.link_create.prog_fd = (uint32_t)s->program;
+	attr.link_create.target_ifindex = (uint32_t)s->interface;
+	attr.link_create.attach_type = ATTACH_TCX_INGRESS;
+	int r = s->link = steer_avoid_tcx ? -EINVAL : bpf(BPF_LINK_CREATE, &attr);
+	if (r != -EINVAL)
+		return r;
+	r = steer_tc_attach(s->interface, s->program, &s->handle);
+	return r == -ENOENT || r == -EINVAL ? -EOPNOTSUPP : r;
+}
+
 int steer_open(int interface, struct steer *out)
 {
 	*out = STEER_NONE;
+	out->interface = interface;
 	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_HASH,
 			       .key_size = sizeof(uint32_t),
 			       .value_size = sizeof(struct steer_rule),
@@ -174,22 +192,19 @@ int steer_open(int interface, struct steer *out)
 	int r = out->map = bpf(BPF_MAP_CREATE, &attr);
 	if (r >= 0)
 		r = out->program = load_program(out->map);
-	if (r >= 0) {
-		memset(&attr, 0, sizeof(attr));
-		attr.link_create.prog_fd = (uint32_t)out->program;
-		attr.link_create.target_ifindex = (uint32_t)interface;
-		attr.link_create.attach_type = ATTACH_TCX_INGRESS;
-		r = out->link = bpf(BPF_LINK_CREATE, &attr);
-		if (r == -EINVAL)
-			r = -EOPNOTSUPP;
-	}
-	if (r < 0)
+	if (r >= 0)
+		r = attach(out);
+	if (r < 0) {
+		out->handle = 0;
 		steer_close(out);
+	}
 	return r < 0 ? r : 0;
 }
 
 void steer_close(struct steer *s)
 {
+	if (s->handle)
+		steer_tc_detach(s->interface, s->handle);
 	if (s->link >= 0)
 		close(s->link);
 	if (s->program >= 0)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A small program in the kernel, at an interface's entrance (TCX), that decides
+ * A small program in the kernel, at an interface's entrance, that decides
  * about packets for the addresses that move: let them in, mark them to be held
  * here (hold.h), or send them on to another host's MAC. The decision is one map
- * entry per address, so it changes in one system call, and the program goes
- * when its descriptors are closed, however this process ends.
+ * entry per address, so it changes in one system call. Where the kernel
+ * has TCX, the program goes when its descriptors are closed, however this
+ * process ends.
  */
 #ifndef HOST_NET_STEER_H
 #define HOST_NET_STEER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define STEER_HOLD 1u	  /* mark them: netfilter's queue takes them */
@@ -27,12 +29,17 @@ struct steer_rule {
 struct steer {
 	int map;
 	int program;
-	int link;
+	int link; /* TCX; -1: */
+	int interface;
+	uint32_t handle; /* of steer_tc.h; 0: not attached */
 };
 
-#define STEER_NONE ((struct steer){-1, -1, -1})
+#define STEER_NONE ((struct steer){.map = -1, .program = -1, .link = -1})
 
-/* On failure *out is STEER_NONE. -EOPNOTSUPP: no TCX in this kernel. -EPERM: no privilege. */
+/* For tests: as on a kernel without TCX. */
+extern bool steer_avoid_tcx;
+
+/* On failure *out is STEER_NONE. -EOPNOTSUPP: the kernel can attach no program. -EPERM: no privilege. */
 int steer_open(int interface, struct steer *out);
 void steer_close(struct steer *s);
 /* address: network order. Sets .redirected to what it was if the rule exists. */

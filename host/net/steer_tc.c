@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/net/steer_tc.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/net/netlink.h"
+
+#define PRIORITY 0x4f4d /* "OM": ours among the interface's filters */
+#define STALE_MAX 32
+
+static struct tcmsg filter_at(int interface, uint32_t handle)
+{
+	return (struct tcmsg){.tcm_family = AF_UNSPEC,
+			      .tcm_ifindex = interface,
+			      .tcm_handle = handle,
+			      .tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
+			      .tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL))};
+}
+
+static int add_qdisc(int route, int interface)
+{
+	struct netlink_message m = {0};
+	struct tcmsg body = {.tcm_family = AF_UNSPEC,
+			     .tcm_ifindex = interface,
+			     .tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0),
+			     .tcm_parent = TC_H_CLSACT};
+	netlink_begin(&m, RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &body,
+		      sizeof(body));
+	netlink_put_string(&m, TCA_KIND, "clsact");
+	int r = netlink_send(route, &m, 1);
+	return r == -EEXIST ? 0 : r;
+}
+
+static int delete_filter(int route, int interface, uint32_t handle)
+{
+	struct netlink_message m = {0};
+	struct tcmsg body = filter_at(interface, handle);
+	netlink_begin(&m, RTM_DELTFILTER, NLM_F_REQUEST | NLM_F_ACK, &body, sizeof(body));
+	netlink_put_string(&m, TCA_KIND, "bpf");
+	return netlink_send(route, &m, 1);
+}
+
+struct stale {
+	uint32_t handle[STALE_MAX];
+	unsigned count;
+};
+
+/* A filter's handle has its process's number in its lower bits. */
+#define PID_BITS 22
+
+static int visit_filter(void *context, const struct nlmsghdr *answer)
+{
+	struct stale *stale = context;
+	const struct tcmsg *body = NLMSG_DATA(answer);
+	pid_t pid = (pid_t)(body->tcm_handle & ((1u << PID_BITS) - 1));
+	bool ours = TC_H_MAJ(body->tcm_info) >> 16 == PRIORITY && body->tcm_handle;
+	if (ours && kill(pid, 0) < 0 && errno == ESRCH && stale->count < STALE_MAX)
+		stale->handle[stale->count++] = body->tcm_handle;
+	return 0;
+}
+
+static void delete_stale(int route, int interface)
+{
+	struct netlink_message m = {0};
+	struct tcmsg body = filter_at(interface, 0);
+	struct stale stale = {0};
+	netlink_begin(&m, RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, &body, sizeof(body));
+	netlink_ask(route, &m, visit_filter, &stale);
+	for (unsigned i = 0; i < stale.count; i++)
+		delete_filter(route, interface, stale.handle[i]);
+}
+
+int steer_tc_attach(int interface, int program, uint32_t *handle)
+{
+	static atomic_uint serial;
+	int route = netlink_open(NETLINK_ROUTE);
+	if (route < 0)
+		return route;
+	int r = add_qdisc(route, interface);
+	if (!r) {
+		delete_stale(route, interface);
+		struct netlink_message m = {0};
+		*handle = (atomic_fetch_add(&serial, 1) + 1) << PID_BITS | (uint32_t)getpid();
+		struct tcmsg body = filter_at(interface, *handle);
+		netlink_begin(&m, RTM_NEWTFILTER, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+			      &body, sizeof(body));
+		netlink_put_string(&m, TCA_KIND, "bpf");
+		size_t options = netlink_nest(&m, TCA_OPTIONS);
+		netlink_put_u32(&m, TCA_BPF_FD, (uint32_t)program);
+		netlink_put_string(&m, TCA_BPF_NAME, "optmig");
+		netlink_put_u32(&m, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+		netlink_nest_end(&m, options);
+		r = netlink_send(route, &m, 1);
+	}
+	close(route);
+	return r;
+}
+
+void steer_tc_detach(int interface, uint32_t handle)
+{
+	int route = netlink_open(NETLINK_ROUTE);
+	if (route < 0)
+		return;
+	delete_filter(route, interface, handle);
+	close(route);
+}
