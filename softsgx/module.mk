@@ -28,12 +28,14 @@ $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/lib
 # second one, foreign-*, that uses the kernel's calls under the preload library.
 SOFTSGX_HARNESS := harness enclave direct foreign
 SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
-# ... those that need what only the library has, or only the preload library
+# ... those that need what only the library has, or only the preload library; and tests of single functions
 SOFTSGX_FOREIGN_ONLY := detection
-SOFTSGX_DIRECT_ONLY := oracle_finds_writes
-SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY),$(SOFTSGX_TEST_NAMES)))
+SOFTSGX_UNIT := cmac_vectors decode_lengths
+SOFTSGX_DIRECT_ONLY := oracle_finds_writes $(SOFTSGX_UNIT)
+SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY) $(SOFTSGX_UNIT),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(SOFTSGX_DIRECT_ONLY),$(SOFTSGX_TEST_NAMES)))
-TESTS += $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS)
+SOFTSGX_UNIT_TESTS := $(addprefix $(B)/tests/softsgx/,$(SOFTSGX_UNIT))
+TESTS += $(SOFTSGX_UNIT_TESTS) $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS)
 
 $(B)/tests/softsgx/enclave.o: HOST_CFLAGS += -fno-stack-protector -fno-jump-tables -fno-builtin -fno-vectorize \
 	-fno-unroll-loops -mno-sse -mno-red-zone
@@ -41,6 +43,8 @@ SOFTSGX_TEST_LINK = $(CC) -fuse-ld=lld -Wl,-T,tests/softsgx/enclave.ld -o $@ $(f
 $(SOFTSGX_TESTS): $(B)/tests/softsgx/%: $(B)/tests/softsgx/%.o $(addprefix $(B)/tests/softsgx/,harness.o enclave.o direct.o) \
 		$(B)/softsgx/libsoftsgx.a $(MBEDCRYPTO) tests/softsgx/enclave.ld
 	$(SOFTSGX_TEST_LINK)
+$(SOFTSGX_UNIT_TESTS): $(B)/tests/softsgx/%: $(B)/tests/softsgx/%.o $(SOFTSGX_OBJS) $(MBEDCRYPTO)
+	$(CC) -fuse-ld=lld -o $@ $^ -lpthread
 $(SOFTSGX_FOREIGN_TESTS): $(B)/tests/softsgx/foreign-%: $(B)/tests/softsgx/%.o \
 		$(addprefix $(B)/tests/softsgx/,harness.o enclave.o foreign.o) $(MBEDCRYPTO) tests/softsgx/enclave.ld \
 		| $(B)/libsoftsgx.so
@@ -59,4 +63,4 @@ $(B)/softsgx/bench/bench: $(B)/softsgx/bench/bench.o $(addprefix $(B)/tests/soft
 mutants:
 	tests/softsgx/mutants
 list-softsgx-tests:
-	@echo $(SOFTSGX_TESTS)
+	@echo $(SOFTSGX_UNIT_TESTS) $(SOFTSGX_TESTS)

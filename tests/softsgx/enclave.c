@@ -56,6 +56,48 @@ INSIDE static void spin(struct test_args *args)
 	args->rbx = wrong;
 }
 
+INSIDE static void spin_ymm(struct test_args *args)
+{
+	uint64_t wrong;
+
+	__asm__ volatile("mov $0x123456789abc, %%rax; vmovq %%rax, %%xmm7; vpbroadcastq %%xmm7, %%ymm7\n"
+			 "vpbroadcastq %%xmm7, %%ymm14; xor %%r8d, %%r8d\n"
+			 "1: inc %%r8; mov %%r8, (%1)\n"
+			 "vpcmpeqq %%ymm7, %%ymm14, %%ymm3; vpmovmskb %%ymm3, %%eax; inc %%eax; jnz 9f\n"
+			 "vextracti128 $1, %%ymm14, %%xmm3; vmovq %%xmm3, %%rax\n"
+			 "mov $0x123456789abc, %%r9; cmp %%rax, %%r9; jne 9f\n"
+			 "cmpq $0, 40(%1); je 1b\n"
+			 "xor %%eax, %%eax; jmp 8f\n"
+			 "9: mov $1, %%eax\n"
+			 "8: vzeroupper\n"
+			 : "=&a"(wrong)
+			 : "r"(args)
+			 : "r8", "r9", "memory", "cc");
+	args->rbx = wrong;
+}
+
+INSIDE static void spin_zmm(struct test_args *args)
+{
+	uint64_t wrong;
+
+	__asm__ volatile(
+	    "mov $0x123456789abc, %%rax; vpbroadcastq %%rax, %%zmm17; vpbroadcastq %%rax, %%zmm31\n"
+	    "mov $0x5a5a, %%r9d; kmovw %%r9d, %%k5; xor %%r8d, %%r8d\n"
+	    "1: inc %%r8; mov %%r8, (%1)\n"
+	    "vpcmpeqq %%zmm17, %%zmm31, %%k1; kmovw %%k1, %%eax; cmp $0xff, %%eax; jne 9f\n"
+	    "vextracti64x4 $1, %%zmm31, %%ymm3; vmovq %%xmm3, %%rax\n"
+	    "mov $0x123456789abc, %%r10; cmp %%rax, %%r10; jne 9f\n"
+	    "kmovw %%k5, %%eax; cmp %%r9d, %%eax; jne 9f\n"
+	    "cmpq $0, 40(%1); je 1b\n"
+	    "xor %%eax, %%eax; jmp 8f\n"
+	    "9: mov $1, %%eax\n"
+	    "8: vzeroupper\n"
+	    : "=&a"(wrong)
+	    : "r"(args)
+	    : "r8", "r9", "r10", "memory", "cc");
+	args->rbx = wrong;
+}
+
 INSIDE static void leaf(struct test_args *args)
 {
 	uint64_t flags, rax = args->rax, rbx = args->rbx, rcx = args->rcx, rdx = args->rdx;
@@ -146,6 +188,10 @@ INSIDE void enclave_main(uint64_t op, struct test_args *args, uint64_t rdx, uint
 			((volatile uint8_t *)args->rbx)[i] = ((volatile uint8_t *)args->rcx)[i];
 	else if (op == OP_MARKED_FAULT)
 		marked_fault(args);
+	else if (op == OP_YMM)
+		spin_ymm(args);
+	else if (op == OP_ZMM)
+		spin_zmm(args);
 	else if (op == OP_WRFSBASE) {
 		__asm__ volatile("wrfsbase %0" : : "r"(args->rbx));
 		spin(args);

@@ -26,21 +26,17 @@ static void record(const char *name, const void *rest, size_t size)
 	mbedtls_sha256_update_ret(&measured, block, sizeof(block));
 }
 
-int test_add(struct test_enclave *t, const void *data, uint64_t offset, uint64_t size, uint64_t flags,
-	     int measure)
+int test_add_from(struct test_enclave *t, const uint8_t *source, uint64_t offset, uint64_t size,
+		  uint64_t flags, int measure)
 {
-	uint8_t *copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct sgx_secinfo secinfo = {.flags = flags};
-	struct sgx_enclave_add_pages add = {.src = (uint64_t)copy,
+	struct sgx_enclave_add_pages add = {.src = (uint64_t)source,
 					    .offset = offset,
 					    .length = size,
 					    .secinfo = (uint64_t)&secinfo,
 					    .flags = measure ? SGX_PAGE_MEASURE : 0};
-	int error;
+	int error = softsgx_ioctl(t->fd, SGX_IOC_ENCLAVE_ADD_PAGES, &add);
 
-	if (data)
-		memcpy(copy, data, size);
-	error = softsgx_ioctl(t->fd, SGX_IOC_ENCLAVE_ADD_PAGES, &add);
 	for (uint64_t at = 0; at < add.count; at += 4096) {
 		uint64_t eadd[7] = {offset + at, flags};
 
@@ -49,9 +45,21 @@ int test_add(struct test_enclave *t, const void *data, uint64_t offset, uint64_t
 			uint64_t where = offset + at + i;
 
 			record("EEXTEND", &where, sizeof(where));
-			mbedtls_sha256_update_ret(&measured, copy + at + i, 256);
+			mbedtls_sha256_update_ret(&measured, source + at + i, 256);
 		}
 	}
+	return error;
+}
+
+int test_add(struct test_enclave *t, const void *data, uint64_t offset, uint64_t size, uint64_t flags,
+	     int measure)
+{
+	uint8_t *copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int error;
+
+	if (data)
+		memcpy(copy, data, size);
+	error = test_add_from(t, copy, offset, size, flags, measure);
 	munmap(copy, size);
 	return error;
 }

@@ -59,6 +59,8 @@ enum test_op {
 	OP_CPUID,
 	OP_COPY,	 /* rbx: to, rcx: from, rdx: size; as enclave code */
 	OP_MARKED_FAULT, /* known values in all registers, then a fault at rbx */
+	OP_YMM,		 /* until *flag: the upper halves of YMM keep their value; rbx != 0 if not */
+	OP_ZMM,		 /* the same of ZMM16..31, and the mask registers */
 	OP_WRFSBASE,	 /* sets FS base to rbx, spins as OP_SPIN, returns FS base in rax */
 };
 
@@ -98,6 +100,9 @@ void test_destroy(struct test_enclave *t);
 /* Adds pages from memory that may be ordinary; the ioctl's result. */
 int test_add(struct test_enclave *t, const void *data, uint64_t offset, uint64_t size, uint64_t flags,
 	     int measure);
+/* ... from exactly there. */
+int test_add_from(struct test_enclave *t, const uint8_t *source, uint64_t offset, uint64_t size,
+		  uint64_t flags, int measure);
 /* Maps [offset, offset+size) of the enclave. */
 int test_map(struct test_enclave *t, uint64_t offset, uint64_t size, int prot);
 /* Signs what has been added; *sig is filled from the options. */

@@ -26,6 +26,7 @@ static void works(enum test_op op, uint64_t address)
 
 int main(void)
 {
+	struct test_options early = {.unsigned_only = 1};
 	struct test_args args = {.rbx = 0};
 	uint64_t data, hole;
 
@@ -78,6 +79,18 @@ int main(void)
 	fails(OP_WRITE, 0x123, 0x6);
 	args.rbx = 0x123;
 	test_faults(&t, OP_FETCH, &args, 13, 0, 0);
+	test_destroy(&t);
+
+	/* A mapping made before the page came, wider than the page allows: no access at all. */
+	test_build(&t, &early);
+	CHECK_EQ(test_map(&t, AT_FREE, 0x2000, PROT_READ | PROT_WRITE), 0);
+	CHECK_EQ(test_add(&t, NULL, AT_FREE, 0x1000, 0x201, 0), 0);
+	test_sign(&t, &t.sig);
+	CHECK_EQ(test_init(&t, &t.sig), 0);
+	fails(OP_READ, t.base + AT_FREE + 8, 0x4);
+	fails(OP_WRITE, t.base + AT_FREE + 8, 0x6);
+	CHECK_EQ(softsgx_mprotect((void *)(t.base + AT_FREE), 0x1000, PROT_READ), 0);
+	works(OP_READ, t.base + AT_FREE + 8);
 	test_destroy(&t);
 	return 0;
 }
