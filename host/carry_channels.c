@@ -133,7 +133,6 @@ static int restore_pipe(struct restore *r, struct reader *in, struct made *out)
 	const uint8_t *content = reader_block(in, &size);
 	if (in->error)
 		return in->error;
-	/* Filled when its first end comes, whichever that is: later the other end may be somebody's. */
 	out->host_fd = take_end(r, id);
 	if (out->host_fd < 0) {
 		int end[2];
@@ -150,7 +149,7 @@ static int restore_pipe(struct restore *r, struct reader *in, struct made *out)
 		return -errno;
 	if (!size)
 		return 0;
-	/* Through a descriptor of our own: the writing end may not come, or be entered already. */
+	/* Filled through a descriptor of our own: the writing end may never come, or may be non-blocking. */
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", out->host_fd);
 	int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);

@@ -51,7 +51,7 @@ struct restore {
 	struct tcp_restored *connection;
 	unsigned connection_count;
 	struct connecting {
-		int fd; /* a duplicate, closed at release */
+		int fd; /* the table's */
 		struct sockaddr_storage peer;
 		uint32_t peer_size;
 	} *connecting;

@@ -119,16 +119,20 @@ static int pending_visit(void *context, int host_fd, const struct epoll_event *i
 	struct pending_search *s = context;
 	struct descriptor *d;
 	for (int fd = 0; s->count < s->max && (fd = fdtable_next(s->r->fds, fd, &d)) >= 0; fd++) {
-		if (d->host_fd != host_fd)
+		d = fdtable_borrow(s->r->fds, fd);
+		if (!d)
 			continue;
-		if (d->file->pending_count && (interest->events & EPOLLIN)) {
+		bool found = d->host_fd == host_fd;
+		if (found && d->file->pending_count && (interest->events & EPOLLIN)) {
 			s->out[s->count++] = (struct epoll_event){.events = EPOLLIN, .data = interest->data};
 			if (interest->events & EPOLLONESHOT) {
 				struct epoll_event off = {.events = EPOLLONESHOT, .data = interest->data};
 				epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, host_fd, &off);
 			}
 		}
-		break;
+		fdtable_return(s->r->fds, d);
+		if (found)
+			break;
 	}
 	return 0;
 }
