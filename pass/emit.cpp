@@ -90,36 +90,37 @@ static bool isWide(const Span &span)
 	return span.high - span.low >= PAGE_SIZE;
 }
 
-static void emitFlush(const Flush &flush)
+static void markSpan(const Span &span)
 {
-	const DataLayout &layout = flush.before->getModule()->getDataLayout();
-	IRBuilder<> builder(flush.before);
+	IRBuilder<> builder(span.last->getNextNode());
+	Value *base = builder.CreatePtrToInt(span.base, builder.getInt64Ty());
+	auto pageAt = [&](int64_t offset) {
+		return pageOf(builder, builder.CreateAdd(base, builder.getInt64((uint64_t)offset)));
+	};
 
-	if (any_of(flush.spans, [](const Span &span) { return span.streamed; }))
+	if (span.streamed)
 		fence(builder);
-	for (const Span &span : flush.spans) {
-		Value *base = builder.CreatePtrToInt(span.base, builder.getInt64Ty());
-		auto addressAt = [&](int64_t offset) {
-			return builder.CreateAdd(base, builder.getInt64((uint64_t)offset));
-		};
-
-		markPage(builder, pageOf(builder, addressAt(span.low)));
-		if (isWide(span))
-			callMarkRange(builder, pageOf(builder, addressAt(span.low)),
-				      pageOf(builder, addressAt(span.high)));
-		else if (!inOnePage(span, layout))
-			markPage(builder, pageOf(builder, addressAt(span.high)));
+	if (isWide(span)) {
+		callMarkRange(builder, pageAt(span.low), pageAt(span.high));
+		return;
 	}
-	for (CallBase *scatter : flush.scatters) {
-		for (const Lane &lane : scatterLanes(builder, *scatter)) {
-			Value *first = builder.CreatePtrToInt(lane.pointer, builder.getInt64Ty());
-			Value *last = builder.CreateAdd(first, builder.getInt64(lane.size - 1));
+	markPage(builder, pageAt(span.low));
+	if (!inOnePage(span, span.last->getModule()->getDataLayout()))
+		markPage(builder, pageAt(span.high));
+}
 
-			/* lanes that are off mark page 0, which nobody has */
-			for (Value *address : {first, last})
-				markPage(builder, builder.CreateSelect(lane.enabled, pageOf(builder, address),
-								       builder.getInt64(0)));
-		}
+static void markScatter(CallBase &scatter)
+{
+	IRBuilder<> builder(scatter.getNextNode());
+
+	for (const Lane &lane : scatterLanes(builder, scatter)) {
+		Value *first = builder.CreatePtrToInt(lane.pointer, builder.getInt64Ty());
+		Value *last = builder.CreateAdd(first, builder.getInt64(lane.size - 1));
+
+		/* lanes that are off mark page 0, which nobody has */
+		for (Value *address : {first, last})
+			markPage(builder, builder.CreateSelect(lane.enabled, pageOf(builder, address),
+							       builder.getInt64(0)));
 	}
 }
 
@@ -303,13 +304,15 @@ static bool callsOutOfLine(const Plan &plan)
 	for (const LoopPlan &loop : plan.loops)
 		if (loop.poll != Poll::None || !loop.sweeps.empty())
 			return true;
-	return any_of(plan.flushes, [](const Flush &flush) { return any_of(flush.spans, isWide); });
+	return any_of(plan.spans, isWide);
 }
 
 void emitPlan(Function &function, const Plan &plan)
 {
-	for (const Flush &flush : plan.flushes)
-		emitFlush(flush);
+	for (const Span &span : plan.spans)
+		markSpan(span);
+	for (CallBase *scatter : plan.scatters)
+		markScatter(*scatter);
 	for (const LoopPlan &loop : plan.loops)
 		emitLoop(loop);
 	if (plan.pollAtEntry)

@@ -23,17 +23,16 @@ static constexpr unsigned EXITS_MAX = 8;
 
 /* ---- straight code ---- */
 
-static void addWrite(const Write &write, Flush &pending, const DataLayout &layout)
+/* Into one of the spans from `open` on, which nothing has closed yet, or a new one. */
+static void addWrite(Instruction &instruction, const Write &write, size_t open, std::vector<Span> &spans)
 {
-	if (write.scatter) {
-		pending.scatters.push_back(write.scatter);
-		return;
-	}
+	const DataLayout &layout = instruction.getModule()->getDataLayout();
 	APInt offset(64, 0);
 	Value *base = write.pointer->stripAndAccumulateConstantOffsets(layout, offset, true);
 	int64_t low = offset.getSExtValue(), high = low + (int64_t)write.size - 1;
 
-	for (Span &span : pending.spans) {
+	for (size_t i = open; i < spans.size(); i++) {
+		Span &span = spans[i];
 		int64_t newLow = std::min(span.low, low), newHigh = std::max(span.high, high);
 
 		if (span.base != base || newHigh - newLow >= PAGE_SIZE)
@@ -41,37 +40,34 @@ static void addWrite(const Write &write, Flush &pending, const DataLayout &layou
 		span.low = newLow;
 		span.high = newHigh;
 		span.streamed |= write.streamed;
+		span.last = &instruction;
 		if (write.align > span.align) {
 			span.align = write.align;
 			span.anchor = low;
 		}
 		return;
 	}
-	pending.spans.push_back({base, low, high, low, write.align, write.streamed});
+	spans.push_back({base, low, high, low, write.align, write.streamed, &instruction});
 }
 
-static void planBlock(BasicBlock &block, const DenseSet<Instruction *> &swept, std::vector<Flush> &flushes)
+static void planBlock(BasicBlock &block, const DenseSet<Instruction *> &swept, Plan &plan)
 {
-	const DataLayout &layout = block.getModule()->getDataLayout();
 	SmallVector<Write, 4> writes;
-	Flush pending{};
+	size_t open = plan.spans.size();
 
-	auto flush = [&](Instruction &before) {
-		if (pending.spans.empty() && pending.scatters.empty())
-			return;
-		pending.before = &before;
-		flushes.push_back(std::move(pending));
-		pending = Flush{};
-	};
 	for (Instruction &instruction : block) {
-		if (isBarrier(instruction) || instruction.isTerminator())
-			flush(instruction);
+		if (isBarrier(instruction))
+			open = plan.spans.size();
 		if (swept.contains(&instruction))
 			continue;
 		writes.clear();
 		writesOf(instruction, writes);
-		for (const Write &write : writes)
-			addWrite(write, pending, layout);
+		for (const Write &write : writes) {
+			if (write.scatter)
+				plan.scatters.push_back(write.scatter);
+			else
+				addWrite(instruction, write, open, plan.spans);
+		}
 	}
 }
 
@@ -246,7 +242,7 @@ Plan makePlan(Function &function, LoopInfo &loops, ScalarEvolution &evolution, D
 	planIrreducible(function, loops, plan.loops);
 	for (BasicBlock &block : function)
 		if (tree.isReachableFromEntry(&block))
-			planBlock(block, swept, plan.flushes);
+			planBlock(block, swept, plan);
 	return plan;
 }
 

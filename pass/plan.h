@@ -2,9 +2,9 @@
  *
  * Where marks go: decided on the unchanged function, carried out by emit.h.
  *
- *   straight code  writes are collected until something needs them marked (a
- *                  call, an atomic, assembly, the end of the block) and merged
- *                  where they start from the same pointer
+ *   straight code  writes that start from the same pointer are merged, as far as
+ *                  nothing needs them marked (a call, an atomic, assembly, the
+ *                  end of the block), and marked after the last of them
  *   loops          without calls: a store that every iteration makes, at an
  *                  address that moves by a constant, is marked as a range where
  *                  the loop is left and once every LOOP_STRIP iterations
@@ -21,7 +21,8 @@
 namespace optmig
 {
 
-/* Bytes [low, high] relative to base, at most a page apart. */
+/* Bytes [low, high] relative to base, at most a page apart: written by several instructions up to `last`,
+ * with nothing in between that needs them marked. */
 struct Span {
 	llvm::Value *base;
 	int64_t low, high;
@@ -29,13 +30,7 @@ struct Span {
 	int64_t anchor;
 	llvm::Align align;
 	bool streamed;
-};
-
-/* Marks to be set before an instruction. */
-struct Flush {
-	llvm::Instruction *before;
-	llvm::SmallVector<Span, 4> spans;
-	llvm::SmallVector<llvm::CallBase *, 1> scatters;
+	llvm::Instruction *last;
 };
 
 /* In every iteration, [address + low, address + high] is written; address moves by step. */
@@ -66,7 +61,8 @@ struct LoopPlan {
 };
 
 struct Plan {
-	std::vector<Flush> flushes;
+	std::vector<Span> spans;
+	std::vector<llvm::CallBase *> scatters;
 	std::vector<LoopPlan> loops;
 	bool pollAtEntry = false;
 };
