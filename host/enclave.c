@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "host/cpu.h"
 #include "host/enclave_private.h"
 #include "host/fdtable.h"
 #include "host/log.h"
@@ -21,6 +22,9 @@ static int image_load(struct enclave *e, struct image *image, const char *path, 
 	if (rc)
 		return fail(why, rc, "%s: %.300s", path, inner.message);
 	e->config = image->config;
+	rc = cpu_check(e->config.xfrm, &inner);
+	if (rc)
+		return fail(why, rc, "%s: %.300s", path, inner.message);
 	memcpy(e->mrenclave, image->note.sigstruct.enclavehash, sizeof(e->mrenclave));
 	return 0;
 }
@@ -98,6 +102,7 @@ void enclave_destroy(struct enclave *e)
 	pthread_mutex_lock(&e->lock);
 	pthread_cond_broadcast(&e->changed);
 	pthread_mutex_unlock(&e->lock);
+	enclave_unpark_all(e);
 	if (e->slot)
 		enclave_kick_all(e);
 	/* Threads that compute inside fault out of it now, and see that it is ending. */

@@ -25,15 +25,15 @@ struct slot {
 
 	/* any thread writes */
 	atomic_uint wake_token; /* futex; OCALL_WAKE gives, OCALL_WAIT takes */
+	atomic_bool parked;	/* its own thread writes */
 
 	/* under enclave.lock */
 	enum { SLOT_UNUSED, SLOT_RUNNING, SLOT_FINISHED } state; /* finished: wants joining */
 	pthread_t pthread;
 	pid_t tid; /* 0: has not come that far */
-	bool parked;
 
 	/* the slot's own host thread only */
-	uint64_t entered_generation;
+	uint32_t entered_generation;
 };
 
 struct enclave {
@@ -46,12 +46,13 @@ struct enclave {
 	struct timepage *time;
 	struct slot *slot; /* config.slot_count */
 
-	atomic_bool ending;			/* no thread may enter again */
-	atomic_uint_fast64_t unpark_generation; /* counted up under the lock */
+	atomic_bool ending;		/* no thread may enter again */
+	atomic_bool abandoned;		/* parked threads end */
+	atomic_uint unpark_generation;	/* futex of the parked: each wakes on its own, by no lock */
 
 	pthread_mutex_t lock; /* protects the following, and part of struct slot */
 	pthread_cond_t changed;
-	bool abandoned;
+
 	bool ended;
 	enum enclave_end end;
 	int end_status;

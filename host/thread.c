@@ -105,19 +105,16 @@ static enum next do_signal_self(struct slot *s)
 static enum next do_park(struct slot *s)
 {
 	struct enclave *e = s->thread.enclave;
-	enum next next;
 
+	atomic_store(&s->parked, true);
 	pthread_mutex_lock(&e->lock);
-	s->parked = true;
 	pthread_cond_broadcast(&e->changed);
-	while (s->entered_generation == atomic_load(&e->unpark_generation) && !e->abandoned &&
-	       !atomic_load(&e->ending))
-		pthread_cond_wait(&e->changed, &e->lock);
-	s->parked = false;
-	next = e->abandoned ? NEXT_END : NEXT_ENTER;
 	pthread_mutex_unlock(&e->lock);
+	while (s->entered_generation == atomic_load(&e->unpark_generation))
+		syscall(SYS_futex, &e->unpark_generation, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, s->entered_generation, NULL);
+	atomic_store(&s->parked, false);
 	s->thread.area->result = 0;
-	return next;
+	return atomic_load(&e->abandoned) ? NEXT_END : NEXT_ENTER;
 }
 
 static int text_size(uint64_t size)
@@ -339,18 +336,14 @@ void enclave_kick_all(struct enclave *e)
 
 void enclave_unpark_all(struct enclave *e)
 {
-	pthread_mutex_lock(&e->lock);
 	atomic_fetch_add(&e->unpark_generation, 1);
-	pthread_cond_broadcast(&e->changed);
-	pthread_mutex_unlock(&e->lock);
+	syscall(SYS_futex, &e->unpark_generation, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX);
 }
 
 void enclave_abandon(struct enclave *e)
 {
-	pthread_mutex_lock(&e->lock);
-	e->abandoned = true;
-	pthread_cond_broadcast(&e->changed);
-	pthread_mutex_unlock(&e->lock);
+	atomic_store(&e->abandoned, true);
+	enclave_unpark_all(e);
 }
 
 /* Have all threads of the bitmap's slots parked (or ended, which is not what was asked)? Under the lock. */
