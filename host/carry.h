@@ -72,7 +72,8 @@ int carry_source_calm(struct carry_source *s, struct failure *why);
 /* All threads are parked, no ocall is under way. Redirects all packets, then appends the state of everything.
  * On failure the caller undoes. */
 int carry_source_freeze(struct carry_source *s, struct bytes *state, struct failure *why);
-/* Before COMMIT, from any phase: everything as it was, threads may be unparked after. Idempotent. */
+/* Before COMMIT, from any phase: everything as it was, threads may be unparked after. Idempotent, and quick:
+ * what takes long to take down waits for carry_source_close(). */
 int carry_source_undo(struct carry_source *s, struct failure *why);
 /* After COMMIT: descriptors are closed without a word on the wire, redirected packets flow on until the
  * neighbours have learnt (at most about 2 s, the call blocks), then the addresses go. */

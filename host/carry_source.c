@@ -102,8 +102,6 @@ int carry_source_undo(struct carry_source *s, struct failure *why)
 			r = fail(why, e, "a connection could not be thawed: %s", strerror(-e));
 	}
 	release_frozen(s);
-	network_close(&s->network);
-	s->prepared = false;
 	s->ended = true;
 	return r;
 }
