@@ -20,14 +20,15 @@ hosts_end()
 {
 	local name
 	trap - EXIT
-	for name in "${!host_init[@]}"; do
-		kill -KILL "${host_init[$name]}" 2>/dev/null
-	done
-	{
+	{ # bash would tell of every job that is lost here
+		for name in "${!host_init[@]}"; do
+			kill -KILL "${host_init[$name]}"
+		done
 		# whatever this shell has in the background: an nsenter that was stopped with its command would stay
 		kill -KILL $(jobs -p)
 		wait
-	} 2>/dev/null
+		jobs
+	} >/dev/null 2>&1
 	for name in "${!host_outer[@]}"; do
 		while [ -e "/proc/${host_outer[$name]}" ]; do sleep 0.01; done
 	done

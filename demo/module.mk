@@ -27,11 +27,10 @@ $(REDIS)/src/redis-server: $(REDIS)/compiler-changed $(ENCLAVE_PARTS)
 	@echo "  REDIS   $@"; rm -f $@
 	$(REDIS_MAKE) -j$(shell nproc) redis-server >$(REDIS_LOG) 2>&1 || { tail -n 30 $(REDIS_LOG); false; }
 
-$(B)/demo/key.pem: $(B)/optmig
-	@rm -f $@
+$(B)/demo/key.pem: | $(B)/optmig
 	$(B)/optmig keygen $@
 
-$(B)/demo/redis.signed: $(REDIS)/src/redis-server $(B)/demo/key.pem
+$(B)/demo/redis.signed: $(REDIS)/src/redis-server $(B)/demo/key.pem $(B)/optmig
 	$(B)/optmig sign --key $(B)/demo/key.pem --heap $(REDIS_HEAP) --threads 16 -o $@ $<
 
 .PHONY: demo demo-build
@@ -39,3 +38,8 @@ demo-build: $(B)/demo/load $(B)/demo/redis.signed
 demo: setup
 	$(MAKE) all demo-build
 	BUILD=$(B) demo/run
+# the figures of a migration, for the README
+.PHONY: bench-migrate
+bench-migrate:
+	$(MAKE) all demo-build
+	BUILD=$(B) bench/migrate/run

@@ -38,8 +38,8 @@ $(PROGRAMS:%=$(PROGRAMS_DIR)/%): $(PROGRAMS_DIR)/%: tests/programs/%.c tests/pro
 	@mkdir -p $(@D)
 	$(OPTMIG_CC) $(PROGRAM_CFLAGS) -o $@ $(filter %.c $(B)/sqlite/%.o,$(filter-out pass/%,$^)) -lm
 
-$(PROGRAMS_DIR)/key.pem: $(B)/optmig
-	@mkdir -p $(@D); rm -f $@
+$(PROGRAMS_DIR)/key.pem: | $(B)/optmig
+	@mkdir -p $(@D)
 	$(B)/optmig keygen $@
 $(SIGNED_PROGRAMS): %.signed: % $(PROGRAMS_DIR)/key.pem $(B)/optmig
 	$(B)/optmig sign --key $(PROGRAMS_DIR)/key.pem --heap $(PROGRAM_HEAP) -o $@ $<
