@@ -446,7 +446,8 @@ int leaf_outside(struct thread *t, ucontext_t *context, unsigned int size, struc
 		return raise_foreign_tcs(&l, address);
 	l.e = vma.enclave;
 	enclave_count(&l.e->stats.leaf[leaf]);
-	if (leaf == SGX_EENTER)
+	/* The short entry goes by what this thread entered last. */
+	if (leaf == SGX_EENTER || address != t->ready.tcs)
 		t->ready.tcs = 0;
 	lock_take(&l.e->lock);
 	raised = enter_locked(&l, address, leaf, size);

@@ -136,6 +136,18 @@ int signals_init(void)
 	return 0;
 }
 
+void signals_adopt_hidden(void)
+{
+	const int first_hidden = 32, last_hidden = 33; /* of pthread_cancel() and setxid() */
+
+	for (int signal = first_hidden; signal <= last_hidden; signal++) {
+		struct kernel_action now;
+
+		if (!set_action(signal, NULL, &now) && now.handler != (uint64_t)softsgx_signal)
+			change_action(signal, &now);
+	}
+}
+
 void signals_keep_ours(sigset_t *set)
 {
 	for (size_t i = 0; i < sizeof(always_ours) / sizeof(always_ours[0]); i++)

@@ -14,6 +14,8 @@
 
 int signals_init(void);
 int signals_active(void);
+/* Handlers that the C library has installed for itself since. */
+void signals_adopt_hidden(void);
 /* Is a signal waiting that the program would handle and does not block? */
 int signals_wait(uint64_t blocked);
 /* sigaltstack() of a thread that has a record: its real alternate stack stays ours. 0 or -errno. */

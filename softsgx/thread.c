@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include "softsgx/cpuid.h"
+#include "softsgx/signals.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
@@ -105,6 +107,8 @@ struct thread *thread_register(const stack_t *previous)
 	t->program_stack = *previous;
 	t->program_stack.ss_flags &= ~SS_ONSTACK;
 	softsgx_self = t;
+	signals_adopt_hidden();
+	cpuid_fault_start();
 	block_system_calls(t);
 	pthread_setspecific(exit_key, t);
 	return t;

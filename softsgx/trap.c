@@ -142,6 +142,9 @@ static int describe(const struct exception *x, siginfo_t *info)
 	case 19:
 		info->si_code = FPE_FLTINV;
 		return SIGFPE;
+	case 12:
+		info->si_code = SI_KERNEL;
+		return SIGBUS;
 	case 17:
 		info->si_code = BUS_ADRALN;
 		return SIGBUS;
