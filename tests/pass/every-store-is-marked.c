@@ -535,14 +535,14 @@ __attribute__((target("avx512f"))) NOINLINE static void truncating(void *p)
 
 /* ---- the comparison ---- */
 
-#define CASE(name, align) {#name, name, align, 0}
-#define CASE512(name, align) {#name, name, align, 1}
+#define CASE(name, align) {#name, name, align, ANY}
+#define CASE_ON(needs, name, align) {#name, name, align, needs}
 
 static const struct test {
 	const char *name;
 	void (*run)(void *);
 	unsigned align; /* what C promises of the pointer */
-	bool avx512;
+	enum { ANY, AVX, AVX512 } needs;
 } tests[] = {
     CASE(plain, 8),
     CASE(volatile_short, 2),
@@ -597,8 +597,8 @@ static const struct test {
     CASE(stream_word, 8),
     CASE(vector, 1),
     CASE(mask_move, 1),
-    CASE(mask_store, 4),
-    CASE(vector_wide, 1),
+    CASE_ON(AVX, mask_store, 4),
+    CASE_ON(AVX, vector_wide, 1),
     CASE(fxsave, 16),
     CASE(save_mxcsr, 4),
     CASE(jump_buffer, 8),
@@ -609,11 +609,27 @@ static const struct test {
     CASE(sorted, 4),
     CASE(wide_set, 4),
     CASE(string_pad, 1),
-    CASE512(compress, 4),
-    CASE512(scatter, 4),
-    CASE512(scatter_masked, 8),
-    CASE512(truncating, 1),
+    CASE_ON(AVX512, compress, 4),
+    CASE_ON(AVX512, scatter, 4),
+    CASE_ON(AVX512, scatter_masked, 8),
+    CASE_ON(AVX512, truncating, 1),
 };
+
+/* What both the processor and the kernel offer. */
+static int vector_level(void)
+{
+	unsigned a, b, c, d, features, state_low, state_high;
+
+	__asm__("cpuid" : "=a"(a), "=b"(b), "=c"(features), "=d"(d) : "a"(1), "c"(0));
+	if (!(features & 1u << 27) || !(features & 1u << 28))
+		return ANY;
+	__asm__("xgetbv" : "=a"(state_low), "=d"(state_high) : "c"(0));
+	if ((state_low & 0x6) != 0x6)
+		return ANY;
+	__asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
+	/* F and VL, and the state of the wide registers */
+	return (b & 1u << 16) && (b & 1u << 31) && (state_low & 0xe0) == 0xe0 ? AVX512 : AVX;
+}
 
 static uint8_t mark_of(const uint8_t *p)
 {
@@ -644,6 +660,7 @@ int main(void)
 	static const unsigned places[] = {0,  1,  2,  3,  4,  7,  8,   12,  15,
 					  16, 24, 40, 48, 63, 64, 100, 512, 4000};
 	unsigned runs = 0;
+	int level = vector_level();
 
 	shadow = malloc(ARENA_SIZE);
 	for (int i = 0; i < 4096; i++)
@@ -654,7 +671,7 @@ int main(void)
 		return 1;
 	}
 	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++) {
-		if (tests[i].avx512 && getenv("NO_AVX512"))
+		if (tests[i].needs > level)
 			continue;
 		for (size_t k = 0; k < sizeof(places) / sizeof(*places); k++) {
 			if (places[k] % tests[i].align)
