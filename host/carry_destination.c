@@ -268,6 +268,7 @@ void carry_destination_discard(struct carry_destination *d)
 	if (!d)
 		return;
 	struct fdtable *fds = d->restore.fds;
+	network_destination_return(&d->network);
 	/* What was made and not entered. */
 	for (unsigned i = 0; i < d->made_count; i++) {
 		struct made *m = &d->made[i];

@@ -10,12 +10,16 @@
 #include <unistd.h>
 
 #include "host/net/netlink.h"
+#include "host/net/send_back.h"
 #include "host/net/tcp_repair.h"
 
 #define ADDRESS_TEXT 16
 #define LINGER_MAX_MS 2000  /* neighbours learn from the first announcement, or by asking, within this */
 #define LINGER_QUIET_MS 300 /* no redirected packet for so long: they have */
 #define LINGER_STEP_MS 50
+#define RETURN_MAX_MS 100
+#define RETURN_QUIET_MS 10
+#define RETURN_STEP_MS 2
 
 /* Moves away from this process that have been prepared: who announces an address must stop when it is to
  * leave again. */
@@ -176,8 +180,10 @@ int network_source_check(struct network *n, struct failure *why)
 void network_put(const struct network *n, struct bytes *manifest)
 {
 	bytes_put_u32(manifest, n->service_count);
-	for (unsigned i = 0; i < n->service_count; i++)
+	for (unsigned i = 0; i < n->service_count; i++) {
 		bytes_put_u32(manifest, n->service[i].address);
+		bytes_put(manifest, n->service[i].place.mac, sizeof(n->service[i].place.mac));
+	}
 	bytes_put_u32(manifest, n->peer_count);
 	for (unsigned i = 0; i < n->peer_count; i++)
 		bytes_put_u32(manifest, n->peer[i]);
@@ -256,7 +262,7 @@ static int find_place(struct network *n, struct service *s, struct failure *why)
 int network_destination_prepare(struct network *n, struct reader *manifest, struct bytes *answer,
 				struct failure *why)
 {
-	uint32_t count = reader_count(manifest, 4);
+	uint32_t count = reader_count(manifest, 10);
 	bytes_put_u32(answer, count);
 	if (count == 0)
 		return reader_u32(manifest) || manifest->error
@@ -281,6 +287,7 @@ int network_destination_prepare(struct network *n, struct reader *manifest, stru
 		struct service *s = new_service(n, reader_u32(manifest), why);
 		if (!s)
 			return -E2BIG;
+		reader_get(manifest, s->to_mac, sizeof(s->to_mac));
 		r = find_place(n, s, why);
 		if (!r)
 			r = open_steer(n, s, why);
@@ -342,4 +349,38 @@ void network_destination_finish(struct network *n)
 		announce(n);
 	}
 	network_close(n);
+}
+
+struct way_back {
+	struct network *network;
+	int fd;
+};
+
+static void return_packet(void *context, const uint8_t *packet, size_t size)
+{
+	struct way_back *back = context;
+	uint32_t address;
+	memcpy(&address, packet + 16, sizeof(address)); /* of its destination, in every IPv4 header */
+	for (unsigned i = 0; i < back->network->service_count; i++) {
+		struct service *s = &back->network->service[i];
+		if (s->address == address)
+			send_back(back->fd, &s->place, s->to_mac, packet, size);
+	}
+}
+
+void network_destination_return(struct network *n)
+{
+	if (n->service_count == 0)
+		return;
+	struct way_back back = {n, send_back_open()};
+	if (back.fd < 0)
+		return;
+	/* While the source has not yet opened its door again, what is sent there comes back here, to be held
+	 * again. */
+	for (unsigned total = 0, quiet = 0; total < RETURN_MAX_MS && quiet < RETURN_QUIET_MS;
+	     total += RETURN_STEP_MS) {
+		quiet = hold_each(&n->hold, return_packet, &back) ? 0 : quiet + RETURN_STEP_MS;
+		sleep_ms(RETURN_STEP_MS);
+	}
+	close(back.fd);
 }

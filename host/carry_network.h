@@ -75,5 +75,7 @@ int network_destination_arrive(struct network *n, struct failure *why);
 /* After connections speak: held packets come in, neighbours are told. */
 int network_destination_open(struct network *n, struct failure *why);
 void network_destination_finish(struct network *n);
+/* Instead, before COMMIT: what was held goes back to the source. Blocks for some milliseconds. */
+void network_destination_return(struct network *n);
 
 #endif

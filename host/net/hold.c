@@ -47,7 +47,8 @@ static int queue_bind(int fd, uint16_t number)
 static int queue_configure(int fd, uint16_t number)
 {
 	struct netlink_message m = {0};
-	struct nfqnl_msg_config_params params = {.copy_mode = NFQNL_COPY_META};
+	/* With their content (by reference): a move that fails sends them back. */
+	struct nfqnl_msg_config_params params = {.copy_mode = NFQNL_COPY_PACKET, .copy_range = htonl(0xffff)};
 	begin_queue(&m, NFQNL_MSG_CONFIG, NLM_F_ACK, number);
 	netlink_put(&m, NFQA_CFG_PARAMS, &params, sizeof(params));
 	netlink_put_be32(&m, NFQA_CFG_QUEUE_MAXLEN, QUEUE_LENGTH_MAX);
@@ -178,6 +179,29 @@ int hold_release(struct hold *h)
 	/* The mark has done its work; routing rules are not to see it. */
 	netlink_put_be32(&m, NFQA_MARK, 0);
 	return netlink_send(h->queue, &m, 0);
+}
+
+unsigned hold_each(struct hold *h, void (*visit)(void *context, const uint8_t *packet, size_t size),
+		   void *context)
+{
+	static _Alignas(NLMSG_ALIGNTO) uint8_t buffer[1 << 17];
+	unsigned count = 0;
+	ssize_t size;
+	while ((size = recv(h->queue, buffer, sizeof(buffer), MSG_DONTWAIT)) > 0) {
+		for (struct nlmsghdr *m = (struct nlmsghdr *)buffer; NLMSG_OK(m, size);
+		     m = NLMSG_NEXT(m, size)) {
+			if (m->nlmsg_type != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET))
+				continue;
+			const uint8_t *packet =
+			    netlink_attribute(m, sizeof(struct nfgenmsg), NFQA_PAYLOAD, 20);
+			if (!packet)
+				continue;
+			const struct nlattr *a = (const struct nlattr *)(packet - NLA_HDRLEN);
+			visit(context, packet, (size_t)a->nla_len - NLA_HDRLEN);
+			count++;
+		}
+	}
+	return count;
 }
 
 void hold_close(struct hold *h)

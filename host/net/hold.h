@@ -9,6 +9,7 @@
 #ifndef HOST_NET_HOLD_H
 #define HOST_NET_HOLD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct hold {
@@ -24,6 +25,9 @@ struct hold {
 int hold_open(struct hold *out);
 /* Lets in what is queued now. */
 int hold_release(struct hold *h);
+/* Each packet queued since the last call, from its IP header on. It stays queued. The number of packets. */
+unsigned hold_each(struct hold *h, void (*visit)(void *context, const uint8_t *packet, size_t size),
+		   void *context);
 /* What is still queued is dropped: release first. */
 void hold_close(struct hold *h);
 
