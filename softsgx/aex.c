@@ -100,8 +100,11 @@ static int load_extended(const struct enclave *e, const uint8_t *frame, uint8_t 
 
 	memcpy(&from, frame + XSAVE_LEGACY, sizeof(from));
 	memcpy(&mxcsr, frame + 24, sizeof(mxcsr));
-	if ((from.xstate_bv & ~xfrm) || from.xcomp_bv || from.reserved[0] || from.reserved[1] ||
-	    (mxcsr & ~0xffffu))
+	for (size_t i = 0; i < sizeof(from.reserved) / sizeof(from.reserved[0]); i++)
+		if (from.reserved[i])
+			return -1;
+	/* What XRSTOR would fault on must not reach the kernel's: it would end the program. */
+	if ((from.xstate_bv & ~xfrm) || from.xcomp_bv || (mxcsr & ~0xffffu))
 		return -1;
 	memcpy(area, frame, 464);
 	if (have > XSAVE_LEGACY) {

@@ -19,6 +19,8 @@ static void spoil(uint64_t offset, uint64_t value)
 	test_put(&t, AT_SSA(1, 0) + offset, &value, 8);
 	CHECK_EQ(test_resume(&t, 1, &run), 0);
 	CHECK_EQ(run.function, SGX_ERESUME);
+	if (run.exception_vector != 13)
+		fprintf(stderr, "offset %llu\n", (unsigned long long)offset);
 	CHECK_EQ(run.exception_vector, 13);
 	test_put(&t, AT_SSA(1, 0) + offset, &was, 8);
 }
