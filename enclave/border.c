@@ -39,6 +39,9 @@ int64_t ocall(struct thread *t, enum ocall op, uint64_t nr, const uint64_t arg[6
 		area->arg[i] = arg[i];
 	area->interrupted = 0;
 	ocall_exit(EEXIT_OCALL, 0, 0);
+	/* Another thread may have found the enclave attacked: then nobody goes on. */
+	if (rt_dead())
+		final_exit(EEXIT_FATAL, rt_dead(), 0);
 	/* The host may have come back with another area in mind; ours is fixed. */
 	int64_t result = area->result;
 	if (interrupted)

@@ -4,6 +4,7 @@
  * believes only what the processor saved in the SSA; the host's word counts for
  * nothing. A stray entry (no valid EXITINFO) just goes back.
  */
+#include <errno.h>
 #include "enclave/entry.h"
 #include "enclave/leaf.h"
 #include "enclave/mm.h"
@@ -13,7 +14,7 @@
 #include "enclave/thread.h"
 
 #define VECTOR_PF 14
-/* Two threads may fault on one page; nobody needs more than a few tries. */
+/* A generous bound on how often a page that must be there may turn out to be. */
 #define FAULT_REPEATS_MAX 1000
 
 static uint64_t faults;
@@ -59,14 +60,26 @@ uint64_t fault_c(struct thread *t, uint64_t op)
 	if (SGX_EXITINFO_VECTOR(g->exitinfo) != VECTOR_PF)
 		return die_text(t, FATAL_EXCEPTION, g, 0);
 	uint64_t addr = x->maddr;
-	if (addr >> PAGE_SHIFT == t->fault_addr >> PAGE_SHIFT) {
+	if (t->accepting) /* the fault may not need what its thread holds */
+		return die_text(t, FATAL_PAGE_ATTACK, g, addr);
+	switch (mm_fault(addr)) {
+	case 0:
+		break;
+	case -EBUSY:
+		for (int i = 0; i < 100; i++)
+			__asm__ volatile("pause");
+		break;
+	case -EEXIST:
+		/* Brought in since by another thread: once or twice. Else the host has taken it away, and an empty
+		 * page in its place is never accepted. */
+		if (addr >> PAGE_SHIFT != t->fault_addr >> PAGE_SHIFT)
+			t->fault_repeats = 0;
+		t->fault_addr = addr;
 		if (++t->fault_repeats > FAULT_REPEATS_MAX)
 			return die_text(t, FATAL_PAGE_ATTACK, g, addr);
-	} else {
-		t->fault_addr = addr;
-		t->fault_repeats = 0;
-	}
-	if (mm_fault(addr) < 0)
+		break;
+	default:
 		return die_text(t, FATAL_SEGV, g, addr);
+	}
 	return 0;
 }

@@ -45,7 +45,7 @@ static void add_irrelevant(struct window *w)
 		const struct thread *t = thread_of_slot(i);
 		if (t->state != THREAD_PARKED)
 			continue;
-		uint64_t low = t->ctx.outer_rsp ? t->ctx.outer_rsp : t->ctx.rsp;
+		uint64_t low = context_stack_low(&t->ctx);
 		for (uint64_t p = ((low - 128) >> PAGE_SHIFT) - 1; mm_state(p) & PG_MAPPED && !(mm_state(p) & PG_NOACCESS); p--)
 			if (at(w, p))
 				add_window(w, p, 1);

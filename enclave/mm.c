@@ -10,6 +10,7 @@
 #include "enclave/leaf.h"
 #include "enclave/mm.h"
 #include "enclave/spin.h"
+#include "enclave/thread.h"
 #include "enclave/wire.h"
 
 #define CHUNK_OF(page) ((page) / CHUNK_PAGES)
@@ -17,7 +18,10 @@
 /* A fault brings in this many pages: an exception costs as much as several EACCEPTs. */
 #define FAULT_AROUND 16
 #define BRK_SIZE_MAX (64ull << 20)
+#define PG_TAKING 32u /* some thread's EACCEPT of this page is under way */
 
+#define CHUNK_READY 1u
+#define CHUNK_HAS_MARKS 2u /* the first of its two pages is there */
 static uint8_t chunk_ready[CHUNKS];
 static struct spin chunk_lock;
 
@@ -42,7 +46,7 @@ static uint8_t *state_of(uint64_t page)
 
 bool mm_chunk_ready(uint64_t page)
 {
-	return __atomic_load_n(&chunk_ready[CHUNK_OF(page)], __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&chunk_ready[CHUNK_OF(page)], __ATOMIC_ACQUIRE) & CHUNK_READY;
 }
 
 uint8_t mm_state(uint64_t page)
@@ -66,7 +70,11 @@ static int accept_fresh(uint64_t addr)
 {
 	static const struct sgx_secinfo fresh = {
 		.flags = SGX_SECINFO_REG | SGX_SECINFO_R | SGX_SECINFO_W | SGX_SECINFO_PENDING};
-	return encl_eaccept(&fresh, addr) == SGX_SUCCESS ? 0 : -ENOMEM;
+	struct thread *self = thread_self();
+	self->accepting = true;
+	int rc = encl_eaccept(&fresh, addr) == SGX_SUCCESS ? 0 : -ENOMEM;
+	self->accepting = false;
+	return rc;
 }
 
 static int chunk_prepare(uint64_t page)
@@ -76,12 +84,15 @@ static int chunk_prepare(uint64_t page)
 	uint64_t chunk = CHUNK_OF(page);
 	int rc = 0;
 	spin_lock(&chunk_lock);
-	if (!chunk_ready[chunk]) {
+	if (!(chunk_ready[chunk] & (CHUNK_HAS_MARKS | CHUNK_READY))) {
 		rc = accept_fresh(MARKS_BASE + chunk * PAGE_SIZE);
 		if (rc == 0)
-			rc = accept_fresh(PAGESTATE_BASE + chunk * PAGE_SIZE);
+			chunk_ready[chunk] = CHUNK_HAS_MARKS;
+	}
+	if (rc == 0 && !(chunk_ready[chunk] & CHUNK_READY)) {
+		rc = accept_fresh(PAGESTATE_BASE + chunk * PAGE_SIZE);
 		if (rc == 0)
-			__atomic_store_n(&chunk_ready[chunk], 1, __ATOMIC_RELEASE);
+			__atomic_store_n(&chunk_ready[chunk], CHUNK_HAS_MARKS | CHUNK_READY, __ATOMIC_RELEASE);
 	}
 	spin_unlock(&chunk_lock);
 	return rc;
@@ -107,11 +118,11 @@ void mm_init(void)
 			image_end = c->range[i].end;
 	if (image_end)
 		for (uint64_t k = CHUNK_OF(APP_BASE >> PAGE_SHIFT); k <= CHUNK_OF((image_end - 1) >> PAGE_SHIFT); k++)
-			chunk_ready[k] = 1;
+			chunk_ready[k] = CHUNK_HAS_MARKS | CHUNK_READY;
 	if (c->heap_static)
 		for (uint64_t k = CHUNK_OF(heap_first());
 		     k <= CHUNK_OF((c->heap_base + c->heap_static - 1) >> PAGE_SHIFT); k++)
-			chunk_ready[k] = 1;
+			chunk_ready[k] = CHUNK_HAS_MARKS | CHUNK_READY;
 	for (uint32_t i = 0; i < c->range_count; i++)
 		for (uint64_t p = c->range[i].start >> PAGE_SHIFT; p < c->range[i].end >> PAGE_SHIFT; p++)
 			state_set(p, PG_ACCEPTED | PG_MAPPED | PG_IMAGE);
@@ -133,21 +144,45 @@ bool mm_movable(uint64_t page)
 	return false;
 }
 
-bool mm_app_range(uint64_t addr, uint64_t size)
+bool mm_app_span(uint64_t addr, uint64_t size)
 {
 	uint64_t end = CONFIG->heap_base + CONFIG->heap_size;
 	return addr >= APP_BASE && addr <= end && size <= end - addr;
 }
 
+bool mm_app_range(uint64_t addr, uint64_t size)
+{
+	if (!mm_app_span(addr, size))
+		return false;
+	if (size == 0 || addr + size <= CONFIG->heap_base)
+		return true;
+	uint64_t page = addr >> PAGE_SHIFT;
+	for (page = page > heap_first() ? page : heap_first(); page <= (addr + size - 1) >> PAGE_SHIFT; page++)
+		if ((mm_state(page) & (PG_MAPPED | PG_NOACCESS)) != PG_MAPPED)
+			return false;
+	return true;
+}
+
+/*
+ * One EACCEPT for a page, ever: by the thread that set PG_TAKING. Were two to try, the host could take the page away
+ * between them, with what a third has already written there, and let the second accept an empty one.
+ * -EBUSY while another thread is at it.
+ */
 static int page_accept(uint64_t page)
 {
-	if (mm_state(page) & PG_ACCEPTED)
-		return 0;
-	if (accept_fresh(page << PAGE_SHIFT) < 0)
-		/* Another thread may just have done it. */
-		return mm_state(page) & PG_ACCEPTED ? 0 : -ENOMEM;
-	state_set(page, PG_ACCEPTED);
-	return 0;
+	uint8_t state = mm_state(page);
+	do {
+		if (state & PG_ACCEPTED)
+			return 0;
+		if (state & PG_TAKING)
+			return -EBUSY;
+	} while (!__atomic_compare_exchange_n(state_of(page), &state, state | PG_TAKING, false, __ATOMIC_ACQ_REL,
+					      __ATOMIC_ACQUIRE));
+	int rc = accept_fresh(page << PAGE_SHIFT);
+	if (rc == 0)
+		state_set(page, PG_ACCEPTED);
+	state_clear(page, PG_TAKING);
+	return rc;
 }
 
 int mm_accept(uint64_t page, uint64_t count)
@@ -156,7 +191,8 @@ int mm_accept(uint64_t page, uint64_t count)
 		return 0;
 	int rc = chunks_prepare(page, count);
 	for (uint64_t i = 0; i < count && rc == 0; i++)
-		rc = page_accept(page + i);
+		while ((rc = page_accept(page + i)) == -EBUSY)
+			__asm__ volatile("pause");
 	return rc;
 }
 
@@ -165,17 +201,17 @@ int mm_fault(uint64_t addr)
 	uint64_t page = addr >> PAGE_SHIFT;
 	/* A mark for a page whose chunk does not exist yet: a store through a wild pointer, harmless. */
 	if (addr >= MARKS_BASE && addr < MARKS_BASE + MARKS_SIZE)
-		return chunk_prepare(addr - MARKS_BASE);
+		return mm_chunk_ready(addr - MARKS_BASE) ? -EEXIST : chunk_prepare(addr - MARKS_BASE);
 	if (page < heap_first() || page >= mm_end_page())
 		return -EFAULT;
 	uint8_t state = mm_state(page);
 	if (!(state & PG_MAPPED) || state & PG_NOACCESS)
 		return -EFAULT;
 	if (state & PG_ACCEPTED)
-		return 0; /* came in meanwhile; fault.c bounds how often we believe that */
-	if (page_accept(page) < 0)
-		/* The other thread's state bit may not be set yet: its EACCEPT is done all the same. */
-		return 0;
+		return -EEXIST;
+	int rc = page_accept(page);
+	if (rc < 0)
+		return rc;
 	for (uint64_t p = page + 1; p < page + FAULT_AROUND && p < mm_end_page(); p++) {
 		state = mm_state(p);
 		if ((state & (PG_MAPPED | PG_NOACCESS | PG_ACCEPTED)) != PG_MAPPED || page_accept(p) < 0)
@@ -323,6 +359,9 @@ int64_t mm_mmap(uint64_t addr, uint64_t size, int prot, int flags)
 			rc = addr & (PAGE_SIZE - 1) ? -EINVAL : -ENOMEM;
 		else if (flags & MAP_FIXED_NOREPLACE && !range_free(first, count))
 			rc = -EEXIST;
+	} else if (addr >> PAGE_SHIFT >= brk_end >> PAGE_SHIFT && heap_range(addr, count << PAGE_SHIFT) &&
+		   range_free(addr >> PAGE_SHIFT, count)) {
+		first = addr >> PAGE_SHIFT; /* a hint that can be followed */
 	} else {
 		first = find_free(count);
 		if (first == 0)
@@ -344,7 +383,7 @@ int64_t mm_munmap(uint64_t addr, uint64_t size)
 	if (addr & (PAGE_SIZE - 1) || size == 0)
 		return -EINVAL;
 	if (!heap_range(addr, pages_of(size) << PAGE_SHIFT))
-		return mm_app_range(addr, size) ? 0 : -EINVAL;
+		return mm_app_span(addr, size) ? 0 : -EINVAL;
 	spin_lock(&map_lock);
 	unmap_pages(addr >> PAGE_SHIFT, pages_of(size));
 	spin_unlock(&map_lock);
@@ -360,7 +399,7 @@ int64_t mm_mprotect(uint64_t addr, uint64_t size, int prot)
 	if (prot & PROT_EXEC)
 		return -EACCES;
 	if (!heap_range(addr, pages_of(size) << PAGE_SHIFT))
-		return mm_app_range(addr, size) ? 0 : -ENOMEM; /* relro of the image: read-only already */
+		return mm_app_span(addr, size) ? 0 : -ENOMEM; /* relro of the image: read-only already */
 	uint64_t first = addr >> PAGE_SHIFT, count = pages_of(size);
 	int rc = 0;
 	spin_lock(&map_lock);
@@ -380,8 +419,13 @@ int64_t mm_mremap(uint64_t old, uint64_t old_size, uint64_t new_size, int flags,
 	if (old & (PAGE_SIZE - 1) || new_size == 0 || flags & ~MREMAP_MAYMOVE)
 		return -EINVAL;
 	uint64_t have = pages_of(old_size), want = pages_of(new_size), first = old >> PAGE_SHIFT;
-	if (!heap_range(old, have << PAGE_SHIFT))
+	if (!heap_range(old, old_size))
 		return -EFAULT;
+	for (uint64_t p = first; p < first + have; p++)
+		if (!(mm_state(p) & PG_MAPPED))
+			return -EFAULT;
+	if (new_size > CONFIG->heap_size)
+		return -ENOMEM;
 	if (want <= have) {
 		if (want < have)
 			mm_munmap(old + (want << PAGE_SHIFT), (have - want) << PAGE_SHIFT);
@@ -505,7 +549,7 @@ int mm_import(const uint8_t *in, size_t size)
 	struct reader r = {in, size, 0, false};
 	uint64_t new_brk = get_u64(&r), new_next = get_u64(&r), runs = get_u64(&r);
 	if (r.bad || runs > (size - r.used) / sizeof(struct run) || new_brk < brk_start || new_brk > brk_end ||
-	    new_next < heap_first() || new_next > mm_end_page())
+	    new_next < brk_end >> PAGE_SHIFT || new_next > mm_end_page())
 		return -EBADMSG;
 	const uint8_t *list = in + r.used;
 	uint64_t from = heap_first();

@@ -14,10 +14,13 @@
 void mm_init(void);
 /* Do marks and states of this page's chunk exist? Without them no page of it does. */
 bool mm_chunk_ready(uint64_t page);
-/* Fault at addr: 0 when the page exists now and the access is the application's right, else -EFAULT. */
+/* Fault at addr. 0: the page exists now. -EEXIST: it did already. -EBUSY: another thread is bringing it in.
+ * -EFAULT: the application has no right to it. -ENOMEM: the host has no page. */
 int mm_fault(uint64_t addr);
-/* Is [addr, addr+size) application memory (mapped or not)? For pointers the application passes. */
+/* Is [addr, addr+size) mapped memory of the application? For pointers the application passes. */
 bool mm_app_range(uint64_t addr, uint64_t size);
+/* Likewise, mapped or not: an address that cannot be the runtime's. */
+bool mm_app_span(uint64_t addr, uint64_t size);
 
 /* System calls; addresses or -errno. */
 int64_t mm_mmap(uint64_t addr, uint64_t size, int prot, int flags);

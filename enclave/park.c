@@ -45,6 +45,11 @@ bool state_is_destination(void)
 	return phase_now() == PHASE_DESTINATION;
 }
 
+bool state_is_live(void)
+{
+	return phase_now() == PHASE_LIVE;
+}
+
 int state_become_live(void)
 {
 	return phase_move(PHASE_FRESH, PHASE_LIVE) ? 0 : -EBUSY;
@@ -157,6 +162,8 @@ int stop_commit(void)
 {
 	if (phase_now() == PHASE_COMMITTED)
 		return -EALREADY;
+	if (rt_dead())
+		return -EIO;
 	/* The stop word stays set: a thread that is woken behind our back parks again before it runs. */
 	if (!(stop_word() & STOP_MOVE) || stop_pending())
 		return -EBUSY;
@@ -177,6 +184,13 @@ static void add_range(void (*add)(void *, uint64_t, uint64_t), void *ctx, uint64
 		add(ctx, start >> PAGE_SHIFT, ((end - 1) >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1);
 }
 
+/* Is there a thread in this slot? One that was moved here and waits for its host thread still is one. */
+static bool has_context(const struct thread *t, uint32_t state)
+{
+	return state == THREAD_PARKED || state == THREAD_READY || state == THREAD_RUNNING ||
+	       (state == THREAD_STANDBY && t->ctx.kind != CONTEXT_NONE);
+}
+
 /* struct pthread of musl is under a page, thread-local storage lies below it. */
 #define THREAD_CONTROL_BLOCK 512
 
@@ -186,9 +200,9 @@ void stop_always_dirty(void (*add)(void *ctx, uint64_t page, uint64_t count), vo
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
 		const struct thread *t = thread_of_slot(i);
 		uint32_t state = __atomic_load_n(&t->state, __ATOMIC_SEQ_CST);
-		if (state != THREAD_PARKED && state != THREAD_READY)
+		if (!has_context(t, state))
 			continue;
-		uint64_t low = t->ctx.outer_rsp ? t->ctx.outer_rsp : t->ctx.rsp;
+		uint64_t low = context_stack_low(&t->ctx);
 		add_range(add, ctx, low - 128, t->ctx.stack_top);
 		add_range(add, ctx, t->ctx.fs - CONFIG->tls_size, t->ctx.fs + THREAD_CONTROL_BLOCK);
 		if (t->ctx.altstack_size)
@@ -211,7 +225,10 @@ long state_export(uint8_t *out, size_t capacity)
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
 		const struct thread *t = thread_of_slot(i);
 		uint32_t state = __atomic_load_n(&t->state, __ATOMIC_SEQ_CST);
-		if (state != THREAD_PARKED && state != THREAD_READY)
+		/* One that the host woke behind our back looks at the stop word just now, and parks again. */
+		if (state == THREAD_RUNNING)
+			return -EBUSY;
+		if (!has_context(t, state))
 			continue;
 		put_u64(&w, i);
 		put_u64(&w, t->signal_pending);
@@ -238,8 +255,8 @@ size_t state_export_max(void)
 
 static bool context_ok(const struct context *c)
 {
-	return c->kind >= CONTEXT_START && c->kind <= CONTEXT_ENTRY && mm_app_range(c->rsp - 4096, 4096) &&
-	       (c->fs == 0 || mm_app_range(c->fs, 8));
+	return c->kind >= CONTEXT_START && c->kind <= CONTEXT_ENTRY && mm_app_span(c->rsp - 4096, 4096) &&
+	       (c->fs == 0 || mm_app_span(c->fs, 8));
 }
 
 int state_import(const uint8_t *in, size_t size)
@@ -290,5 +307,13 @@ void state_slots(uint8_t *out)
 void state_go(void)
 {
 	clock_go();
+	/* Threads whose host thread has not come yet: it still may. */
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
+		struct thread *t = thread_of_slot(i);
+		uint32_t none = THREAD_FREE;
+		if (t->ctx.kind != CONTEXT_NONE)
+			__atomic_compare_exchange_n(&t->state, &none, THREAD_READY, false, __ATOMIC_SEQ_CST,
+						    __ATOMIC_SEQ_CST);
+	}
 	phase_move(PHASE_DESTINATION, PHASE_LIVE);
 }

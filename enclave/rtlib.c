@@ -117,6 +117,7 @@ void *rt_pages_alloc(size_t size)
 		for (size_t k = first; k < first + want; k++) {
 			if (!rtheap_accepted[k]) {
 				if (accept_page(RTHEAP_BASE + k * PAGE_SIZE) < 0) {
+					memset(rtheap_used + first, 0, k - first);
 					spin_unlock(&rtheap_lock);
 					return NULL;
 				}

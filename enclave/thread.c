@@ -37,6 +37,8 @@ int thread_alloc(struct thread **out)
 		/* READY only once the caller has filled the context; until then nobody may enter. */
 		t->entered = 1;
 		t->slot = i;
+		t->signal_pending = 0;
+		t->reissued = t->restartable = false;
 		spin_unlock(&slots_lock);
 		*out = t;
 		return 0;
@@ -52,9 +54,9 @@ uint32_t thread_new_tid(void)
 
 uint32_t thread_last_tid(uint32_t at_least)
 {
-	if (at_least > last_tid)
-		last_tid = at_least;
-	return last_tid;
+	if (at_least > __atomic_load_n(&last_tid, __ATOMIC_RELAXED))
+		__atomic_store_n(&last_tid, at_least, __ATOMIC_RELAXED);
+	return __atomic_load_n(&last_tid, __ATOMIC_RELAXED);
 }
 
 unsigned threads_alive(void)
@@ -70,6 +72,14 @@ unsigned threads_alive(void)
 	return n;
 }
 
+void thread_release(struct thread *t)
+{
+	rt_wipe(&t->ctx, sizeof t->ctx);
+	t->area = 0;
+	__atomic_store_n(&t->state, THREAD_FREE, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&t->entered, 0, __ATOMIC_RELEASE);
+}
+
 _Noreturn void thread_exit(struct thread *t)
 {
 	uint64_t ctid = t->ctx.clear_tid;
@@ -78,12 +88,16 @@ _Noreturn void thread_exit(struct thread *t)
 		marks_set(ctid, 4);
 		futex_wake(ctid, INT_MAX, ~0u);
 	}
-	if (threads_alive() == 1)
-		ocall1(t, OCALL_EXIT, 0); /* the last thread's exit is the program's */
-	rt_wipe(&t->ctx, sizeof t->ctx);
-	t->area = 0;
-	__atomic_store_n(&t->entered, 0, __ATOMIC_RELEASE);
-	__atomic_store_n(&t->state, THREAD_FREE, __ATOMIC_SEQ_CST);
+	/* Under the lock: of two that leave at once, one is the last. */
+	spin_lock(&slots_lock);
+	bool last = threads_alive() == 1;
+	if (!last)
+		thread_release(t);
+	spin_unlock(&slots_lock);
+	if (last) {
+		ocall1(t, OCALL_EXIT, 0); /* its exit is the program's */
+		rt_die(FATAL_BAD_ENTRY, "the host came back after exit");
+	}
 	final_exit(EEXIT_DONE, 0, 0);
 }
 
@@ -93,7 +107,9 @@ _Noreturn void thread_enter(struct thread *t, uint64_t u_area, uint64_t size)
 	    !host_range_ok(u_area, CALL_AREA_SIZE))
 		final_exit(EEXIT_FATAL, FATAL_BAD_ENTRY, 0);
 	uint32_t ready = THREAD_READY, none = THREAD_FREE;
-	if (__atomic_compare_exchange_n(&t->state, &ready, THREAD_RUNNING, false, __ATOMIC_SEQ_CST,
+	/* A destination's threads are ready before it may run: not a moment too soon. */
+	if (!state_is_destination() &&
+	    __atomic_compare_exchange_n(&t->state, &ready, THREAD_RUNNING, false, __ATOMIC_SEQ_CST,
 					__ATOMIC_SEQ_CST)) {
 		t->area = u_area;
 		if (stop_word() & STOP_MOVE)

@@ -80,9 +80,11 @@ struct thread {
 	/* signal.c */
 	uint64_t signal_pending;
 	bool restartable; /* the call under way gave way to a signal and had no effect */
+	bool reissued;    /* the call under way was interrupted before: what it gives way to may be there already */
 	/* fault.c */
 	uint64_t fault_addr;
 	uint32_t fault_repeats;
+	bool accepting; /* EACCEPT under way: a fault now is one the host could have spared us */
 };
 _Static_assert(sizeof(struct thread) <= PAGE_SIZE, "a record is one page");
 
@@ -93,14 +95,26 @@ static inline struct thread *thread_self(void)
 	return t;
 }
 
+/* Down to where the thread's own stack is in use, also while it is on its alternate one. */
+static inline bool context_on_altstack(const struct context *c)
+{
+	return c->altstack_size && c->rsp - c->altstack <= c->altstack_size;
+}
+
+static inline uint64_t context_stack_low(const struct context *c)
+{
+	return c->outer_rsp && context_on_altstack(c) ? c->outer_rsp : c->rsp;
+}
+
 static inline struct thread *thread_of_slot(unsigned slot)
 {
 	return (struct thread *)((uint64_t)THREADS_BASE + (uint64_t)slot * THREAD_STRIDE + THREAD_RECORD);
 }
 
-void threads_init(void);
 /* A free application slot whose state becomes READY once the caller sets it; -EAGAIN if none. */
 int thread_alloc(struct thread **out);
+/* The slot is free again, its context gone. */
+void thread_release(struct thread *t);
 _Noreturn void thread_exit(struct thread *t);
 /* ECALL_THREAD. */
 _Noreturn void thread_enter(struct thread *t, uint64_t u_area, uint64_t size);
@@ -119,6 +133,7 @@ void stop_signal(bool on);
 _Noreturn void park(struct thread *t);        /* context is complete */
 _Noreturn void thread_resume(struct thread *t); /* goes where the context says */
 bool state_is_destination(void);
+bool state_is_live(void);
 
 /* entry.S */
 #define EEXIT_ARGS enum eexit how, uint64_t rsi, uint64_t rdx
