@@ -53,7 +53,7 @@ int main(void)
 	/* Flags an enclave may not set are not set. */
 	CHECK_EQ(test_enter(&t, 2, OP_UD2, &args, &run), 0);
 	{
-		uint64_t flags = ~0ull & ~0x100ull;
+		uint64_t flags = ~(0x100ull | 0x400 | 0x40000); /* TF; DF and AC stay on outside */
 
 		test_put(&t, AT_SSA(2, 0) + gpr + offsetof(struct sgx_gprsgx, rflags), &flags, 8);
 	}
