@@ -154,7 +154,7 @@ scene_now_us()
 
 scene_move()
 {
-	local mode=$1 out=$2 undisturbed_s=${3:-8} target=B load_pid load_rc start_us end_us
+	local mode=$1 out=$2 undisturbed_s=${3:-10} target=B load_pid load_rc start_us end_us
 
 	[ "$scene_home" = A ] || target=A
 	scene_receive "$target" || return
