@@ -13,8 +13,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define FRAME_PAYLOAD ETH_DATA_LEN /* the smallest MTU in use on Ethernet; larger packets are cut to fit it  \
-				    */
+#define FRAME_PAYLOAD                                                                                        \
+	ETH_DATA_LEN /* the smallest MTU in use on Ethernet; larger packets are cut to fit it                \
+		      */
 
 int send_back_open(void)
 {
