@@ -35,7 +35,8 @@ SOFTSGX_DIRECT_ONLY := oracle_finds_writes $(SOFTSGX_UNIT)
 SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY) $(SOFTSGX_UNIT),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(SOFTSGX_DIRECT_ONLY),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_UNIT_TESTS := $(addprefix $(B)/tests/softsgx/,$(SOFTSGX_UNIT))
-TESTS += $(SOFTSGX_UNIT_TESTS) $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS)
+TESTS += $(SOFTSGX_UNIT_TESTS) $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS) tests/softsgx/debian-kernel
+export SOFTSGX_BUILD := $(abspath $(B))
 
 $(B)/tests/softsgx/enclave.o: HOST_CFLAGS += -fno-stack-protector -fno-jump-tables -fno-builtin -fno-vectorize \
 	-fno-unroll-loops -mno-sse -mno-red-zone
