@@ -368,9 +368,11 @@ static int tell_slots(struct source *s, struct failure *why)
 static int leave_check(struct source *s, struct bytes *manifest, struct failure *why)
 {
 	struct carry_options options = {.tcp_established = s->o->tcp_established};
-	socklen_t size = sizeof(options.stream_local);
-	if (s->control.fd >= 0)
-		getsockname(s->control.fd, (struct sockaddr *)&options.stream_local, &size);
+	socklen_t local_size = sizeof(options.stream_local), peer_size = sizeof(options.stream_peer);
+	if (s->control.fd >= 0) {
+		getsockname(s->control.fd, (struct sockaddr *)&options.stream_local, &local_size);
+		getpeername(s->control.fd, (struct sockaddr *)&options.stream_peer, &peer_size);
+	}
 	int rc = carry_source_open(enclave_fds(s->e), &options, &s->carry, why);
 	return rc ? rc : carry_source_preflight(s->carry, manifest, NULL, why);
 }
