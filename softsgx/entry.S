@@ -189,6 +189,10 @@ softsgx_fault:
 	.type softsgx_signal, @function
 	.p2align 4
 softsgx_signal:
+	/* The kernel leaves the interrupted code's AC alone. */
+	pushfq
+	andl $~0x40000, (%rsp)
+	popfq
 	mov %rsp, %rax
 	sub softsgx_slots(%rip), %rax
 	xor %ecx, %ecx

@@ -13,6 +13,9 @@
 #define PR_SYS_DISPATCH_ON 1
 #endif
 #define RESTORER_SIZE 8
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
 
 extern const char softsgx_restorer[];
 
@@ -129,7 +132,9 @@ stack_t thread_stack(struct thread *t)
 {
 	char *slot = (char *)t - SLOT_RECORD;
 
-	return (stack_t){.ss_sp = slot + SLOT_STACK, .ss_size = SLOT_RECORD - SLOT_STACK};
+	/* Disarmed while in use: the kernel then never takes an enclave's RSP for a place on it. */
+	return (stack_t){
+	    .ss_sp = slot + SLOT_STACK, .ss_size = SLOT_RECORD - SLOT_STACK, .ss_flags = (int)SS_AUTODISARM};
 }
 
 void softsgx_prepare_thread(void)

@@ -192,6 +192,11 @@ INSIDE void enclave_main(uint64_t op, struct test_args *args, uint64_t rdx, uint
 		spin_ymm(args);
 	else if (op == OP_ZMM)
 		spin_zmm(args);
+	else if (op == OP_HOSTILE)
+		__asm__ volatile("pushfq; or %1, (%%rsp); mov $-1, %%rbp; mov $-1, %%r15; mov $-1, %%rsi\n"
+				 "popfq; mov %0, %%rsp; ud2"
+				 :
+				 : "r"(args->rbx), "r"(args->rcx));
 	else if (op == OP_WRFSBASE) {
 		__asm__ volatile("wrfsbase %0" : : "r"(args->rbx));
 		spin(args);

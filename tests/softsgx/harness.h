@@ -61,6 +61,7 @@ enum test_op {
 	OP_MARKED_FAULT, /* known values in all registers, then a fault at rbx */
 	OP_YMM,		 /* until *flag: the upper halves of YMM keep their value; rbx != 0 if not */
 	OP_ZMM,		 /* the same of ZMM16..31, and the mask registers */
+	OP_HOSTILE,	 /* RSP := rbx, RFLAGS |= rcx, other registers ~0, then UD2 */
 	OP_WRFSBASE,	 /* sets FS base to rbx, spins as OP_SPIN, returns FS base in rax */
 };
 
