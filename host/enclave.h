@@ -10,6 +10,7 @@
 #define HOST_ENCLAVE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "abi/call.h"
 #include "abi/image.h"
@@ -45,6 +46,8 @@ int enclave_service(struct enclave *e, struct service_call *call);
  * OCALL_PARK are not touched. */
 void enclave_kick_all(struct enclave *e);
 void enclave_kick(struct enclave *e, uint64_t slot); /* nothing if there is no such slot */
+/* For a message: which threads are not parked, and whether they compute or wait, and in what. */
+void enclave_stragglers(struct enclave *e, char *text, size_t size);
 /* Answers every OCALL_PARK that waits now or is on its way out of an entry made before. The answer may come
  * to a thread that should stay: the enclave asks again. */
 void enclave_unpark_all(struct enclave *e);

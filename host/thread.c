@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -331,6 +332,30 @@ void enclave_kick_all(struct enclave *e)
 	pthread_mutex_lock(&e->lock);
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count; i++)
 		slot_kick(e, &e->slot[i]);
+	pthread_mutex_unlock(&e->lock);
+}
+
+void enclave_stragglers(struct enclave *e, char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = 0;
+	pthread_mutex_lock(&e->lock);
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count && used < size; i++) {
+		const struct slot *s = &e->slot[i];
+		const struct call_area *area = s->thread.area;
+		const char *separator = used ? ", " : "";
+
+		if (s->state != SLOT_RUNNING || atomic_load(&s->parked))
+			continue;
+		if (!atomic_load(&s->outside))
+			used += snprintf(text + used, size - used, "%sslot %u computes", separator, i);
+		else if (area->op == OCALL_SYSCALL)
+			used += snprintf(text + used, size - used, "%sslot %u is in system call %llu", separator, i,
+					 (unsigned long long)area->nr);
+		else
+			used += snprintf(text + used, size - used, "%sslot %u is in request %u", separator, i, area->op);
+	}
 	pthread_mutex_unlock(&e->lock);
 }
 

@@ -492,11 +492,14 @@ static int park_all(struct source *s, struct failure *why)
 	s->parking = true;
 	for (;;) {
 		uint64_t now = now_us();
-		if (now - begun > s->o->switch_timeout_us)
+		if (now - begun > s->o->switch_timeout_us) {
+			char which[200];
+			enclave_stragglers(s->e, which, sizeof(which));
 			return fail(why, -ETIMEDOUT,
-				    "%llu threads of the program did not stop within %llu ms",
+				    "%llu threads of the program did not stop within %llu ms: %s",
 				    (unsigned long long)c.ret[0],
-				    (unsigned long long)(s->o->switch_timeout_us / 1000));
+				    (unsigned long long)(s->o->switch_timeout_us / 1000), which);
+		}
 		if (now - kicked > 1000) {
 			enclave_kick_all(s->e);
 			kicked = now;
