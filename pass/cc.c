@@ -128,14 +128,11 @@ static bool takes_value(const char *arg)
 static const char *find_libexec(void)
 {
 	const char *own = own_directory();
-	static const char *const places[] = {"%s/libexec/optmig", "%s/../libexec/optmig"};
+	char *const places[] = {format("%s/libexec/optmig", own), format("%s/../libexec/optmig", own)};
 
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		char *directory = format(i ? "%s/../libexec/optmig" : "%s/libexec/optmig", own);
-
-		if (!access(format("%s/optmig-pass.so", directory), R_OK))
-			return directory;
-	}
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (!access(format("%s/optmig-pass.so", places[i]), R_OK))
+			return places[i];
 	die("cannot find libexec/optmig beside %s: is the installation complete?", own);
 }
 
@@ -177,7 +174,7 @@ int main(int argc, char **argv)
 		if (!strcmp(arg, "--version"))
 			puts("optmig-cc " VERSION ", a C compiler for enclaves that move; it is:");
 		if (!strcmp(arg, "-x") && i + 1 < argc && starts_with(argv[i + 1], "c++"))
-			refuse_cxx("-std=c++");
+			refuse_cxx("-std=c++ (from -x c++)");
 		if (!strcmp(arg, "--native")) {
 			native = true;
 			continue;
