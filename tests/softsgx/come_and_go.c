@@ -86,7 +86,7 @@ int main(void)
 
 	test_build(&t, NULL);
 	maps = mappings();
-	for (long round = 0; round < 200; round++) {
+	for (long round = 0; round < 100; round++) {
 		pthread_t threads[4];
 
 		for (long i = 0; i < 4; i++)
