@@ -166,7 +166,7 @@ scene_move()
 
 	start_us=$(scene_now_us)
 	host_run "$scene_home" "$OPTMIG" migrate redis "tcp:${scene_address[$target]}:$MIGRATE_PORT" --mode "$mode" \
-		--tcp-established --json 2>"$scene_dir/migrate.log" |
+		--tcp-established --switch-timeout 5000 --json 2>"$scene_dir/migrate.log" |
 		tee "$scene_dir/migrate.json" | scene_progress | scene_show
 	[ "${PIPESTATUS[0]}" -eq 0 ] || scene_fail "optmig migrate failed" "$scene_dir/migrate.log" || return
 	end_us=$(scene_now_us)
