@@ -5,6 +5,7 @@
  * What comes back is bounded by what was asked for, whatever the host says.
  */
 #include <errno.h>
+#include <limits.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include "enclave/calls.h"
@@ -20,9 +21,9 @@ enum kind {
 	IN,        /* in: size bytes, may be NULL */
 	OUT,       /* out: size bytes, may be NULL */
 	INOUT,     /* both */
-	IN_LEN,    /* in: as many bytes as argument `size` says */
-	OUT_LEN,   /* out: likewise */
-	OUT_RC,    /* out: likewise, but only `result` bytes are meant */
+	IN_LEN,    /* in: as many bytes as argument `size` says, or what fits */
+	IN_WHOLE,  /* in: as many bytes as argument `size` says: all, for half an address is another one */
+	OUT_RC,    /* out: as many bytes as `result` says, up to argument `size` */
 	SOCKADDR,  /* out: with its socklen_t at argument `size` */
 	SOCKLEN,   /* in and out: handled together with its SOCKADDR */
 };
@@ -34,141 +35,150 @@ struct call {
 	struct argument arg[6];
 	uint8_t known;
 	uint8_t pipe; /* EPIPE raises SIGPIPE */
+	uint8_t result;
 };
 
-#define CALL(...) {.known = 1, .arg = {__VA_ARGS__}}
-#define PIPE(...) {.known = 1, .pipe = 1, .arg = {__VA_ARGS__}}
+/* What a result can be: a program that is told of more bytes than it has room for writes past its buffer. */
+enum result {
+	ZERO,
+	FD,
+	NUMBER,
+	AT_MOST, /* + number of the argument that bounds it */
+};
+#define BYTES(argument) (AT_MOST + (argument))
+#define WHOLE_MAX 4096u
+#define ADDRESS_MAX 128u /* struct sockaddr_storage */
+
+#define CALL(r, ...) {.known = 1, .result = (r), .arg = {__VA_ARGS__}}
+#define PIPE(r, ...) {.known = 1, .pipe = 1, .result = (r), .arg = {__VA_ARGS__}}
 #define V {VALUE, 0}
 #define P {PATH, 0}
 
 /* clang-format off */
 static const struct call table[] = {
-	[SYS_read]          = CALL(V, {OUT_RC, 2}, V),
-	[SYS_write]         = PIPE(V, {IN_LEN, 2}, V),
-	[SYS_pread64]       = CALL(V, {OUT_RC, 2}, V, V),
-	[SYS_pwrite64]      = CALL(V, {IN_LEN, 2}, V, V),
-	[SYS_lseek]         = CALL(V, V, V),
-	[SYS_sendfile]      = CALL(V, V, {INOUT, 8}, V),
-	[SYS_copy_file_range] = CALL(V, {INOUT, 8}, V, {INOUT, 8}, V, V),
-	[SYS_open]          = CALL(P, V, V),
-	[SYS_openat]        = CALL(V, P, V, V),
-	[SYS_creat]         = CALL(P, V),
-	[SYS_close]         = CALL(V),
-	[SYS_close_range]   = CALL(V, V, V),
-	[SYS_dup]           = CALL(V),
-	[SYS_dup2]          = CALL(V, V),
-	[SYS_dup3]          = CALL(V, V, V),
-	[SYS_pipe]          = CALL({OUT, 8}),
-	[SYS_pipe2]         = CALL({OUT, 8}, V),
-	[SYS_eventfd]       = CALL(V),
-	[SYS_eventfd2]      = CALL(V, V),
-	[SYS_timerfd_create] = CALL(V, V),
-	[SYS_timerfd_settime] = CALL(V, V, {IN, 32}, {OUT, 32}),
-	[SYS_timerfd_gettime] = CALL(V, {OUT, 32}),
-	[SYS_fstat]         = CALL(V, {OUT, 144}),
-	[SYS_stat]          = CALL(P, {OUT, 144}),
-	[SYS_lstat]         = CALL(P, {OUT, 144}),
-	[SYS_newfstatat]    = CALL(V, P, {OUT, 144}, V),
-	[SYS_statx]         = CALL(V, P, V, V, {OUT, 256}),
-	[SYS_statfs]        = CALL(P, {OUT, 120}),
-	[SYS_fstatfs]       = CALL(V, {OUT, 120}),
-	[SYS_access]        = CALL(P, V),
-	[SYS_faccessat]     = CALL(V, P, V),
-	[SYS_faccessat2]    = CALL(V, P, V, V),
-	[SYS_readlink]      = CALL(P, {OUT_RC, 2}, V),
-	[SYS_readlinkat]    = CALL(V, P, {OUT_RC, 3}, V),
-	[SYS_getdents64]    = CALL(V, {OUT_RC, 2}, V),
-	[SYS_getcwd]        = CALL({OUT_RC, 1}, V),
-	[SYS_chdir]         = CALL(P),
-	[SYS_fchdir]        = CALL(V),
-	[SYS_rename]        = CALL(P, P),
-	[SYS_renameat]      = CALL(V, P, V, P),
-	[SYS_renameat2]     = CALL(V, P, V, P, V),
-	[SYS_unlink]        = CALL(P),
-	[SYS_unlinkat]      = CALL(V, P, V),
-	[SYS_mkdir]         = CALL(P, V),
-	[SYS_mkdirat]       = CALL(V, P, V),
-	[SYS_rmdir]         = CALL(P),
-	[SYS_symlink]       = CALL(P, P),
-	[SYS_symlinkat]     = CALL(P, V, P),
-	[SYS_link]          = CALL(P, P),
-	[SYS_linkat]        = CALL(V, P, V, P, V),
-	[SYS_chmod]         = CALL(P, V),
-	[SYS_fchmod]        = CALL(V, V),
-	[SYS_fchmodat]      = CALL(V, P, V),
-	[SYS_chown]         = CALL(P, V, V),
-	[SYS_lchown]        = CALL(P, V, V),
-	[SYS_fchown]        = CALL(V, V, V),
-	[SYS_fchownat]      = CALL(V, P, V, V, V),
-	[SYS_utimensat]     = CALL(V, P, {IN, 32}, V),
-	[SYS_truncate]      = CALL(P, V),
-	[SYS_ftruncate]     = CALL(V, V),
-	[SYS_fsync]         = CALL(V),
-	[SYS_fdatasync]     = CALL(V),
-	[SYS_sync]          = CALL(V),
-	[SYS_syncfs]        = CALL(V),
-	[SYS_sync_file_range] = CALL(V, V, V, V),
-	[SYS_fallocate]     = CALL(V, V, V, V),
-	[SYS_fadvise64]     = CALL(V, V, V, V),
-	[SYS_flock]         = CALL(V, V),
-	[SYS_umask]         = CALL(V),
-	[SYS_epoll_create]  = CALL(V),
-	[SYS_epoll_create1] = CALL(V),
-	[SYS_epoll_ctl]     = CALL(V, V, V, {IN, 12}),
-	[SYS_socket]        = CALL(V, V, V),
-	[SYS_socketpair]    = CALL(V, V, V, {OUT, 8}),
-	[SYS_bind]          = CALL(V, {IN_LEN, 2}, V),
-	[SYS_listen]        = CALL(V, V),
-	[SYS_accept]        = CALL(V, {SOCKADDR, 2}, {SOCKLEN, 0}),
-	[SYS_accept4]       = CALL(V, {SOCKADDR, 2}, {SOCKLEN, 0}, V),
-	[SYS_connect]       = CALL(V, {IN_LEN, 2}, V),
-	[SYS_getsockname]   = CALL(V, {SOCKADDR, 2}, {SOCKLEN, 0}),
-	[SYS_getpeername]   = CALL(V, {SOCKADDR, 2}, {SOCKLEN, 0}),
-	[SYS_setsockopt]    = CALL(V, V, V, {IN_LEN, 4}, V),
-	[SYS_getsockopt]    = CALL(V, V, V, {SOCKADDR, 4}, {SOCKLEN, 0}),
-	[SYS_shutdown]      = CALL(V, V),
-	[SYS_sendto]        = PIPE(V, {IN_LEN, 2}, V, V, {IN_LEN, 5}, V),
-	[SYS_recvfrom]      = CALL(V, {OUT_RC, 2}, V, V, {SOCKADDR, 5}, {SOCKLEN, 0}),
-	[SYS_uname]         = CALL({OUT, 390}),
-	[SYS_getrlimit]     = CALL(V, {OUT, 16}),
-	[SYS_setrlimit]     = CALL(V, {IN, 16}),
-	[SYS_prlimit64]     = CALL(V, V, {IN, 16}, {OUT, 16}),
-	[SYS_getrusage]     = CALL(V, {OUT, 144}),
-	[SYS_times]         = CALL({OUT, 32}),
-	[SYS_sysinfo]       = CALL({OUT, 112}),
-	[SYS_clock_gettime] = CALL(V, {OUT, 16}),
-	[SYS_clock_getres]  = CALL(V, {OUT, 16}),
-	[SYS_sched_getaffinity] = CALL(V, V, {OUT_RC, 1}),
-	[SYS_getpriority]   = CALL(V, V),
-	[SYS_getuid]        = CALL(V),
-	[SYS_geteuid]       = CALL(V),
-	[SYS_getgid]        = CALL(V),
-	[SYS_getegid]       = CALL(V),
+	[SYS_read]          = CALL(BYTES(2), V, {OUT_RC, 2}, V),
+	[SYS_write]         = PIPE(BYTES(2), V, {IN_LEN, 2}, V),
+	[SYS_pread64]       = CALL(BYTES(2), V, {OUT_RC, 2}, V, V),
+	[SYS_pwrite64]      = CALL(BYTES(2), V, {IN_LEN, 2}, V, V),
+	[SYS_lseek]         = CALL(NUMBER, V, V, V),
+	[SYS_sendfile]      = CALL(BYTES(3), V, V, {INOUT, 8}, V),
+	[SYS_copy_file_range] = CALL(BYTES(4), V, {INOUT, 8}, V, {INOUT, 8}, V, V),
+	[SYS_open]          = CALL(FD, P, V, V),
+	[SYS_openat]        = CALL(FD, V, P, V, V),
+	[SYS_creat]         = CALL(FD, P, V),
+	[SYS_close]         = CALL(ZERO, V),
+	[SYS_close_range]   = CALL(ZERO, V, V, V),
+	[SYS_dup]           = CALL(FD, V),
+	[SYS_dup2]          = CALL(FD, V, V),
+	[SYS_dup3]          = CALL(FD, V, V, V),
+	[SYS_pipe]          = CALL(ZERO, {OUT, 8}),
+	[SYS_pipe2]         = CALL(ZERO, {OUT, 8}, V),
+	[SYS_eventfd]       = CALL(FD, V),
+	[SYS_eventfd2]      = CALL(FD, V, V),
+	[SYS_timerfd_create] = CALL(FD, V, V),
+	[SYS_timerfd_settime] = CALL(ZERO, V, V, {IN, 32}, {OUT, 32}),
+	[SYS_timerfd_gettime] = CALL(ZERO, V, {OUT, 32}),
+	[SYS_fstat]         = CALL(ZERO, V, {OUT, 144}),
+	[SYS_stat]          = CALL(ZERO, P, {OUT, 144}),
+	[SYS_lstat]         = CALL(ZERO, P, {OUT, 144}),
+	[SYS_newfstatat]    = CALL(ZERO, V, P, {OUT, 144}, V),
+	[SYS_statx]         = CALL(ZERO, V, P, V, V, {OUT, 256}),
+	[SYS_statfs]        = CALL(ZERO, P, {OUT, 120}),
+	[SYS_fstatfs]       = CALL(ZERO, V, {OUT, 120}),
+	[SYS_access]        = CALL(ZERO, P, V),
+	[SYS_faccessat]     = CALL(ZERO, V, P, V),
+	[SYS_faccessat2]    = CALL(ZERO, V, P, V, V),
+	[SYS_readlink]      = CALL(BYTES(2), P, {OUT_RC, 2}, V),
+	[SYS_readlinkat]    = CALL(BYTES(3), V, P, {OUT_RC, 3}, V),
+	[SYS_getdents64]    = CALL(BYTES(2), V, {OUT_RC, 2}, V),
+	[SYS_getcwd]        = CALL(BYTES(1), {OUT_RC, 1}, V),
+	[SYS_chdir]         = CALL(ZERO, P),
+	[SYS_fchdir]        = CALL(ZERO, V),
+	[SYS_rename]        = CALL(ZERO, P, P),
+	[SYS_renameat]      = CALL(ZERO, V, P, V, P),
+	[SYS_renameat2]     = CALL(ZERO, V, P, V, P, V),
+	[SYS_unlink]        = CALL(ZERO, P),
+	[SYS_unlinkat]      = CALL(ZERO, V, P, V),
+	[SYS_mkdir]         = CALL(ZERO, P, V),
+	[SYS_mkdirat]       = CALL(ZERO, V, P, V),
+	[SYS_rmdir]         = CALL(ZERO, P),
+	[SYS_symlink]       = CALL(ZERO, P, P),
+	[SYS_symlinkat]     = CALL(ZERO, P, V, P),
+	[SYS_link]          = CALL(ZERO, P, P),
+	[SYS_linkat]        = CALL(ZERO, V, P, V, P, V),
+	[SYS_chmod]         = CALL(ZERO, P, V),
+	[SYS_fchmod]        = CALL(ZERO, V, V),
+	[SYS_fchmodat]      = CALL(ZERO, V, P, V),
+	[SYS_chown]         = CALL(ZERO, P, V, V),
+	[SYS_lchown]        = CALL(ZERO, P, V, V),
+	[SYS_fchown]        = CALL(ZERO, V, V, V),
+	[SYS_fchownat]      = CALL(ZERO, V, P, V, V, V),
+	[SYS_utimensat]     = CALL(ZERO, V, P, {IN, 32}, V),
+	[SYS_truncate]      = CALL(ZERO, P, V),
+	[SYS_ftruncate]     = CALL(ZERO, V, V),
+	[SYS_fsync]         = CALL(ZERO, V),
+	[SYS_fdatasync]     = CALL(ZERO, V),
+	[SYS_sync]          = CALL(ZERO, V),
+	[SYS_syncfs]        = CALL(ZERO, V),
+	[SYS_sync_file_range] = CALL(ZERO, V, V, V, V),
+	[SYS_fallocate]     = CALL(ZERO, V, V, V, V),
+	[SYS_fadvise64]     = CALL(ZERO, V, V, V, V),
+	[SYS_flock]         = CALL(ZERO, V, V),
+	[SYS_umask]         = CALL(NUMBER, V),
+	[SYS_epoll_create]  = CALL(FD, V),
+	[SYS_epoll_create1] = CALL(FD, V),
+	[SYS_socket]        = CALL(FD, V, V, V),
+	[SYS_socketpair]    = CALL(ZERO, V, V, V, {OUT, 8}),
+	[SYS_bind]          = CALL(ZERO, V, {IN_WHOLE, 2}, V),
+	[SYS_listen]        = CALL(ZERO, V, V),
+	[SYS_accept]        = CALL(FD, V, {SOCKADDR, 2}, {SOCKLEN, 0}),
+	[SYS_accept4]       = CALL(FD, V, {SOCKADDR, 2}, {SOCKLEN, 0}, V),
+	[SYS_connect]       = CALL(ZERO, V, {IN_WHOLE, 2}, V),
+	[SYS_getsockname]   = CALL(ZERO, V, {SOCKADDR, 2}, {SOCKLEN, 0}),
+	[SYS_getpeername]   = CALL(ZERO, V, {SOCKADDR, 2}, {SOCKLEN, 0}),
+	[SYS_setsockopt]    = CALL(ZERO, V, V, V, {IN_WHOLE, 4}, V),
+	[SYS_getsockopt]    = CALL(ZERO, V, V, V, {SOCKADDR, 4}, {SOCKLEN, 0}),
+	[SYS_shutdown]      = CALL(ZERO, V, V),
+	[SYS_sendto]        = PIPE(BYTES(2), V, {IN_LEN, 2}, V, V, {IN_WHOLE, 5}, V),
+	[SYS_recvfrom]      = CALL(BYTES(2), V, {OUT_RC, 2}, V, V, {SOCKADDR, 5}, {SOCKLEN, 0}),
+	[SYS_uname]         = CALL(ZERO, {OUT, 390}),
+	[SYS_getrlimit]     = CALL(ZERO, V, {OUT, 16}),
+	[SYS_setrlimit]     = CALL(ZERO, V, {IN, 16}),
+	[SYS_prlimit64]     = CALL(ZERO, V, V, {IN, 16}, {OUT, 16}),
+	[SYS_getrusage]     = CALL(ZERO, V, {OUT, 144}),
+	[SYS_times]         = CALL(NUMBER, {OUT, 32}),
+	[SYS_sysinfo]       = CALL(ZERO, {OUT, 112}),
+	[SYS_clock_gettime] = CALL(ZERO, V, {OUT, 16}),
+	[SYS_clock_getres]  = CALL(ZERO, V, {OUT, 16}),
+	[SYS_sched_getaffinity] = CALL(BYTES(1), V, V, {OUT_RC, 1}),
+	[SYS_getpriority]   = CALL(NUMBER, V, V),
+	[SYS_getuid]        = CALL(NUMBER, V),
+	[SYS_geteuid]       = CALL(NUMBER, V),
+	[SYS_getgid]        = CALL(NUMBER, V),
+	[SYS_getegid]       = CALL(NUMBER, V),
 };
 /* clang-format on */
 
 int64_t call_out(struct thread *t, uint64_t nr, const uint64_t arg[6])
 {
+	bool interrupted = t->reissued;
 	for (;;) {
-		bool interrupted;
+		if (interrupted) {
+			if (call_must_park())
+				call_park_again(t);
+			if (call_must_signal(t)) {
+				t->restartable = true;
+				return -EINTR;
+			}
+		}
 		int64_t rc = ocall(t, OCALL_SYSCALL, nr, arg, &interrupted);
 		if (!interrupted)
 			return rc;
-		if (call_must_park())
-			call_park_again(t);
-		if (call_must_signal(t)) {
-			t->restartable = true;
-			return -EINTR;
-		}
 	}
 }
 
-static uint64_t length_of(const uint64_t arg[6], unsigned index)
-{
-	return arg[index];
-}
-
-static int64_t lay_out(struct marshal *m, const struct call *c, const uint64_t in[6], uint64_t out[6])
+/* room: what the SOCKADDR's buffer holds. */
+static int64_t lay_out(struct marshal *m, const struct call *c, const uint64_t in[6], uint64_t out[6], uint32_t *room)
 {
 	for (int i = 0; i < 6; i++) {
 		uint64_t a = in[i], size = c->arg[i].size;
@@ -193,39 +203,40 @@ static int64_t lay_out(struct marshal *m, const struct call *c, const uint64_t i
 				host_copy_out(out[i], (void *)a, size);
 			break;
 		case IN_LEN:
-		case OUT_LEN:
+		case IN_WHOLE:
 		case OUT_RC: {
-			uint64_t want = length_of(in, (unsigned)size);
-			if (!a) {
+			uint64_t n = in[size];
+			if (!a)
 				break;
-			}
-			uint64_t n = want < marshal_left(m) ? want : marshal_left(m);
+			if (c->arg[i].kind == IN_WHOLE && n > WHOLE_MAX)
+				return -EINVAL;
+			if (c->arg[i].kind != IN_WHOLE && n > marshal_left(m))
+				n = marshal_left(m);
 			if (!mm_app_range(a, n))
 				return -EFAULT;
 			out[i] = marshal_room(m, n);
 			out[size] = n;
-			if (c->arg[i].kind == IN_LEN)
+			if (c->arg[i].kind != OUT_RC)
 				host_copy_out(out[i], (void *)a, n);
 			break;
 		}
 		case SOCKADDR: {
-			uint32_t n = 0;
 			uint64_t len_at = in[size];
 			out[i] = out[size] = 0;
 			if (!a || !len_at)
 				break;
 			if (!mm_app_range(len_at, 4))
 				return -EFAULT;
-			memcpy(&n, (void *)len_at, 4);
-			if (n > 4096)
-				n = 4096;
-			if (!mm_app_range(a, n))
+			memcpy(room, (void *)len_at, 4);
+			if (*room > WHOLE_MAX)
+				*room = WHOLE_MAX;
+			if (!mm_app_range(a, *room))
 				return -EFAULT;
-			out[i] = marshal_room(m, n);
+			out[i] = marshal_room(m, *room);
 			out[size] = marshal_room(m, 4);
-			host_copy_out(out[size], &n, 4);
+			host_copy_out(out[size], room, 4);
 			/* getsockopt reads its buffer for some options */
-			host_copy_out(out[i], (void *)a, n);
+			host_copy_out(out[i], (void *)a, *room);
 			break;
 		}
 		case SOCKLEN:
@@ -235,7 +246,8 @@ static int64_t lay_out(struct marshal *m, const struct call *c, const uint64_t i
 	return 0;
 }
 
-static void take_back(const struct call *c, const uint64_t in[6], const uint64_t out[6], int64_t rc)
+static void take_back(const struct call *c, uint64_t nr, const uint64_t in[6], const uint64_t out[6], uint32_t room,
+		      int64_t rc)
 {
 	for (int i = 0; i < 6; i++) {
 		uint64_t size = c->arg[i].size;
@@ -246,18 +258,17 @@ static void take_back(const struct call *c, const uint64_t in[6], const uint64_t
 		case INOUT:
 			app_write(in[i], out[i], size);
 			break;
-		case OUT_LEN:
-			app_write(in[i], out[i], out[size]);
-			break;
 		case OUT_RC:
 			app_write(in[i], out[i], (uint64_t)rc < out[size] ? (uint64_t)rc : out[size]);
 			break;
 		case SOCKADDR: {
 			if (!out[i])
 				break;
-			uint32_t room, n;
-			memcpy(&room, (void *)in[size], 4);
+			/* An address may be longer than its buffer and says so; an option is cut. */
+			uint32_t most = nr == SYS_getsockopt ? room : ADDRESS_MAX, n;
 			host_copy_in(&n, out[size], 4);
+			if (n > most)
+				n = most;
 			app_write(in[i], out[i], n < room ? n : room);
 			memcpy((void *)in[size], &n, 4);
 			marks_set(in[size], 4);
@@ -269,6 +280,25 @@ static void take_back(const struct call *c, const uint64_t in[6], const uint64_t
 	}
 }
 
+/* The host's word, if it is one the kernel could have said. */
+static int64_t believe(const struct call *c, uint64_t nr, const uint64_t in[6], const uint64_t out[6], int64_t rc)
+{
+	if (rc < 0)
+		return rc < -4095 ? -EIO : rc;
+	switch (c->result) {
+	case ZERO:
+		return rc == 0 ? 0 : -EIO;
+	case FD:
+		return rc <= INT_MAX ? rc : -EIO;
+	case NUMBER:
+		return rc;
+	default:
+		if (nr == SYS_recvfrom && in[3] & MSG_TRUNC) /* the real size is asked for */
+			return rc <= INT_MAX ? rc : -EIO;
+		return (uint64_t)rc <= out[c->result - AT_MOST] ? rc : -EIO;
+	}
+}
+
 int64_t calls_host(struct thread *t, uint64_t nr, const uint64_t arg[6])
 {
 	if (nr >= sizeof table / sizeof table[0] || !table[nr].known)
@@ -276,16 +306,15 @@ int64_t calls_host(struct thread *t, uint64_t nr, const uint64_t arg[6])
 	const struct call *c = &table[nr];
 	struct marshal m = marshal_begin(t);
 	uint64_t out[6];
+	uint32_t room = 0;
 	memcpy(out, arg, sizeof out);
-	int64_t rc = lay_out(&m, c, arg, out);
+	int64_t rc = lay_out(&m, c, arg, out, &room);
 	if (rc < 0)
 		return rc;
-	rc = call_out(t, nr, out);
+	rc = believe(c, nr, arg, out, call_out(t, nr, out));
 	if (rc >= 0)
-		take_back(c, arg, out, rc);
+		take_back(c, nr, arg, out, room, rc);
 	else if (rc == -EPIPE && c->pipe && !(nr == SYS_sendto && arg[3] & MSG_NOSIGNAL))
 		signal_sigpipe(t);
-	if (rc < -4095)
-		rc = -EIO; /* no errno: the host made it up */
 	return rc;
 }

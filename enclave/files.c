@@ -1,36 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
 #include <linux/mman.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include "enclave/calls.h"
+#include "enclave/clock.h"
 #include "enclave/files.h"
+#include "enclave/interest.h"
 #include "enclave/marshal.h"
 #include "enclave/mm.h"
 #include "enclave/signal.h"
 #include "enclave/thread.h"
 #include "enclave/waits.h"
 
-/* Descriptors that are /dev/urandom or /dev/random: the host must not choose the bytes. */
-#define RANDOM_FDS 4096
-static uint64_t random_fd[RANDOM_FDS / 64];
+/* What the runtime must know of a descriptor; numbers past the table have nothing of it. */
+#define TAGGED_FDS 4096
+#define TAG_RANDOM 1u   /* /dev/urandom or /dev/random: the host must not choose the bytes */
+#define TAG_REALTIME 2u /* a timer of the wall clock */
+#define TAG_EPOLL 4u
+static uint8_t fd_tag[TAGGED_FDS];
+
+static uint8_t tag_of(uint64_t fd)
+{
+	return fd < TAGGED_FDS ? __atomic_load_n(&fd_tag[fd], __ATOMIC_RELAXED) : 0;
+}
 
 static bool is_random(uint64_t fd)
 {
-	return fd < RANDOM_FDS && __atomic_load_n(&random_fd[fd / 64], __ATOMIC_RELAXED) >> (fd % 64) & 1;
+	return tag_of((uint32_t)fd) & TAG_RANDOM;
 }
 
-static void set_random(int64_t fd, bool on)
+/* Before the host closes it: the number may be another's right after. */
+static void fds_closed(uint64_t first, uint64_t last)
 {
-	if (fd < 0 || fd >= RANDOM_FDS)
-		return;
-	uint64_t bit = 1ull << (fd % 64);
-	if (on)
-		__atomic_fetch_or(&random_fd[fd / 64], bit, __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_and(&random_fd[fd / 64], ~bit, __ATOMIC_RELAXED);
+	bool sets = last >= TAGGED_FDS;
+	for (uint64_t fd = first; fd <= last && fd < TAGGED_FDS; fd++)
+		sets |= __atomic_exchange_n(&fd_tag[fd], 0, __ATOMIC_RELAXED) & TAG_EPOLL;
+	interest_closed(first, last, sets);
+}
+
+/* A number the host has just given out. It cannot be one that is open as a random device, and one that is to be
+ * must fit the table: or the next read would give the host's bytes. */
+static int64_t new_fd(struct thread *t, int64_t fd, uint8_t tag)
+{
+	if (fd < 0)
+		return fd;
+	if (is_random((uint64_t)fd))
+		return -EIO;
+	if (fd >= TAGGED_FDS) {
+		if (!(tag & TAG_RANDOM))
+			return fd;
+		ocall(t, OCALL_SYSCALL, SYS_close, (const uint64_t[6]){(uint64_t)fd}, NULL);
+		return -EMFILE;
+	}
+	__atomic_store_n(&fd_tag[fd], tag, __ATOMIC_RELAXED);
+	return fd;
 }
 
 static bool same_text(uint64_t app, const char *text)
@@ -130,9 +162,17 @@ static int64_t do_readv(struct thread *t, const uint64_t a[6], uint64_t nr)
 	if (size < 0)
 		return size;
 	if (is_random(a[0])) {
-		struct vector v;
-		int64_t rc = vector_get(a[1], a[2], 0, &v);
-		return rc < 0 ? rc : read_random(v.base, v.size);
+		int64_t total = 0;
+		for (uint64_t i = 0; i < a[2] && total < size; i++) {
+			struct vector v;
+			int64_t rc = vector_get(a[1], a[2], i, &v);
+			if (rc == 0)
+				rc = read_random(v.base, v.size);
+			if (rc < 0)
+				return rc;
+			total += rc;
+		}
+		return total;
 	}
 	uint64_t at = marshal_room(&m, (uint64_t)size);
 	int64_t rc = bounded(call_out(t, nr, (const uint64_t[6]){a[0], at, (uint64_t)size, a[3]}), size);
@@ -205,14 +245,17 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 			signal_sigpipe(t);
 		return bounded(rc, size);
 	}
+	rc = bounded(rc, a[2] & MSG_TRUNC ? INT_MAX : size);
 	if (rc < 0)
-		return bounded(rc, size);
+		return rc;
 	struct message back;
 	host_copy_in(&back, u_msg, sizeof back);
 	uint64_t got = (uint64_t)rc < (uint64_t)size ? (uint64_t)rc : (uint64_t)size;
 	scatter(app.iov, app.iov_count, at, got);
 	if (app.name)
 		app_write(app.name, out.name, back.name_size < name_size ? back.name_size : name_size);
+	if (back.name_size > sizeof(struct sockaddr_storage))
+		back.name_size = sizeof(struct sockaddr_storage);
 	app.name_size = app.name ? back.name_size : 0;
 	app.control_size = 0;
 	app.flags = back.flags;
@@ -252,7 +295,7 @@ static int64_t do_ioctl(struct thread *t, const uint64_t a[6])
 		int64_t rc = call_out(t, SYS_ioctl, (const uint64_t[6]){a[0], a[1], at});
 		if (rc >= 0 && ioctls[i].out)
 			app_write(a[2], at, ioctls[i].size);
-		return bounded(rc, 0x7fffffff);
+		return bounded(rc, INT_MAX);
 	}
 	return -ENOTTY;
 }
@@ -275,19 +318,18 @@ static int64_t do_fcntl(struct thread *t, const uint64_t a[6])
 		int64_t rc = call_out(t, SYS_fcntl, (const uint64_t[6]){a[0], a[1], at});
 		if (rc >= 0)
 			app_write(a[2], at, FLOCK_SIZE);
-		return bounded(rc, 0x7fffffff);
+		return bounded(rc, INT_MAX);
 	}
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC: {
-		int64_t rc = bounded(call_out(t, SYS_fcntl, a), 0x7fffffff);
-		set_random(rc, is_random(a[0]));
-		return rc;
+		int64_t rc = bounded(call_out(t, SYS_fcntl, a), INT_MAX);
+		return new_fd(t, rc, tag_of((uint32_t)a[0]));
 	}
 	case F_GETFD:
 	case F_SETFD:
 	case F_GETFL:
 	case F_SETFL:
-		return bounded(call_out(t, SYS_fcntl, a), 0x7fffffff);
+		return bounded(call_out(t, SYS_fcntl, a), INT_MAX);
 	default:
 		return -EINVAL;
 	}
@@ -302,7 +344,10 @@ int64_t files_mmap(struct thread *t, const uint64_t a[6])
 		return -ENODEV; /* memory shared with the host is not the enclave's */
 	if (offset & (PAGE_SIZE - 1))
 		return -EINVAL;
-	/* A call parked half-way starts afresh: the mapping it made is given back first. */
+	if (a[2] & PROT_EXEC)
+		return -EACCES;
+	if (is_random(fd))
+		return -ENODEV;
 	int64_t addr = mm_mmap(a[0], size, PROT_READ | PROT_WRITE, (int)a[3]);
 	if (addr < 0)
 		return addr;
@@ -323,33 +368,212 @@ int64_t files_mmap(struct thread *t, const uint64_t a[6])
 		done += (uint64_t)rc;
 	}
 	if (!(a[2] & PROT_WRITE))
-		mm_mprotect((uint64_t)addr, size, (int)a[2] & ~PROT_EXEC);
+		mm_mprotect((uint64_t)addr, size, (int)a[2]);
 	return addr;
+}
+
+/* ---- what the host says and a C library believes ---- */
+
+#define DIRENT_NAME 19 /* struct linux_dirent64: number, offset, length (16 bits), type, name */
+static bool entries_ok(const uint8_t *p, uint64_t size)
+{
+	for (uint64_t at = 0; at < size;) {
+		uint16_t length;
+		if (size - at < DIRENT_NAME + 1)
+			return false;
+		memcpy(&length, p + at + 16, sizeof length);
+		if (length <= DIRENT_NAME || length > size - at)
+			return false;
+		uint64_t n = DIRENT_NAME;
+		while (n < length && p[at + n])
+			n++;
+		if (n == length)
+			return false;
+		at += length;
+	}
+	return true;
+}
+
+static int64_t do_getdents(struct thread *t, const uint64_t a[6])
+{
+	int64_t rc = calls_host(t, SYS_getdents64, a);
+	return rc > 0 && !entries_ok((const uint8_t *)a[1], (uint64_t)rc) ? -EIO : rc;
+}
+
+static int64_t do_getcwd(struct thread *t, const uint64_t a[6])
+{
+	int64_t rc = calls_host(t, SYS_getcwd, a);
+	return rc == 0 || (rc > 0 && ((const char *)a[0])[rc - 1]) ? -EIO : rc;
+}
+
+#define UTSNAME_FIELD 65
+static int64_t do_uname(struct thread *t, const uint64_t a[6])
+{
+	int64_t rc = calls_host(t, SYS_uname, a);
+	for (int i = 1; rc == 0 && i <= 6; i++)
+		((char *)a[0])[i * UTSNAME_FIELD - 1] = 0;
+	if (rc == 0)
+		marks_set(a[0], 6 * UTSNAME_FIELD);
+	return rc;
+}
+
+/* A pair of new descriptors, written at `app`. */
+static int64_t new_pair(struct thread *t, int64_t rc, uint64_t app)
+{
+	int32_t fd[2];
+	if (rc < 0)
+		return rc;
+	memcpy(fd, (const void *)app, sizeof fd);
+	if (fd[0] < 0 || fd[1] < 0 || fd[0] == fd[1] || new_fd(t, fd[0], 0) < 0 || new_fd(t, fd[1], 0) < 0)
+		return -EIO;
+	return 0;
+}
+
+/* ---- transfers larger than the call area ---- */
+
+#define PART_MAX (CALL_DATA_SIZE - 0x4000)
+
+static bool is_regular(struct thread *t, uint64_t fd)
+{
+	struct marshal m = marshal_begin(t);
+	struct stat st;
+	uint64_t at = marshal_room(&m, sizeof st);
+	if (ocall(t, OCALL_SYSCALL, SYS_fstat, (const uint64_t[6]){fd, at}, NULL) != 0)
+		return false;
+	host_copy_in(&st, at, sizeof st);
+	return S_ISREG(st.st_mode);
+}
+
+/* What the kernel would do in one go is done in parts. How far it is stands in the context, so that a move or a
+ * signal in between loses nothing. */
+static int64_t transfer(struct thread *t, uint64_t nr)
+{
+	uint64_t *a = t->ctx.call + 1;
+	for (;;) {
+		int64_t rc = calls_host(t, nr, a);
+		if (rc < 0)
+			return t->ctx.result ? t->ctx.result : rc;
+		t->ctx.result += rc;
+		bool more = (uint64_t)rc >= PART_MAX && a[2] > (uint64_t)rc;
+		if (!more || (nr == SYS_read && !is_regular(t, a[0])))
+			return t->ctx.result;
+		a[1] += (uint64_t)rc;
+		a[2] -= (uint64_t)rc;
+		if (nr == SYS_pread64 || nr == SYS_pwrite64)
+			a[3] += (uint64_t)rc;
+	}
+}
+
+/* ---- timers: absolute times are the enclave's, the host's clock is another ---- */
+
+static int64_t do_timerfd_create(struct thread *t, const uint64_t a[6])
+{
+	uint64_t id = a[0] == CLOCK_REALTIME || a[0] == CLOCK_REALTIME_ALARM ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+	int64_t rc = calls_host(t, SYS_timerfd_create, (const uint64_t[6]){id, a[1]});
+	return new_fd(t, rc, id == CLOCK_REALTIME ? TAG_REALTIME : 0);
+}
+
+static int64_t do_timerfd_settime(struct thread *t, const uint64_t a[6])
+{
+	uint64_t spec[4]; /* interval, value */
+	if (!mm_app_range(a[2], sizeof spec) || (a[3] && !mm_app_range(a[3], sizeof spec)))
+		return -EFAULT;
+	memcpy(spec, (const void *)a[2], sizeof spec);
+	if (a[1] & TFD_TIMER_ABSTIME && !(tag_of((uint32_t)a[0]) & TAG_REALTIME) && (spec[2] | spec[3]) &&
+	    spec[2] < 1ull << 33 && spec[3] < 1000000000) {
+		int64_t ns = (int64_t)clock_to_host(spec[2] * 1000000000 + spec[3]);
+		if (ns < 1)
+			ns = 1; /* long past */
+		spec[2] = (uint64_t)ns / 1000000000;
+		spec[3] = (uint64_t)ns % 1000000000;
+	}
+	struct marshal m = marshal_begin(t);
+	uint64_t in = marshal_room(&m, sizeof spec), old = a[3] ? marshal_room(&m, sizeof spec) : 0;
+	host_copy_out(in, spec, sizeof spec);
+	int64_t rc = bounded(call_out(t, SYS_timerfd_settime, (const uint64_t[6]){a[0], a[1], in, old}), 0);
+	if (rc == 0 && a[3])
+		app_write(a[3], old, sizeof spec);
+	return rc;
+}
+
+static int64_t stack_limit(uint64_t app)
+{
+	uint64_t limit[2] = {CONFIG->stack_size, CONFIG->stack_size};
+	if (!mm_app_range(app, sizeof limit))
+		return -EFAULT;
+	memcpy((void *)app, limit, sizeof limit);
+	marks_set(app, sizeof limit);
+	return 0;
 }
 
 int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 {
-	int64_t rc;
 	switch (nr) {
 	case SYS_read:
-		if (is_random(a[0]))
-			return read_random(a[1], a[2]);
-		return calls_host(t, nr, a);
+	case SYS_pread64:
+		return is_random(a[0]) ? read_random(a[1], a[2]) : transfer(t, nr);
+	case SYS_write:
+	case SYS_pwrite64:
+		return transfer(t, nr);
 	case SYS_open:
 	case SYS_openat:
-		rc = calls_host(t, nr, a);
-		if (rc >= 0)
-			set_random(rc, random_path(a[nr == SYS_openat]));
-		return rc;
+		return new_fd(t, calls_host(t, nr, a), random_path(a[nr == SYS_openat]) ? TAG_RANDOM : 0);
+	case SYS_creat:
+	case SYS_eventfd:
+	case SYS_eventfd2:
+	case SYS_socket:
+	case SYS_accept:
+	case SYS_accept4:
+		return new_fd(t, calls_host(t, nr, a), 0);
+	case SYS_epoll_create:
+	case SYS_epoll_create1:
+		return new_fd(t, calls_host(t, nr, a), TAG_EPOLL);
+	case SYS_pipe:
+	case SYS_pipe2:
+		return new_pair(t, calls_host(t, nr, a), a[0]);
+	case SYS_socketpair:
+		return new_pair(t, calls_host(t, nr, a), a[3]);
 	case SYS_close:
-		set_random((int64_t)a[0], false);
+		fds_closed((uint32_t)a[0], (uint32_t)a[0]);
+		return calls_host(t, nr, a);
+	case SYS_close_range:
+		if (!(a[2] & CLOSE_RANGE_CLOEXEC))
+			fds_closed((uint32_t)a[0], (uint32_t)a[1]);
 		return calls_host(t, nr, a);
 	case SYS_dup:
+		return new_fd(t, calls_host(t, nr, a), tag_of((uint32_t)a[0]));
 	case SYS_dup2:
-	case SYS_dup3:
-		rc = calls_host(t, nr, a);
-		set_random(rc, is_random(a[0]));
-		return rc;
+	case SYS_dup3: {
+		uint32_t from = (uint32_t)a[0], to = (uint32_t)a[1];
+		uint8_t tag = tag_of(from), before = tag_of(to);
+		int64_t rc = calls_host(t, nr, a);
+		if (rc < 0 || from == to)
+			return rc;
+		if (rc != to)
+			return -EIO;
+		interest_closed(to, to, before & TAG_EPOLL || to >= TAGGED_FDS);
+		if (to < TAGGED_FDS)
+			__atomic_store_n(&fd_tag[to], tag, __ATOMIC_RELAXED);
+		return to >= TAGGED_FDS && tag & TAG_RANDOM ? -EMFILE : rc;
+	}
+	case SYS_timerfd_create:
+		return do_timerfd_create(t, a);
+	case SYS_timerfd_settime:
+		return do_timerfd_settime(t, a);
+	case SYS_epoll_ctl:
+		return interest_control(t, a);
+	case SYS_getdents64:
+		return do_getdents(t, a);
+	case SYS_getcwd:
+		return do_getcwd(t, a);
+	case SYS_uname:
+		return do_uname(t, a);
+	case SYS_getrlimit:
+		return a[0] == RLIMIT_STACK ? stack_limit(a[1]) : calls_host(t, nr, a);
+	case SYS_prlimit64:
+		return a[1] == RLIMIT_STACK && !a[2] && a[3] ? stack_limit(a[3]) : calls_host(t, nr, a);
+	case SYS_sched_getaffinity: /* of whom: the host knows no thread by our number */
+		return calls_host(t, nr, (const uint64_t[6]){0, a[1], a[2]});
 	case SYS_readv:
 		return do_readv(t, (const uint64_t[6]){a[0], a[1], a[2], 0}, SYS_read);
 	case SYS_preadv:
@@ -372,6 +596,7 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 	case SYS_pselect6:
 	case SYS_epoll_wait:
 	case SYS_epoll_pwait:
+	case SYS_epoll_pwait2:
 		return waits_call(t, nr, a);
 	default:
 		return calls_host(t, nr, a);
@@ -380,10 +605,12 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 
 void files_export(struct writer *w)
 {
-	put_bytes(w, random_fd, sizeof random_fd);
+	put_bytes(w, fd_tag, sizeof fd_tag);
+	interest_export(w);
 }
 
 void files_import(struct reader *r)
 {
-	get_bytes(r, random_fd, sizeof random_fd);
+	get_bytes(r, fd_tag, sizeof fd_tag);
+	interest_import(r);
 }

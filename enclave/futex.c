@@ -76,8 +76,9 @@ static int64_t futex_wait(struct thread *t, uint64_t addr, uint32_t value, uint3
 	enqueue(b, t);
 	spin_unlock(&b->lock);
 
-	for (;;) {
-		ocall1(t, OCALL_WAIT, clock_to_host(t->ctx.deadline_ns));
+	for (bool look_first = t->reissued;; look_first = false) {
+		if (!look_first)
+			ocall1(t, OCALL_WAIT, clock_to_host(t->ctx.deadline_ns));
 		if (!__atomic_load_n(&t->futex_queued, __ATOMIC_ACQUIRE))
 			return 0;
 		if (call_must_park()) {
@@ -85,20 +86,30 @@ static int64_t futex_wait(struct thread *t, uint64_t addr, uint32_t value, uint3
 				return 0;
 			call_park_again(t);
 		}
-		if (call_must_signal(t))
-			return dequeue(t) ? 0 : -EINTR;
+		if (call_must_signal(t)) {
+			if (dequeue(t))
+				return 0;
+			t->restartable = t->ctx.deadline_ns == ~0ull;
+			return -EINTR;
+		}
 		if (t->ctx.deadline_ns != ~0ull && clock_mono_ns() >= t->ctx.deadline_ns)
 			return dequeue(t) ? 0 : -ETIMEDOUT;
 	}
 }
 
-/* Wakes up to wake waiters of addr, moves up to move others to addr2. Returns how many it touched. */
-static int64_t wake_and_move(uint64_t addr, uint32_t wake, uint32_t bitset, uint64_t addr2, uint32_t move)
+/* Wakes up to wake waiters of addr, moves up to move others to addr2, if addr still holds *expected. Returns how
+ * many it touched. */
+static int64_t wake_and_move(uint64_t addr, uint32_t wake, uint32_t bitset, uint64_t addr2, uint32_t move,
+			     const uint32_t *expected)
 {
 	/* The slots to wake once no lock is held. */
 	uint16_t woken[64];
 	int64_t total = 0;
 	bool more = true;
+	if (addr2 == addr)
+		move = 0; /* they would be met again and again */
+	if (expected)
+		(void)*(volatile uint32_t *)addr; /* brings the page in before the lock is taken */
 	while (more) {
 		unsigned n = 0;
 		struct bucket *b = bucket_of(addr), *b2 = bucket_of(addr2);
@@ -106,6 +117,12 @@ static int64_t wake_and_move(uint64_t addr, uint32_t wake, uint32_t bitset, uint
 		spin_lock(&low->lock);
 		if (high != low)
 			spin_lock(&high->lock);
+		if (expected && __atomic_load_n((uint32_t *)addr, __ATOMIC_SEQ_CST) != *expected) {
+			if (high != low)
+				spin_unlock(&high->lock);
+			spin_unlock(&low->lock);
+			return total ? total : -EAGAIN;
+		}
 		more = false;
 		for (struct thread **p = &b->first; *p;) {
 			struct thread *w = *p;
@@ -144,7 +161,7 @@ static int64_t wake_and_move(uint64_t addr, uint32_t wake, uint32_t bitset, uint
 
 int64_t futex_wake(uint64_t addr, uint32_t count, uint32_t bitset)
 {
-	return wake_and_move(addr, count, bitset, addr, 0);
+	return wake_and_move(addr, count, bitset, addr, 0, NULL);
 }
 
 /* The deadline is worked out once: a wait issued again keeps what remains of its time. */
@@ -196,13 +213,13 @@ int64_t futex_call(struct thread *t, const uint64_t arg[6])
 	case FUTEX_WAKE_BITSET:
 		return (uint32_t)arg[5] ? futex_wake(addr, value, (uint32_t)arg[5]) : -EINVAL;
 	case FUTEX_CMP_REQUEUE:
-		if (__atomic_load_n((uint32_t *)addr, __ATOMIC_SEQ_CST) != (uint32_t)arg[5])
-			return -EAGAIN;
-		/* fall through */
-	case FUTEX_REQUEUE:
+	case FUTEX_REQUEUE: {
+		uint32_t expected = (uint32_t)arg[5];
+		bool compare = (op & (uint32_t)FUTEX_CMD_MASK) == FUTEX_CMP_REQUEUE;
 		if (!mm_app_range(arg[4], 4) || arg[4] & 3)
 			return -EFAULT;
-		return wake_and_move(addr, value, ~0u, arg[4], (uint32_t)arg[3]);
+		return wake_and_move(addr, value, ~0u, arg[4], (uint32_t)arg[3], compare ? &expected : NULL);
+	}
 	default:
 		return -ENOSYS;
 	}

@@ -96,11 +96,12 @@ static int64_t do_nanosleep(struct thread *t, int id, int flags, uint64_t reques
 			ns = ns > now ? ns - now : 0;
 		t->ctx.deadline_ns = clock_mono_ns() + ns;
 	}
-	for (;;) {
+	for (bool look_first = t->reissued;; look_first = false) {
 		uint64_t now = clock_mono_ns();
 		if (now >= t->ctx.deadline_ns)
 			return 0;
-		ocall1(t, OCALL_WAIT, clock_to_host(t->ctx.deadline_ns));
+		if (!look_first)
+			ocall1(t, OCALL_WAIT, clock_to_host(t->ctx.deadline_ns));
 		if (call_must_park())
 			call_park_again(t);
 		if (call_must_signal(t)) {
@@ -237,7 +238,14 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 	case SYS_getppid:
 		return 0;
 	case SYS_sched_yield:
+	case SYS_sched_setaffinity:
+	case SYS_sched_getscheduler: /* SCHED_OTHER, which has one priority */
+	case SYS_sched_get_priority_max:
+	case SYS_sched_get_priority_min:
 		return 0;
+	case SYS_wait4:
+	case SYS_waitid:
+		return -ECHILD;
 	case SYS_getcpu:
 		return do_getcpu(a[0], a[1]);
 	case SYS_nanosleep:
@@ -249,10 +257,14 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return rc == -ENOSYS ? calls_host(t, nr, a) : rc;
 	}
 	case SYS_gettimeofday: {
-		int64_t rc = a[0] ? clock_gettime_call(CLOCK_REALTIME, a[0]) : 0;
-		if (rc == 0 && a[0])
-			((uint64_t *)a[0])[1] /= 1000;
-		return rc;
+		uint64_t us = clock_real_ns() / 1000, tv[2] = {us / 1000000, us % 1000000};
+		if (!a[0])
+			return 0;
+		if (!mm_app_range(a[0], sizeof tv))
+			return -EFAULT;
+		memcpy((void *)a[0], tv, sizeof tv);
+		marks_set(a[0], sizeof tv);
+		return 0;
 	}
 	case SYS_time:
 		if (a[0] && mm_app_range(a[0], 8)) {
@@ -274,6 +286,8 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return signal_suspend(t, a[0]);
 	case SYS_pause:
 		return signal_pause(t);
+	case SYS_rt_sigtimedwait:
+		return signal_timedwait(t, a[0], a[1], a[2]);
 	case SYS_sigaltstack:
 		return signal_altstack(t, a[0], a[1]);
 	case SYS_kill:
@@ -313,16 +327,18 @@ int64_t gate_answer(struct thread *t)
 	if (rc == CALL_UNKNOWN)
 		rc = -ENOSYS;
 	if (stop_word() & STOP_MOVE) {
-		t->ctx.kind = CONTEXT_DONE;
-		t->ctx.result = rc;
+		/* One that gave way to a signal does so again where it goes on. */
+		t->ctx.kind = rc == -EINTR && t->restartable ? CONTEXT_AGAIN : CONTEXT_DONE;
+		t->ctx.result = t->ctx.kind == CONTEXT_AGAIN ? 0 : rc;
 		park(t);
 	}
 	if (signal_deliverable(t)) {
 		/* Goes to the handler; its return finishes the call, or issues it again. */
-		t->ctx.kind = rc == -EINTR && t->restartable && signal_restarts(t) ? CONTEXT_AGAIN : CONTEXT_DONE;
+		t->ctx.kind = CONTEXT_DONE;
 		t->ctx.result = rc;
 		signal_deliver(t);
 	}
+	signal_mask_back(t);
 	return rc;
 }
 
@@ -330,6 +346,8 @@ int64_t gate_enter(struct thread *t, const uint64_t call[7])
 {
 	memcpy(t->ctx.call, call, sizeof t->ctx.call);
 	t->ctx.deadline_ns = 0;
+	t->ctx.result = 0;
+	t->reissued = false;
 	return gate_answer(t);
 }
 
@@ -342,4 +360,5 @@ void safepoint_enter(struct thread *t)
 		park(t);
 	if (signal_deliverable(t))
 		signal_deliver(t);
+	signal_word_update(); /* not for this thread: for nobody, perhaps */
 }

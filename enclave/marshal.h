@@ -47,7 +47,7 @@ static inline int64_t marshal_path(struct marshal *m, uint64_t path, uint64_t *o
 	for (;; n++) {
 		if (n >= PATH_SIZE_MAX)
 			return -ENAMETOOLONG;
-		if (!mm_app_range(path + n, 1))
+		if ((n == 0 || !((path + n) & (PAGE_SIZE - 1))) && !mm_app_range(path + n, 1))
 			return -EFAULT;
 		if (((const char *)path)[n] == 0)
 			break;

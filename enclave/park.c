@@ -45,11 +45,6 @@ bool state_is_destination(void)
 	return phase_now() == PHASE_DESTINATION;
 }
 
-bool state_is_live(void)
-{
-	return phase_now() == PHASE_LIVE;
-}
-
 int state_become_live(void)
 {
 	return phase_move(PHASE_FRESH, PHASE_LIVE) ? 0 : -EBUSY;
@@ -67,12 +62,14 @@ static void resume_on_private_stack(struct thread *t)
 	struct context *c = &t->ctx;
 	__asm__ volatile("wrfsbase %0" : : "r"(c->fs));
 	__asm__ volatile("ldmxcsr %0; fldcw %1" : : "m"(c->mxcsr), "m"(c->fcw));
+	signal_word_update(); /* something may be pending for this thread since it parked */
 	switch (c->kind) {
 	case CONTEXT_START:
 		context_start(c->rsp, c->call[0], c->call[1]);
 	case CONTEXT_ENTRY:
 		context_entry(c->rsp, c->call[0]);
 	case CONTEXT_AGAIN: {
+		t->reissued = true;
 		int64_t rc = gate_answer(t);
 		context_return(t->ctx.rsp, rc);
 	}
@@ -80,6 +77,7 @@ static void resume_on_private_stack(struct thread *t)
 	case CONTEXT_SAFEPOINT:
 		if (signal_deliverable(t))
 			signal_deliver(t);
+		signal_mask_back(t);
 		if (c->kind == CONTEXT_DONE)
 			context_return(c->rsp, c->result);
 		context_safepoint(c->rsp);

@@ -61,9 +61,11 @@ static int service(struct service_call *c)
 	switch (c->op) {
 	case SERVICE_START:
 		return start_program(c);
-	case SERVICE_SIGNAL:
-		c->ret[0] = (uint64_t)signal_from_host((int)c->arg[0]);
-		return 0;
+	case SERVICE_SIGNAL: {
+		int64_t slot = signal_process((int)c->arg[0], true);
+		c->ret[0] = slot < 0 ? ~0ull : (uint64_t)slot;
+		return slot == -EINVAL ? -EINVAL : 0;
+	}
 	case SERVICE_CLOCK:
 		return service_clock(c);
 	case SERVICE_STATS:

@@ -23,8 +23,11 @@ struct action {
 	uint64_t mask;
 };
 
+/* The C library's own, of no use to anybody else. */
+#define LIBRARY_SIGNALS (BIT(32) | BIT(33) | BIT(34))
+
 static struct action action[SIGNALS + 1]; /* changed by whole words only; a torn read is a racing program's own */
-static uint64_t process_pending;
+static uint64_t process_pending, sent_by_host; /* of those pending: not by this program itself */
 
 /* On the application's stack while its handler runs. */
 struct frame {
@@ -55,17 +58,12 @@ bool signal_deliverable(struct thread *t)
 	return (load(&process_pending) | load(&t->signal_pending)) & ~t->ctx.signal_mask;
 }
 
-bool signal_restarts(struct thread *t)
-{
-	uint64_t due = (load(&process_pending) | load(&t->signal_pending)) & ~t->ctx.signal_mask;
-	int signum = due ? __builtin_ctzll(due) + 1 : 0;
-	return due && signum != SIGNAL_CANCEL && action[signum].flags & SA_RESTART;
-}
-
 /* The stop word's signal bit: set while some thread could take something. Pending is written before the
  * bit is set, the bit is cleared before pending is read: never lost. */
-static void word_update(void)
+void signal_word_update(void)
 {
+	if (!(stop_word() & STOP_SIGNAL) && !(load(&process_pending) | load(&thread_self()->signal_pending)))
+		return;
 	stop_signal(false);
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
 		struct thread *t = thread_of_slot(i);
@@ -76,38 +74,64 @@ static void word_update(void)
 	}
 }
 
-static int take(struct thread *t)
+struct taken {
+	int signum; /* 0: another thread was faster */
+	int code;   /* SI_USER, SI_TKILL */
+	bool outside;
+};
+
+/* Takes one of set. Synchronous senders of this thread come before the process's. */
+static struct taken take(struct thread *t, uint64_t set)
 {
-	for (int s = 1; s <= SIGNALS; s++) {
-		if (t->ctx.signal_mask & BIT(s))
-			continue;
+	uint64_t due;
+	while ((due = (load(&process_pending) | load(&t->signal_pending)) & set)) {
+		int s = __builtin_ctzll(due) + 1;
 		if (__atomic_fetch_and(&t->signal_pending, ~BIT(s), __ATOMIC_SEQ_CST) & BIT(s))
-			return s;
+			return (struct taken){s, SI_TKILL, false};
+		bool outside = load(&sent_by_host) & BIT(s);
 		if (__atomic_fetch_and(&process_pending, ~BIT(s), __ATOMIC_SEQ_CST) & BIT(s))
-			return s;
+			return (struct taken){s, SI_USER, outside};
 	}
-	return 0;
+	return (struct taken){0};
+}
+
+/* What a handler or sigwaitinfo() learns: who of the program sent it, or somebody without a name here. */
+static void fill_info(uint8_t info[128], const struct taken *s)
+{
+	int32_t w[5] = {s->signum, 0, s->code, 0, s->outside ? 0 : 1};
+	memset(info, 0, 128);
+	memcpy(info, w, sizeof w);
 }
 
 _Noreturn void signal_deliver(struct thread *t)
 {
-	int signum = take(t);
-	word_update();
-	if (t->ctx.in_sigsuspend) {
-		t->ctx.in_sigsuspend = 0;
-	} else {
-		t->ctx.sigsuspend_mask = t->ctx.signal_mask;
-	}
+	struct taken s = take(t, ~t->ctx.signal_mask);
+	int signum = s.signum;
+	signal_word_update();
+	bool gave_way = t->ctx.kind == CONTEXT_DONE && t->ctx.result == -EINTR;
 	if (signum == 0 || ignored(signum)) {
-		t->ctx.signal_mask = t->ctx.sigsuspend_mask;
+		if (gave_way) { /* for nothing */
+			t->ctx.kind = CONTEXT_AGAIN;
+			t->ctx.result = 0;
+		}
 		thread_resume(t);
 	}
 	struct action a = action[signum];
+	/* The interrupted call fails, unless it may be issued again and its handler wants that. */
+	if (gave_way && t->restartable && a.flags & SA_RESTART && signum != SIGNAL_CANCEL) {
+		t->ctx.kind = CONTEXT_AGAIN;
+		t->ctx.result = 0;
+	}
+	t->restartable = false;
+	if (t->ctx.in_sigsuspend)
+		t->ctx.in_sigsuspend = 0;
+	else
+		t->ctx.sigsuspend_mask = t->ctx.signal_mask;
 	if (a.handler == (uint64_t)SIG_DFL) {
 		ocall1(t, OCALL_SIGNAL_SELF, (uint64_t)signum);
 		rt_die(FATAL_BAD_ENTRY, "the host came back after a deadly signal");
 	}
-	bool on_alt = t->ctx.outer_rsp != 0;
+	bool on_alt = context_on_altstack(&t->ctx);
 	uint64_t sp = t->ctx.rsp - 128;
 	if (a.flags & SA_ONSTACK && t->ctx.altstack_size && !on_alt)
 		sp = t->ctx.altstack + t->ctx.altstack_size;
@@ -116,7 +140,8 @@ _Noreturn void signal_deliver(struct thread *t)
 	memset(f, 0, sizeof *f);
 	f->saved = t->ctx;
 	*frame_mask(f) = t->ctx.sigsuspend_mask;
-	((int32_t *)f->siginfo)[0] = signum;
+	fill_info(f->siginfo, &s);
+	marks_set(sp, sizeof *f); /* not every stack is one that always counts as dirty */
 	if (a.flags & SA_RESETHAND)
 		action[signum].handler = (uint64_t)SIG_DFL;
 	if (a.flags & SA_ONSTACK && t->ctx.altstack_size && !on_alt)
@@ -142,7 +167,7 @@ int64_t signal_return(struct thread *t, uint64_t frame)
 	f.saved.tid = t->ctx.tid;
 	f.saved.signal_mask = *frame_mask(&f) & ~UNBLOCKABLE;
 	t->ctx = f.saved;
-	word_update();
+	signal_word_update();
 	if (call_must_park())
 		park(t);
 	thread_resume(t);
@@ -158,6 +183,10 @@ int64_t signal_action(struct thread *t, int signum, uint64_t app_new, uint64_t a
 	struct action old = action[signum];
 	if (app_new)
 		memcpy(&action[signum], (const void *)app_new, sizeof(struct action));
+	if (app_new && ignored(signum)) {
+		__atomic_fetch_and(&process_pending, ~BIT(signum), __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&t->signal_pending, ~BIT(signum), __ATOMIC_SEQ_CST);
+	}
 	if (app_old) {
 		memcpy((void *)app_old, &old, sizeof old);
 		marks_set(app_old, sizeof old);
@@ -208,16 +237,78 @@ static int64_t wait_for_signal(struct thread *t)
 	}
 }
 
-int64_t signal_suspend(struct thread *t, uint64_t app_set)
+static void mask_for(struct thread *t, uint64_t mask)
+{
+	if (t->ctx.in_sigsuspend)
+		return; /* issued again */
+	t->ctx.in_sigsuspend = 1;
+	t->ctx.sigsuspend_mask = t->ctx.signal_mask;
+	t->ctx.signal_mask = mask & ~UNBLOCKABLE;
+}
+
+int64_t signal_mask_for(struct thread *t, uint64_t app_set)
 {
 	if (!mm_app_range(app_set, 8))
 		return -EFAULT;
-	if (!t->ctx.in_sigsuspend) {
-		t->ctx.in_sigsuspend = 1;
-		t->ctx.sigsuspend_mask = t->ctx.signal_mask;
-		t->ctx.signal_mask = *(const uint64_t *)app_set & ~UNBLOCKABLE;
+	mask_for(t, *(const uint64_t *)app_set);
+	return 0;
+}
+
+void signal_mask_back(struct thread *t)
+{
+	if (t->ctx.in_sigsuspend)
+		t->ctx.signal_mask = t->ctx.sigsuspend_mask;
+	t->ctx.in_sigsuspend = 0;
+}
+
+int64_t signal_suspend(struct thread *t, uint64_t app_set)
+{
+	int64_t rc = signal_mask_for(t, app_set);
+	return rc < 0 ? rc : wait_for_signal(t);
+}
+
+/* While it waits what it waits for is not blocked, so that it is woken; it takes that itself, without a handler. */
+int64_t signal_timedwait(struct thread *t, uint64_t app_set, uint64_t app_info, uint64_t app_timeout)
+{
+	int64_t ts[2];
+	if (!mm_app_range(app_set, 8) || (app_info && !mm_app_range(app_info, 128)) ||
+	    (app_timeout && !mm_app_range(app_timeout, sizeof ts)))
+		return -EFAULT;
+	if (t->ctx.deadline_ns == 0) {
+		t->ctx.deadline_ns = ~0ull;
+		if (app_timeout) {
+			memcpy(ts, (const void *)app_timeout, sizeof ts);
+			if (ts[0] < 0 || ts[1] < 0 || ts[1] >= 1000000000)
+				return -EINVAL;
+			t->ctx.deadline_ns = clock_mono_ns() + 1;
+			t->ctx.deadline_ns += ts[0] > 4000000000 ? ~0ull / 4 : (uint64_t)(ts[0] * 1000000000 + ts[1]);
+		}
 	}
-	return wait_for_signal(t);
+	uint64_t set = *(const uint64_t *)app_set & ~UNBLOCKABLE;
+	mask_for(t, t->ctx.signal_mask & ~set);
+	for (;;) {
+		struct taken s = take(t, set);
+		int64_t rc = s.signum;
+		if (!rc && call_must_park())
+			call_park_again(t);
+		if (!rc && call_must_signal(t))
+			rc = -EINTR;
+		if (!rc && clock_mono_ns() >= t->ctx.deadline_ns)
+			rc = -EAGAIN;
+		if (!rc) {
+			ocall1(t, OCALL_WAIT, clock_to_host(t->ctx.deadline_ns));
+			continue;
+		}
+		signal_mask_back(t);
+		signal_word_update();
+		if (rc > 0 && app_info) {
+			uint8_t info[128];
+			fill_info(info, &s);
+			memcpy((void *)app_info, info, sizeof info);
+			marks_set(app_info, sizeof info);
+		}
+		return rc;
+	}
 }
 
 int64_t signal_pause(struct thread *t)
@@ -231,12 +322,13 @@ int64_t signal_altstack(struct thread *t, uint64_t app_new, uint64_t app_old)
 	if ((app_new && !mm_app_range(app_new, sizeof s)) || (app_old && !mm_app_range(app_old, sizeof s)))
 		return -EFAULT;
 	if (app_old) {
-		uint64_t o[3] = {t->ctx.altstack, t->ctx.altstack_size ? 0 : SS_DISABLE, t->ctx.altstack_size};
+		uint64_t on = context_on_altstack(&t->ctx) ? SS_ONSTACK : 0;
+		uint64_t o[3] = {t->ctx.altstack, t->ctx.altstack_size ? on : SS_DISABLE, t->ctx.altstack_size};
 		memcpy((void *)app_old, o, sizeof o);
 		marks_set(app_old, sizeof o);
 	}
 	if (app_new) {
-		if (t->ctx.outer_rsp)
+		if (context_on_altstack(&t->ctx))
 			return -EPERM;
 		memcpy(s, (const void *)app_new, sizeof s);
 		if ((uint32_t)s[1] & SS_DISABLE)
@@ -255,12 +347,27 @@ static bool takes(const struct thread *t, int signum)
 	return (state == THREAD_RUNNING || state == THREAD_PARKED) && !(t->ctx.signal_mask & BIT(signum));
 }
 
-int64_t signal_from_host(int signum)
+/* Is there a thread that has it blocked? Then it may be waiting for it: it stays, ignored or not. */
+static bool blocked_somewhere(int signum)
 {
-	if (signum < 1 || signum > SIGNALS)
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
+		const struct context *c = &thread_of_slot(i)->ctx;
+		if (c->kind != CONTEXT_NONE && (c->signal_mask | (c->in_sigsuspend ? c->sigsuspend_mask : 0)) & BIT(signum))
+			return true;
+	}
+	return false;
+}
+
+int64_t signal_process(int signum, bool from_host)
+{
+	if (signum < 1 || signum > SIGNALS || (from_host && (LIBRARY_SIGNALS & BIT(signum) || state_is_destination())))
 		return -EINVAL;
-	if (ignored(signum))
+	if (ignored(signum) && !blocked_somewhere(signum))
 		return -1;
+	if (from_host)
+		__atomic_fetch_or(&sent_by_host, BIT(signum), __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_and(&sent_by_host, ~BIT(signum), __ATOMIC_SEQ_CST);
 	__atomic_fetch_or(&process_pending, BIT(signum), __ATOMIC_SEQ_CST);
 	stop_signal(true);
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++)
@@ -273,7 +380,7 @@ int64_t signal_send(struct thread *t, int signum)
 {
 	if (signum == 0)
 		return 0;
-	int64_t slot = signal_from_host(signum);
+	int64_t slot = signal_process(signum, false);
 	if (slot == -EINVAL)
 		return -EINVAL;
 	if (slot >= 0 && (uint64_t)slot != t->slot)
@@ -290,7 +397,8 @@ int64_t signal_thread(struct thread *t, uint32_t tid, int signum)
 		uint32_t state = __atomic_load_n(&to->state, __ATOMIC_SEQ_CST);
 		if (state == THREAD_FREE || to->ctx.kind == CONTEXT_NONE || to->ctx.tid != tid)
 			continue;
-		if (signum == 0 || ignored(signum))
+		bool blocked = (to->ctx.signal_mask | (to->ctx.in_sigsuspend ? to->ctx.sigsuspend_mask : 0)) & BIT(signum);
+		if (signum == 0 || (ignored(signum) && !blocked))
 			return 0;
 		__atomic_fetch_or(&to->signal_pending, BIT(signum), __ATOMIC_SEQ_CST);
 		stop_signal(true);
@@ -311,12 +419,14 @@ void signal_export(struct writer *w)
 {
 	put_bytes(w, action, sizeof action);
 	put_u64(w, load(&process_pending));
+	put_u64(w, load(&sent_by_host));
 }
 
 void signal_import(struct reader *r)
 {
 	get_bytes(r, action, sizeof action);
 	process_pending = get_u64(r);
+	sent_by_host = get_u64(r);
 	if (process_pending)
 		stop_signal(true);
 }

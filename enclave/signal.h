@@ -14,8 +14,8 @@
 struct thread;
 
 bool signal_deliverable(struct thread *t);
-/* Does the one that comes next ask for the interrupted call to go on (SA_RESTART)? */
-bool signal_restarts(struct thread *t);
+/* The stop word asks for safepoints while some running thread could take a signal. */
+void signal_word_update(void);
 /* Context is DONE, AGAIN or SAFEPOINT. Runs the handler, whose return goes on with that context. */
 _Noreturn void signal_deliver(struct thread *t);
 
@@ -24,12 +24,16 @@ int64_t signal_procmask(struct thread *t, int how, uint64_t app_set, uint64_t ap
 int64_t signal_pending_call(struct thread *t, uint64_t app_set);
 int64_t signal_suspend(struct thread *t, uint64_t app_set);
 int64_t signal_pause(struct thread *t);
+int64_t signal_timedwait(struct thread *t, uint64_t app_set, uint64_t app_info, uint64_t app_timeout);
+/* A call's own signal mask, until signal_mask_back() or the handler that interrupts it returns. */
+int64_t signal_mask_for(struct thread *t, uint64_t app_set);
+void signal_mask_back(struct thread *t);
 int64_t signal_altstack(struct thread *t, uint64_t app_new, uint64_t app_old);
 int64_t signal_send(struct thread *t, int signum);
 int64_t signal_thread(struct thread *t, uint32_t tid, int signum);
 int64_t signal_return(struct thread *t, uint64_t frame);
-/* From outside: slot to kick, -1 if none needs it. */
-int64_t signal_from_host(int signum);
+/* To the process: slot to kick, -1 if none needs it. */
+int64_t signal_process(int signum, bool from_host);
 /* A write to a closed pipe or socket. */
 void signal_sigpipe(struct thread *t);
 

@@ -133,7 +133,6 @@ void stop_signal(bool on);
 _Noreturn void park(struct thread *t);        /* context is complete */
 _Noreturn void thread_resume(struct thread *t); /* goes where the context says */
 bool state_is_destination(void);
-bool state_is_live(void);
 
 /* entry.S */
 #define EEXIT_ARGS enum eexit how, uint64_t rsi, uint64_t rdx

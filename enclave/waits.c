@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include "enclave/calls.h"
+#include "enclave/interest.h"
 #include "enclave/marshal.h"
 #include "enclave/mm.h"
+#include "enclave/signal.h"
 #include "enclave/thread.h"
 #include "enclave/waits.h"
 
@@ -32,8 +35,12 @@ static int64_t deadline_from_pair(struct thread *t, uint64_t app, uint64_t unit_
 	if (!mm_app_range(app, sizeof v))
 		return -EFAULT;
 	memcpy(v, (const void *)app, sizeof v);
-	if (v[0] < 0 || v[1] < 0)
+	if (v[0] < 0 || v[1] < 0 || (unit_ns == 1 && v[1] >= 1000000000))
 		return -EINVAL;
+	if (v[1] > 1000000000) { /* select() takes any number of microseconds */
+		v[0] += v[1] / 1000000;
+		v[1] %= 1000000;
+	}
 	if (v[0] > 4000000000)
 		v[0] = 4000000000;
 	t->ctx.deadline_ns = clock_mono_ns() + (uint64_t)v[0] * 1000000000 + (uint64_t)v[1] * unit_ns;
@@ -53,16 +60,20 @@ static uint64_t left_ms(struct thread *t)
 /* One wait outside; time-out argument number `at` is brought up to date before each try. */
 static int64_t wait_out(struct thread *t, uint64_t nr, uint64_t out[6], int at)
 {
+	/* With a mask of its own, what was pending before counts as well. */
+	bool interrupted = t->reissued || t->ctx.in_sigsuspend;
 	for (;;) {
-		bool interrupted;
+		if (interrupted) {
+			if (call_must_park())
+				call_park_again(t);
+			if (call_must_signal(t))
+				return -EINTR;
+		}
 		out[at] = left_ms(t);
 		int64_t rc = ocall(t, OCALL_SYSCALL, nr, out, &interrupted);
-		if (!interrupted)
+		/* Nothing, but not for as long as was asked: what the host takes for a time-out is bounded. */
+		if (!interrupted && (rc != 0 || clock_mono_ns() >= t->ctx.deadline_ns))
 			return rc;
-		if (call_must_park())
-			call_park_again(t);
-		if (call_must_signal(t))
-			return -EINTR;
 	}
 }
 
@@ -84,8 +95,10 @@ static int64_t do_poll(struct thread *t, uint64_t app_fds, uint64_t count)
 	int64_t rc = poll_out(t, at, count);
 	if (rc < 0)
 		return rc;
-	for (uint64_t i = 0; i < count; i++)
-		((struct pollfd *)app_fds)[i].revents = ((const volatile struct pollfd *)at)[i].revents;
+	for (uint64_t i = 0; i < count; i++) {
+		struct pollfd *p = (struct pollfd *)app_fds + i;
+		p->revents = ((const volatile struct pollfd *)at)[i].revents & (p->events | POLLERR | POLLHUP | POLLNVAL);
+	}
 	marks_set(app_fds, count * sizeof(struct pollfd));
 	return rc;
 }
@@ -160,27 +173,85 @@ static int64_t do_epoll_wait(struct thread *t, const uint64_t a[6])
 	int64_t rc = wait_out(t, SYS_epoll_wait, (uint64_t[6]){a[0], at, (uint64_t)most}, 3);
 	if (rc > most || rc < -4095)
 		return -EIO;
-	if (rc > 0)
-		app_write(a[1], at, (uint64_t)rc * EPOLL_EVENT_SIZE);
+	int64_t found = 0;
+	for (int64_t i = 0; i < rc; i++) {
+		struct epoll_event event;
+		uint64_t data;
+		uint32_t events;
+		host_copy_in(&event, at + (uint64_t)i * EPOLL_EVENT_SIZE, sizeof event);
+		events = event.events;
+		data = event.data.u64;
+		if (!interest_event((int)a[0], &events, &data))
+			continue;
+		event = (struct epoll_event){.events = events, .data.u64 = data};
+		memcpy((void *)(a[1] + (uint64_t)found++ * EPOLL_EVENT_SIZE), &event, sizeof event);
+	}
+	marks_set(a[1], (uint64_t)found * EPOLL_EVENT_SIZE);
+	return rc < 0 ? rc : found;
+}
+
+/* With another signal mask until it is over, which its own -EINTR hands to the handler's frame. */
+static int64_t masked(struct thread *t, uint64_t app_mask, int64_t (*wait)(struct thread *t, const uint64_t a[6]),
+		      const uint64_t a[6])
+{
+	if (!app_mask)
+		return wait(t, a);
+	int64_t rc = signal_mask_for(t, app_mask);
+	if (rc < 0)
+		return rc;
+	rc = wait(t, a);
+	if (rc != -EINTR)
+		signal_mask_back(t);
 	return rc;
+}
+
+static int64_t poll_masked(struct thread *t, const uint64_t a[6])
+{
+	return do_poll(t, a[0], a[1]);
+}
+
+static int64_t select_masked(struct thread *t, const uint64_t a[6])
+{
+	return do_select(t, a[0], a + 1);
+}
+
+/* pselect6's sixth argument points at the mask's address and size. */
+static int64_t pselect_mask(uint64_t app, uint64_t *mask)
+{
+	*mask = 0;
+	if (!app)
+		return 0;
+	if (!mm_app_range(app, 16))
+		return -EFAULT;
+	memcpy(mask, (const void *)app, 8);
+	return 0;
 }
 
 int64_t waits_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 {
 	int64_t rc = 0;
+	uint64_t mask;
 	switch (nr) {
 	case SYS_poll:
 		deadline_from_ms(t, (int)a[2]);
 		return do_poll(t, a[0], a[1]);
 	case SYS_ppoll:
 		rc = deadline_from_pair(t, a[2], 1);
-		return rc < 0 ? rc : do_poll(t, a[0], a[1]);
+		return rc < 0 ? rc : masked(t, a[3], poll_masked, a);
 	case SYS_select:
 		rc = deadline_from_pair(t, a[4], 1000);
 		return rc < 0 ? rc : do_select(t, a[0], a + 1);
 	case SYS_pselect6:
 		rc = deadline_from_pair(t, a[4], 1);
-		return rc < 0 ? rc : do_select(t, a[0], a + 1);
+		if (rc == 0)
+			rc = pselect_mask(a[5], &mask);
+		return rc < 0 ? rc : masked(t, mask, select_masked, a);
+	case SYS_epoll_pwait2:
+		rc = deadline_from_pair(t, a[3], 1);
+		return rc < 0 ? rc : masked(t, a[4], do_epoll_wait, a);
+	case SYS_epoll_pwait:
+		deadline_from_ms(t, (int)a[3]);
+		return masked(t, a[4], do_epoll_wait, a);
 	default:
 		deadline_from_ms(t, (int)a[3]);
 		return do_epoll_wait(t, a);

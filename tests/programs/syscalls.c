@@ -760,6 +760,133 @@ static void check_environment(void)
 }
 
 /* A program that cannot start another one is told so; it does not hang or die. */
+/* A whole transfer in one call, as a kernel makes it for a regular file. */
+static void check_large_transfers(void)
+{
+	enum { SIZE = 3 << 20 };
+	char path[256], *out = malloc(SIZE), *in = calloc(1, SIZE);
+
+	path_of("large", path);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	for (int i = 0; i < SIZE; i++)
+		out[i] = (char)(i * 31 + i / 4096);
+	CHECK(fd >= 0 && write(fd, out, SIZE) == SIZE && lseek(fd, 0, SEEK_SET) == 0);
+	CHECK(read(fd, in, SIZE) == SIZE && !memcmp(in, out, SIZE) && read(fd, in, 1) == 0);
+	memset(in, 0, SIZE);
+	CHECK(pwrite(fd, out, SIZE, 5) == SIZE && pread(fd, in, SIZE + 10, 5) == SIZE && !memcmp(in, out, SIZE));
+	CHECK(!close(fd) && !unlink(path));
+	free(out);
+	free(in);
+}
+
+static void check_remapping(void)
+{
+	size_t page = 4096;
+	char *p = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *q;
+
+	CHECK(p != MAP_FAILED && strcpy(p, "first") && strcpy(p + 2 * page, "third"));
+	CHECK(mremap(p, 3 * page, SIZE_MAX - page, MREMAP_MAYMOVE) == MAP_FAILED && !strcmp(p, "first"));
+	CHECK(!munmap(p + page, page));
+	CHECK(mremap(p + page, page, 2 * page, MREMAP_MAYMOVE) == MAP_FAILED && errno == EFAULT);
+	CHECK(mmap(p + page, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == p + page && p[page] == 0);
+	CHECK(write(1, p + (1ul << 40), 1) == -1 && errno == EFAULT);
+	q = mremap(p, 3 * page, 300 * page, MREMAP_MAYMOVE);
+	CHECK(q != MAP_FAILED && !strcmp(q, "first") && !strcmp(q + 2 * page, "third") && q[299 * page] == 0);
+	CHECK(!madvise(q, 3 * page, MADV_DONTNEED) && q[0] == 0 && q[2 * page] == 0 && !munmap(q, 300 * page));
+}
+
+static volatile int seen_code, seen_sender, seen_count;
+
+static void note_info(int number, siginfo_t *info, void *context)
+{
+	(void)number, (void)context;
+	seen_code = info->si_code;
+	seen_sender = info->si_pid;
+	seen_count++;
+}
+
+static void *signal_soon(void *argument)
+{
+	usleep(30000);
+	pthread_kill(*(pthread_t *)argument, SIGUSR1);
+	return NULL;
+}
+
+static void *write_later(void *argument)
+{
+	usleep(80000);
+	if (write(*(int *)argument, "x", 1) != 1)
+		perror("write");
+	return NULL;
+}
+
+static void check_signals_in_calls(void)
+{
+	struct sigaction action = {.sa_sigaction = note_info, .sa_flags = SA_SIGINFO | SA_RESTART};
+	pthread_t self = pthread_self(), sender, writer;
+	struct timespec wait_10_s = {10, 0}, left;
+	int ends[2];
+	char c;
+
+	CHECK(!sigaction(SIGUSR1, &action, NULL) && !raise(SIGUSR1) && seen_count == 1 && seen_code == SI_TKILL);
+	CHECK(!kill(getpid(), SIGUSR1) && seen_count == 2 && seen_code == SI_USER && seen_sender == getpid());
+	CHECK(!pipe(ends) && !pthread_create(&sender, NULL, signal_soon, &self));
+	CHECK(!pthread_create(&writer, NULL, write_later, &ends[1]));
+	CHECK(read(ends[0], &c, 1) == 1 && seen_count == 3); /* went on after the handler */
+	pthread_join(sender, NULL);
+	pthread_join(writer, NULL);
+	CHECK(!pthread_create(&sender, NULL, signal_soon, &self));
+	CHECK(nanosleep(&wait_10_s, &left) == -1 && errno == EINTR && left.tv_sec == 9 && seen_count == 4);
+	pthread_join(sender, NULL);
+	CHECK(!close(ends[0]) && !close(ends[1]));
+}
+
+static void check_signal_masks_of_waits(void)
+{
+	struct sigaction action = {.sa_sigaction = note_info, .sa_flags = SA_SIGINFO};
+	pthread_t self = pthread_self(), sender;
+	struct timespec wait_10_s = {10, 0}, wait_20_ms = {0, 20000000};
+	sigset_t usr1, before, now;
+	siginfo_t info;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	CHECK(!sigaction(SIGUSR1, &action, NULL) && !pthread_sigmask(SIG_BLOCK, &usr1, &before));
+	seen_count = 0;
+	CHECK(!raise(SIGUSR1) && seen_count == 0);
+	CHECK(ppoll(NULL, 0, &wait_20_ms, NULL) == 0 && seen_count == 0);
+	CHECK(ppoll(NULL, 0, &wait_10_s, &before) == -1 && errno == EINTR && seen_count == 1);
+	CHECK(!pthread_sigmask(SIG_BLOCK, NULL, &now) && sigismember(&now, SIGUSR1));
+	CHECK(!pthread_create(&sender, NULL, signal_soon, &self));
+	CHECK(pselect(0, NULL, NULL, NULL, &wait_10_s, &before) == -1 && errno == EINTR && seen_count == 2);
+	pthread_join(sender, NULL);
+	CHECK(!pthread_create(&sender, NULL, signal_soon, &self));
+	CHECK(sigwaitinfo(&usr1, &info) == SIGUSR1 && info.si_signo == SIGUSR1 && seen_count == 2);
+	pthread_join(sender, NULL);
+	CHECK(sigtimedwait(&usr1, &info, &wait_20_ms) == -1 && errno == EAGAIN);
+	CHECK(!pthread_sigmask(SIG_SETMASK, &before, NULL) && seen_count == 2);
+}
+
+static void check_interests(void)
+{
+	int set = epoll_create1(0), ends[2], other[2];
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &set}, got[4];
+
+	CHECK(set >= 0 && !pipe(ends) && !pipe(other) && !epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event));
+	event.data.ptr = &ends;
+	CHECK(!epoll_ctl(set, EPOLL_CTL_ADD, other[0], &event) && write(ends[1], "x", 1) == 1);
+	CHECK(epoll_wait(set, got, 4, -1) == 1 && got[0].data.ptr == &set && got[0].events == EPOLLIN);
+	CHECK(write(other[1], "x", 1) == 1 && epoll_wait(set, got, 4, -1) == 2);
+	event.data.ptr = &other;
+	CHECK(!epoll_ctl(set, EPOLL_CTL_MOD, ends[0], &event) && !close(other[0]));
+	CHECK(epoll_wait(set, got, 4, -1) == 1 && got[0].data.ptr == &other);
+	/* The number comes again, its interest does not. */
+	int again = dup(ends[0]);
+	CHECK(again == other[0] && epoll_ctl(set, EPOLL_CTL_MOD, again, &event) == -1 && errno == ENOENT);
+	CHECK(!epoll_ctl(set, EPOLL_CTL_ADD, again, &event) && epoll_wait(set, got, 4, -1) == 2);
+	CHECK(!close(again) && !close(ends[0]) && !close(ends[1]) && !close(other[1]) && !close(set));
+}
+
 static void check_fork_or_enosys(void)
 {
 	fflush(stdout);
@@ -813,6 +940,11 @@ static const struct {
 	{"strings", check_strings},
 	{"math", check_math},
 	{"environment", check_environment},
+	{"large_transfers", check_large_transfers},
+	{"remapping", check_remapping},
+	{"signals_in_calls", check_signals_in_calls},
+	{"signal_masks_of_waits", check_signal_masks_of_waits},
+	{"interests", check_interests},
 	{"fork_or_enosys", check_fork_or_enosys},
 };
 

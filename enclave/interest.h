@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a program has registered with epoll. The 64 bits it gets back with an
+ * event are often a pointer: the host must neither see nor choose them, so it
+ * keeps a token in their place, and what it reports is looked up here.
+ */
+#ifndef ENCLAVE_INTEREST_H
+#define ENCLAVE_INTEREST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "enclave/wire.h"
+
+struct thread;
+
+int64_t interest_control(struct thread *t, const uint64_t arg[6]); /* epoll_ctl */
+/* Turns the host's event (mask and token) into the program's. False: no such interest, or nothing asked for.
+ */
+bool interest_event(int epoll_fd, uint32_t *events, uint64_t *data);
+/* Descriptors that are closed are in no set; sets: they may have been sets themselves. */
+void interest_closed(uint64_t first, uint64_t last, bool sets);
+void interest_export(struct writer *w);
+void interest_import(struct reader *r);
+
+#endif
