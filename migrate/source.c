@@ -25,6 +25,7 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 #define PREPARE_TIMEOUT_US (120ull * 1000 * 1000) /* the destination loads an image */
+#define PREFLIGHT_TRIES 3
 #define SILENCE_US (10ull * 1000 * 1000)	  /* of a link in the rounds */
 #define COMMIT_GIVE_UP_US (60ull * 1000 * 1000)
 #define AFTER_TIMEOUT_US (5ull * 1000 * 1000)
@@ -343,12 +344,12 @@ static int await_answer(struct source *s, uint64_t silence_us, const char *phase
 }
 
 /* Until the destination has installed the round that the streams were told to send. */
-static int round_installed(struct source *s, struct failure *why)
+static int round_installed(struct source *s, uint64_t silence_us, struct failure *why)
 {
 	struct frame_round done;
-	int rc = await_answer(s, SILENCE_US, "round", why);
+	int rc = await_answer(s, silence_us, "round", why);
 	if (rc == 0)
-		rc = expect(s, FRAME_ROUND_DONE, SILENCE_US, why);
+		rc = expect(s, FRAME_ROUND_DONE, silence_us, why);
 	if (rc)
 		return rc;
 	memcpy(&done, s->control.data, sizeof(done));
@@ -373,8 +374,20 @@ static int leave_check(struct source *s, struct bytes *manifest, struct failure 
 		getsockname(s->control.fd, (struct sockaddr *)&options.stream_local, &local_size);
 		getpeername(s->control.fd, (struct sockaddr *)&options.stream_peer, &peer_size);
 	}
-	int rc = carry_source_open(enclave_fds(s->e), &options, &s->carry, why);
-	return rc ? rc : carry_source_preflight(s->carry, manifest, NULL, why);
+	/* The program runs and opens, closes and removes files: what stands in the way now may be gone in a moment. */
+	for (unsigned tries = 1;; tries++) {
+		int rc = carry_source_open(enclave_fds(s->e), &options, &s->carry, why);
+		if (rc)
+			return rc;
+		size_t before = manifest->size;
+		rc = carry_source_preflight(s->carry, manifest, NULL, why);
+		if (rc == 0 || tries == PREFLIGHT_TRIES)
+			return rc;
+		carry_source_close(s->carry);
+		s->carry = NULL;
+		manifest->size = before;
+		nanosleep(&(struct timespec){0, 20 * 1000 * 1000}, NULL);
+	}
 }
 
 static int prepare_carry(struct source *s, struct failure *why)
@@ -399,7 +412,8 @@ static int prepare_pages(struct source *s, struct failure *why)
 		return rc;
 	s->round++;
 	outflow_round(&s->flow);
-	return round_installed(s, why);
+	/* Each page is accepted on its own: a large enclave takes its time. */
+	return round_installed(s, PREPARE_TIMEOUT_US, why);
 }
 
 static int prepare(struct source *s, struct failure *why)
@@ -456,7 +470,7 @@ static int rounds(struct source *s, struct failure *why)
 		struct counts before = counts_now(s);
 		s->round++;
 		outflow_round(&s->flow);
-		rc = round_installed(s, why);
+		rc = round_installed(s, SILENCE_US, why);
 		if (rc)
 			break;
 		const struct migrate_round_report *round = round_report(s, before);
