@@ -153,6 +153,8 @@ static int streams_open(struct destination *d, struct failure *why)
 		have++;
 	}
 	int rc = inflow_open(&d->flow, d->e, fds, count, d->wake_fd, round_done, d);
+	if (rc == 0)
+		inflow_background(&d->flow, true);
 	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
 }
 
@@ -261,6 +263,7 @@ static int on_slots(struct destination *d, struct failure *why)
 
 static int on_parking(struct destination *d, struct failure *why)
 {
+	inflow_background(&d->flow, false);
 	d->parking_us = now_us();
 	return 0;
 }

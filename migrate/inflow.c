@@ -28,20 +28,20 @@ static int read_frame(struct instream *s)
 {
 	struct wait forever = {WIRE_FOREVER, -1};
 	struct frame_header header;
-	int rc = wire_recv_header(s->fd, &header, forever);
+	int rc = wire_recv_header(s->lane.fd, &header, forever);
 	if (rc)
 		return rc;
 	if (header.type != FRAME_RECORD && header.type != FRAME_ROUND_END)
 		return -EPROTO;
-	struct ring_slot *slot = ring_fill_begin(&s->ring);
+	struct ring_slot *slot = ring_fill_begin(&s->lane.ring);
 	if (!slot)
 		return -ECANCELED;
-	rc = wire_recv_raw(s->fd, slot->data, header.size, forever);
+	rc = wire_recv_raw(s->lane.fd, slot->data, header.size, forever);
 	if (rc)
 		return rc;
 	slot->size = header.size;
 	slot->note = header.type;
-	ring_fill_end(&s->ring);
+	ring_fill_end(&s->lane.ring);
 	return 0;
 }
 
@@ -52,7 +52,7 @@ static void *reader_main(void *context)
 	while ((rc = read_frame(s)) == 0)
 		;
 	stream_failed(s, rc, false);
-	ring_close(&s->ring);
+	ring_close(&s->lane.ring);
 	return NULL;
 }
 
@@ -97,32 +97,16 @@ static void *installer_main(void *context)
 {
 	struct instream *s = context;
 	struct ring_slot *slot;
-	while ((slot = ring_empty_begin(&s->ring))) {
+	while ((slot = ring_empty_begin(&s->lane.ring))) {
 		int rc = install(s, slot);
 		if (rc) {
 			stream_failed(s, rc, slot->note == FRAME_RECORD);
-			ring_close(&s->ring);
+			ring_close(&s->lane.ring);
 			break;
 		}
-		ring_empty_end(&s->ring);
+		ring_empty_end(&s->lane.ring);
 	}
 	return NULL;
-}
-
-static int stream_open(struct instream *s)
-{
-	int rc = ring_init(&s->ring, RECORD_SIZE_MAX);
-	if (rc)
-		return rc;
-	s->ring_made = true;
-	rc = -pthread_create(&s->reader, NULL, reader_main, s);
-	if (rc)
-		return rc;
-	s->threads = 1;
-	rc = -pthread_create(&s->installer, NULL, installer_main, s);
-	if (rc == 0)
-		s->threads = 2;
-	return rc;
 }
 
 int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd,
@@ -140,10 +124,10 @@ int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned co
 	for (unsigned i = 0; i < count; i++) {
 		f->stream[i].flow = f;
 		f->stream[i].index = i;
-		f->stream[i].fd = fds[i];
+		f->stream[i].lane.fd = fds[i];
 	}
 	for (unsigned i = 0; i < count && rc == 0; i++)
-		rc = stream_open(&f->stream[i]);
+		rc = lane_open(&f->stream[i].lane, RECORD_SIZE_MAX, reader_main, installer_main, &f->stream[i]);
 	if (rc)
 		inflow_close(f);
 	return rc;
@@ -176,6 +160,12 @@ int inflow_error(struct inflow *f, bool *refused)
 	return rc;
 }
 
+void inflow_background(struct inflow *f, bool background)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		lane_background(&f->stream[i].lane, background);
+}
+
 void inflow_close(struct inflow *f)
 {
 	if (f->count == 0)
@@ -183,19 +173,8 @@ void inflow_close(struct inflow *f)
 	pthread_mutex_lock(&f->lock);
 	f->closing = true;
 	pthread_mutex_unlock(&f->lock);
-	for (unsigned i = 0; i < f->count; i++) {
-		struct instream *s = &f->stream[i];
-		shutdown(s->fd, SHUT_RDWR);
-		if (s->ring_made)
-			ring_close(&s->ring);
-		if (s->threads > 0)
-			pthread_join(s->reader, NULL);
-		if (s->threads > 1)
-			pthread_join(s->installer, NULL);
-		if (s->ring_made)
-			ring_destroy(&s->ring);
-		close(s->fd);
-	}
+	for (unsigned i = 0; i < f->count; i++)
+		lane_close(&f->stream[i].lane);
 	pthread_cond_destroy(&f->changed);
 	pthread_mutex_destroy(&f->lock);
 	f->count = 0;

@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 #include "host/enclave.h"
-#include "migrate/ring.h"
+#include "migrate/lane.h"
 #include "migrate/wire.h"
 
 struct inflow;
@@ -17,11 +17,7 @@ struct inflow;
 struct instream {
 	struct inflow *flow;
 	unsigned index;
-	int fd;
-	struct ring ring;
-	bool ring_made;
-	pthread_t reader, installer;
-	unsigned threads;
+	struct lane lane;
 	uint32_t round; /* installer: last one that ended */
 };
 
@@ -50,6 +46,8 @@ int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned co
 int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us);
 /* The first error. *refused: the enclave did not take a record. */
 int inflow_error(struct inflow *f, bool *refused);
+/* Behind the program while it runs, before it once it stands still. */
+void inflow_background(struct inflow *f, bool background);
 void inflow_close(struct inflow *f);
 
 #endif

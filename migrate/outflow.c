@@ -44,7 +44,7 @@ static void frame_put(struct ring_slot *slot, enum frame_type type, size_t size)
 /* One record into the ring. 1: the round is over. */
 static int produce(struct outstream *s)
 {
-	struct ring_slot *slot = ring_fill_begin(&s->ring);
+	struct ring_slot *slot = ring_fill_begin(&s->lane.ring);
 	if (!slot)
 		return -ECANCELED;
 	struct trusted_call c = {.out = slot->data + sizeof(struct frame_header),
@@ -55,7 +55,7 @@ static int produce(struct outstream *s)
 	frame_put(slot, FRAME_RECORD, c.out_size);
 	atomic_fetch_add(&s->flow->pages, c.ret[1]);
 	atomic_fetch_add(&s->flow->zero_pages, c.ret[2]);
-	ring_fill_end(&s->ring);
+	ring_fill_end(&s->lane.ring);
 	return 0;
 }
 
@@ -67,12 +67,12 @@ static int produce_round(struct outstream *s, unsigned round)
 		;
 	if (rc < 0)
 		return rc;
-	struct ring_slot *slot = ring_fill_begin(&s->ring);
+	struct ring_slot *slot = ring_fill_begin(&s->lane.ring);
 	if (!slot)
 		return -ECANCELED;
 	memcpy(slot->data + sizeof(struct frame_header), &end, sizeof(end));
 	frame_put(slot, FRAME_ROUND_END, sizeof(end));
-	ring_fill_end(&s->ring);
+	ring_fill_end(&s->lane.ring);
 	pthread_mutex_lock(&s->flow->lock);
 	s->flow->produced++;
 	pthread_cond_broadcast(&s->flow->changed);
@@ -111,35 +111,19 @@ static void *writer_main(void *context)
 	struct outstream *s = context;
 	struct ring_slot *slot;
 	/* No deadline here: whoever finds that it takes too long shuts the connection down. */
-	while ((slot = ring_empty_begin(&s->ring))) {
-		int rc = wire_send_raw(s->fd, slot->data, slot->size, (struct wait){WIRE_FOREVER, -1});
+	while ((slot = ring_empty_begin(&s->lane.ring))) {
+		int rc = wire_send_raw(s->lane.fd, slot->data, slot->size, (struct wait){WIRE_FOREVER, -1});
 		if (rc) {
 			stream_failed(s, rc);
-			ring_close(&s->ring);
+			ring_close(&s->lane.ring);
 			break;
 		}
 		size_t size = slot->size;
 		atomic_fetch_add(&s->flow->bytes, size);
-		ring_empty_end(&s->ring);
+		ring_empty_end(&s->lane.ring);
 		pace(s->flow, size);
 	}
 	return NULL;
-}
-
-static int stream_open(struct outstream *s)
-{
-	int rc = ring_init(&s->ring, SLOT_SIZE);
-	if (rc)
-		return rc;
-	s->ring_made = true;
-	rc = -pthread_create(&s->producer, NULL, producer_main, s);
-	if (rc)
-		return rc;
-	s->threads = 1;
-	rc = -pthread_create(&s->writer, NULL, writer_main, s);
-	if (rc == 0)
-		s->threads = 2;
-	return rc;
 }
 
 int outflow_open(struct outflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd)
@@ -154,10 +138,10 @@ int outflow_open(struct outflow *f, struct enclave *e, const int *fds, unsigned 
 	for (unsigned i = 0; i < count; i++) {
 		f->stream[i].flow = f;
 		f->stream[i].index = i;
-		f->stream[i].fd = fds[i];
+		f->stream[i].lane.fd = fds[i];
 	}
 	for (unsigned i = 0; i < count && rc == 0; i++)
-		rc = stream_open(&f->stream[i]);
+		rc = lane_open(&f->stream[i].lane, SLOT_SIZE, producer_main, writer_main, &f->stream[i]);
 	if (rc)
 		outflow_close(f);
 	return rc;
@@ -211,6 +195,12 @@ int outflow_error(struct outflow *f)
 	return rc;
 }
 
+void outflow_background(struct outflow *f, bool background)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		lane_background(&f->stream[i].lane, background);
+}
+
 void outflow_close(struct outflow *f)
 {
 	if (f->count == 0)
@@ -219,19 +209,8 @@ void outflow_close(struct outflow *f)
 	f->closing = true;
 	pthread_cond_broadcast(&f->changed);
 	pthread_mutex_unlock(&f->lock);
-	for (unsigned i = 0; i < f->count; i++) {
-		struct outstream *s = &f->stream[i];
-		shutdown(s->fd, SHUT_RDWR);
-		if (s->ring_made)
-			ring_close(&s->ring);
-		if (s->threads > 0)
-			pthread_join(s->producer, NULL);
-		if (s->threads > 1)
-			pthread_join(s->writer, NULL);
-		if (s->ring_made)
-			ring_destroy(&s->ring);
-		close(s->fd);
-	}
+	for (unsigned i = 0; i < f->count; i++)
+		lane_close(&f->stream[i].lane);
 	pthread_cond_destroy(&f->changed);
 	pthread_mutex_destroy(&f->lock);
 	f->count = 0;

@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 #include "host/enclave.h"
-#include "migrate/ring.h"
+#include "migrate/lane.h"
 #include "migrate/wire.h"
 
 struct outflow;
@@ -17,11 +17,7 @@ struct outflow;
 struct outstream {
 	struct outflow *flow;
 	unsigned index;
-	int fd;
-	struct ring ring;
-	bool ring_made;
-	pthread_t producer, writer;
-	unsigned threads; /* of these two, how many were started */
+	struct lane lane;
 };
 
 struct outflow {
@@ -51,6 +47,8 @@ void outflow_round(struct outflow *f);
 int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled);
 int outflow_error(struct outflow *f);
 /* Ends threads (also in the middle of a round), closes connections. May be called twice. */
+/* Behind the program while it runs, before it once it stands still. */
+void outflow_background(struct outflow *f, bool background);
 void outflow_close(struct outflow *f);
 
 #endif

@@ -273,6 +273,8 @@ static int connect_streams(struct source *s, struct failure *why)
 	/* Owns the descriptors from here on, also if it fails. */
 	rc = outflow_open(&s->flow, s->e, fds, count, s->m->wake_fd);
 	s->attached = rc == 0;
+	if (rc == 0)
+		outflow_background(&s->flow, true);
 	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
 }
 
@@ -566,6 +568,7 @@ static int hand_over(struct source *s, struct failure *why)
 	struct counts before = counts_now(s);
 	uint64_t pages;
 	uint8_t nothing = 0;
+	outflow_background(&s->flow, false);
 	int rc = tell(s, FRAME_PARKING, &nothing, 1, why);
 	if (rc == 0)
 		rc = park_all(s, why);

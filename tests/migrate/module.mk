@@ -36,7 +36,7 @@ $(B)/sanitize-thread/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -fsanitize=thread -MMD -MP -c -o $@ $<
 $(B)/tests/migrate/streams: $(addprefix $(B)/sanitize-thread/,tests/migrate/streams.o migrate/outflow.o \
-		migrate/inflow.o migrate/ring.o migrate/wire.o)
+		migrate/inflow.o migrate/lane.o migrate/ring.o migrate/wire.o)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=thread -o $@ $^
 TESTS += $(B)/tests/migrate/streams

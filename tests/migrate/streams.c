@@ -150,7 +150,7 @@ static void a_lost_link_ends_it(void)
 	uint64_t woken;
 	begin();
 	round_send(1000);
-	shutdown(out.stream[1].fd, SHUT_RDWR);
+	shutdown(out.stream[1].lane.fd, SHUT_RDWR);
 	CHECK(read(out_wake, &woken, sizeof(woken)) == sizeof(woken));
 	CHECK(outflow_error(&out) != 0);
 	CHECK(read(in_wake, &woken, sizeof(woken)) == sizeof(woken));
