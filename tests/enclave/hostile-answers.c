@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A host that answers every system call with whatever could hurt: results beyond
+ * what was asked for, error numbers that do not exist, garbage in every byte it
+ * may write. The program's memory around its buffers stays as it was, and the
+ * program is told nothing it could trip over.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include "enclave/calls.h"
+#include "enclave/files.h"
+#include "tests/enclave/support.h"
+
+static int64_t answer;
+static uint64_t seed = 7;
+static bool honest_epoll;
+static struct epoll_event offered;
+
+void host_answer(struct thread *t, struct call_area *area)
+{
+	(void)t;
+	area->result = answer;
+	area->interrupted = 0;
+	if (honest_epoll && area->nr == SYS_epoll_ctl) {
+		memcpy(&offered, (void *)area->arg[3], sizeof(offered));
+		area->result = 0;
+	} else if (honest_epoll && area->nr == SYS_epoll_wait) {
+		memcpy((void *)area->arg[1], &offered, sizeof(offered));
+		area->result = 1;
+	} else {
+		memset(area->data, (int)random_below(&seed, 3) - 1, 0x8000);
+	}
+}
+
+#define BUFFER 64u
+/* Six buffers, each in the middle of a page of its own. */
+static uint8_t *buffer(int i)
+{
+	return (uint8_t *)HEAP_BASE + (4u << 20) + i * 2 * PAGE_SIZE + PAGE_SIZE / 2;
+}
+
+static void lay_canaries(void)
+{
+	for (int i = 0; i < 6; i++) {
+		memset(buffer(i) - PAGE_SIZE / 2, 0xc5, 2 * PAGE_SIZE);
+		memset(buffer(i), 0, BUFFER);
+	}
+}
+
+static bool canaries_live(uint64_t room)
+{
+	for (int i = 0; i < 6; i++)
+		for (uint8_t *p = buffer(i) - PAGE_SIZE / 2; p < buffer(i) + PAGE_SIZE; p++)
+			if ((p < buffer(i) || p >= buffer(i) + room) && *p != 0xc5)
+				return false;
+	return true;
+}
+
+static const int64_t answers[] = {
+    0,	       1,	  2,  63,     64,      65,     4096,  1 << 20, INT_MAX, 1ll + INT_MAX, 1ll << 40,
+    INT64_MAX, INT64_MIN, -1, -EINTR, -EFAULT, -EPIPE, -4095, -4096,   -4097,	-(1ll << 40)};
+
+/* Any call: an argument is a descriptor, a length of BUFFER or a buffer. */
+static void every_call(struct thread *t)
+{
+	for (unsigned nr = 0; nr < 450; nr++) {
+		for (unsigned mix = 0; mix < 729; mix++) {
+			unsigned m = mix;
+			uint64_t a[6];
+			answer = answers[random_below(&seed, sizeof(answers) / sizeof(*answers))];
+			lay_canaries();
+			memset(t->ctx.call, 0, sizeof(t->ctx.call));
+			for (int i = 0; i < 6; i++, m /= 3) {
+				uint32_t n = BUFFER;
+				a[i] = m % 3 == 0 ? 3 : m % 3 == 1 ? BUFFER : (uint64_t)buffer(i);
+				memcpy(buffer(i), &n, 4);
+			}
+			/* these lay their own structures out at the buffer */
+			if (nr == SYS_readv || nr == SYS_writev || nr == SYS_preadv || nr == SYS_pwritev ||
+			    nr == SYS_sendmsg || nr == SYS_recvmsg)
+				break;
+			memcpy(t->ctx.call + 1, a, sizeof(a));
+			t->ctx.call[0] = nr;
+			t->ctx.result = 0;
+			t->ctx.deadline_ns = 1;
+			int64_t rc = files_call(t, nr, t->ctx.call + 1);
+			/* structures of a fixed size may be larger than the buffer; nothing is larger than
+			 * these */
+			bool sized = nr == SYS_read || nr == SYS_pread64 || nr == SYS_readlink ||
+				     nr == SYS_getdents64 || nr == SYS_recvfrom || nr == SYS_getsockname ||
+				     nr == SYS_getsockopt || nr == SYS_getcwd;
+			if (!canaries_live(sized ? BUFFER : 768) || rc < -4096) {
+				printf("call %u, mix %u, answer %lld: %lld\n", nr, mix, (long long)answer,
+				       (long long)rc);
+				exit(1);
+			}
+		}
+	}
+}
+
+static int64_t call(struct thread *t, uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	uint64_t all[7] = {nr, a, b, c, d};
+	memcpy(t->ctx.call, all, sizeof(all));
+	t->ctx.result = 0;
+	t->ctx.deadline_ns = 0;
+	return files_call(t, nr, t->ctx.call + 1);
+}
+
+static void results_are_bounded(struct thread *t)
+{
+	static const unsigned bytes[] = {SYS_read, SYS_write, SYS_pread64, SYS_pwrite64, SYS_getdents64};
+	for (unsigned i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+		answer = answers[i];
+		for (unsigned k = 0; k < sizeof(bytes) / sizeof(*bytes); k++) {
+			int64_t rc = call(t, bytes[k], 3, (uint64_t)buffer(0), BUFFER, 0);
+			CHECK(rc >= -4095 && rc <= (int64_t)BUFFER);
+		}
+		CHECK(call(t, SYS_bind, 3, (uint64_t)buffer(0), 16, 0) <= 0 &&
+		      call(t, SYS_close, 3, 0, 0, 0) <= 0);
+		CHECK(call(t, SYS_socket, 1, 1, 0, 0) <= INT_MAX &&
+		      call(t, SYS_fcntl, 3, F_DUPFD, 0, 0) <= INT_MAX);
+		uint32_t length = BUFFER;
+		memcpy(buffer(1), &length, 4);
+		call(t, SYS_getsockname, 3, (uint64_t)buffer(0), (uint64_t)buffer(1), 0);
+		memcpy(&length, buffer(1), 4);
+		CHECK(length <= 128);
+		struct iovec_pair {
+			uint64_t base, size;
+		} v[2] = {{(uint64_t)buffer(2), 10}, {(uint64_t)buffer(3), 20}};
+		memcpy(buffer(0), v, sizeof(v));
+		CHECK(call(t, SYS_readv, 3, (uint64_t)buffer(0), 2, 0) <= 30);
+		CHECK(call(t, SYS_writev, 3, (uint64_t)buffer(0), 2, 0) <= 30);
+		v[0].base = STOP_WORD;
+		memcpy(buffer(0), v, sizeof(v));
+		CHECK(call(t, SYS_readv, 3, (uint64_t)buffer(0), 2, 0) == -EFAULT);
+	}
+}
+
+/* Nothing of the runtime's is a buffer. */
+static void addresses_are_the_programs(struct thread *t)
+{
+	static const uint64_t wrong[] = {0x1000,
+					 CONFIG_BASE,
+					 RUNTIME_BASE,
+					 THREADS_BASE + THREAD_RECORD,
+					 RTHEAP_BASE,
+					 STOP_WORD,
+					 MARKS_BASE,
+					 PAGESTATE_BASE,
+					 APP_BASE - 1,
+					 HEAP_BASE + HEAP_SIZE,
+					 HEAP_BASE + HEAP_SIZE - 1,
+					 1ull << 46,
+					 ~0ull};
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		answer = 0;
+		CHECK(call(t, SYS_read, 3, wrong[i], 8, 0) == -EFAULT &&
+		      call(t, SYS_write, 3, wrong[i], 8, 0) == -EFAULT);
+		CHECK(call(t, SYS_fstat, 3, wrong[i], 0, 0) == -EFAULT &&
+		      call(t, SYS_pipe, wrong[i], 0, 0, 0) == -EFAULT);
+		CHECK(call(t, SYS_poll, wrong[i], 2, 0, 0) == -EFAULT &&
+		      call(t, SYS_recvmsg, 3, wrong[i], 0, 0) == -EFAULT);
+		CHECK(call(t, SYS_epoll_wait, 3, wrong[i], 2, 0) == -EFAULT &&
+		      call(t, SYS_uname, wrong[i], 0, 0, 0) == -EFAULT);
+	}
+}
+
+/* Bytes of the random device never are the host's, however it numbers descriptors. */
+static void random_stays_random(struct thread *t)
+{
+	strcpy((char *)buffer(0), "/dev/urandom");
+	answer = 5;
+	CHECK(call(t, SYS_open, (uint64_t)buffer(0), 0, 0, 0) == 5);
+	CHECK(call(t, SYS_read, 5, (uint64_t)buffer(1), 8, 0) == 8 && buffer(1)[0] == 0x5a);
+	answer = 6;
+	CHECK(call(t, SYS_dup, 5, 0, 0, 0) == 6 && call(t, SYS_pread64, 6, (uint64_t)buffer(1), 8, 0) == 8);
+	CHECK(buffer(1)[0] == 0x5a);
+	strcpy((char *)buffer(0), "/etc/passwd");
+	answer = 5;
+	CHECK(call(t, SYS_open, (uint64_t)buffer(0), 0, 0, 0) == -EIO &&
+	      call(t, SYS_dup, 3, 0, 0, 0) == -EIO);
+	answer = -EBADF;
+	CHECK(call(t, SYS_dup2, 99, 5, 0, 0) == -EBADF &&
+	      call(t, SYS_read, 5, (uint64_t)buffer(1), 8, 0) == 8);
+	CHECK(buffer(1)[0] == 0x5a);
+	strcpy((char *)buffer(0), "/dev/urandom");
+	answer = 100000;
+	CHECK(call(t, SYS_open, (uint64_t)buffer(0), 0, 0, 0) == -EMFILE);
+}
+
+/* An event's data is the program's own or does not come. */
+static void events_are_the_programs(struct thread *t)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 0x1122334455667788};
+	honest_epoll = true;
+	memcpy(buffer(0), &e, sizeof(e));
+	CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_ADD, 11, (uint64_t)buffer(0)) == 0);
+	CHECK(offered.data.u64 != e.data.u64);
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 1);
+	memcpy(&e, buffer(1), sizeof(e));
+	CHECK(e.events == EPOLLIN && e.data.u64 == 0x1122334455667788);
+	struct epoll_event good = offered;
+	CHECK(call(t, SYS_epoll_wait, 12, (uint64_t)buffer(1), 4, ~0ull) == 0); /* of another set */
+	offered.events = EPOLLPRI;
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 0); /* not asked for */
+	for (int i = 0; i < 1000; i++) {
+		offered = good;
+		offered.data.u64 = random_below(&seed, 1u << 30) << 33 | random_below(&seed, 1u << 30);
+		if (offered.data.u64 != good.data.u64)
+			CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 0);
+	}
+	offered = good;
+	answer = 0;
+	CHECK(call(t, SYS_close, 11, 0, 0, 0) == 0);
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 0); /* closed */
+	honest_epoll = false;
+}
+
+int main(void)
+{
+	enclave_begin();
+	struct thread *t = thread_self();
+	CHECK(mm_mmap(HEAP_BASE + (4u << 20), 1 << 20, 3, 0x12) > 0);
+	every_call(t);
+	results_are_bounded(t);
+	addresses_are_the_programs(t);
+	random_stays_random(t);
+	events_are_the_programs(t);
+	return 0;
+}

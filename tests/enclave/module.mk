@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+# The trusted runtime's modules in an ordinary process (support.h).
+ENCLAVE_UNITS := border calls files futex interest marks mm waits
+$(B)/tests/enclave/enclave/%.o: enclave/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -ffreestanding -fno-strict-aliasing -MMD -MP -c -o $@ $<
+ENCLAVE_UNIT_OBJS := $(ENCLAVE_UNITS:%=$(B)/tests/enclave/enclave/%.o)
+
+ENCLAVE_TESTS := $(addprefix $(B)/tests/enclave/,pages hostile-answers futexes)
+$(ENCLAVE_TESTS): $(B)/tests/enclave/%: $(B)/tests/enclave/%.o $(B)/tests/enclave/support.o $(ENCLAVE_UNIT_OBJS)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ -lpthread
+TESTS += $(ENCLAVE_TESTS)

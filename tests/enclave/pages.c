@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Random memory calls against a model of what a kernel would do: which pages are
+ * mapped and what is in them; every page the runtime itself changes is marked.
+ * The map goes over to a fresh enclave and comes back the same; a malformed one
+ * changes nothing.
+ */
+#include <errno.h>
+#include <linux/mman.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "tests/enclave/support.h"
+
+#define OPERATIONS 30000
+#define PAGES 512 /* all in one stretch */
+#define BASE (HEAP_BASE + (16u << 20))
+
+static struct {
+	bool mapped, closed;
+	uint8_t content;
+} model[PAGES];
+static uint64_t seed = 20241123;
+
+void host_answer(struct thread *t, struct call_area *area)
+{
+	(void)t, (void)area;
+	CHECK(!"a memory call asks no host");
+}
+
+static uint8_t *page_at(uint64_t i)
+{
+	return (uint8_t *)(BASE + i * PAGE_SIZE);
+}
+
+static void model_set(uint64_t first, uint64_t count, bool mapped, bool closed, int content)
+{
+	for (uint64_t i = first; i < first + count; i++) {
+		model[i].mapped = mapped;
+		model[i].closed = mapped && closed;
+		if (content >= 0)
+			model[i].content = (uint8_t)content;
+	}
+}
+
+static bool model_all(uint64_t first, uint64_t count, bool mapped)
+{
+	for (uint64_t i = first; i < first + count; i++)
+		if (model[i].mapped != mapped)
+			return false;
+	return true;
+}
+
+static uint8_t take_mark(uint64_t i)
+{
+	uint64_t bitmap[1] = {0};
+	return (uint8_t)marks_take((BASE >> PAGE_SHIFT) + i, 1, bitmap);
+}
+
+static void compare(void)
+{
+	for (uint64_t i = 0; i < PAGES; i++) {
+		uint8_t state = mm_state((BASE >> PAGE_SHIFT) + i);
+		CHECK(!!(state & PG_MAPPED) == model[i].mapped && !!(state & PG_NOACCESS) == model[i].closed);
+		CHECK(mm_app_range((uint64_t)page_at(i), 1) == (model[i].mapped && !model[i].closed));
+		if (model[i].mapped && !model[i].closed)
+			CHECK(*page_at(i) == model[i].content &&
+			      page_at(i)[PAGE_SIZE - 1] == model[i].content);
+	}
+}
+
+static void one_operation(void)
+{
+	uint64_t first = random_below(&seed, PAGES), count = 1 + random_below(&seed, 24);
+	if (count > PAGES - first)
+		count = PAGES - first;
+	uint64_t addr = (uint64_t)page_at(first), size = count * PAGE_SIZE - random_below(&seed, PAGE_SIZE);
+	int prot = random_below(&seed, 8) ? PROT_READ | PROT_WRITE : PROT_NONE;
+	switch (random_below(&seed, 8)) {
+	case 0: /* at a place */
+		CHECK(mm_mmap(addr, size, prot, MAP_PRIVATE | MAP_FIXED) == (int64_t)addr);
+		model_set(first, count, true, prot == PROT_NONE, 0);
+		break;
+	case 1: { /* at a place if it is free */
+		int64_t rc = mm_mmap(addr, size, prot, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
+		bool free = model_all(first, count, false);
+		CHECK(rc == (free ? (int64_t)addr : -EEXIST));
+		if (free)
+			model_set(first, count, true, prot == PROT_NONE, 0);
+		break;
+	}
+	case 2:
+		CHECK(mm_munmap(addr, size) == 0);
+		model_set(first, count, false, false, 0);
+		break;
+	case 3: {
+		bool all = model_all(first, count, true);
+		CHECK(mm_mprotect(addr, size, prot) == (all ? 0 : -ENOMEM));
+		if (all)
+			model_set(first, count, true, prot == PROT_NONE, -1);
+		break;
+	}
+	case 4:
+		CHECK(mm_madvise(addr, size, MADV_DONTNEED) == 0);
+		for (uint64_t i = first; i < first + count; i++)
+			model[i].content = 0;
+		break;
+	case 5: { /* a little larger or smaller, in place */
+		uint64_t want = 1 + random_below(&seed, 30);
+		if (want > PAGES - first)
+			want = PAGES - first;
+		bool closed = model[first].closed, all = model_all(first, count, true);
+		bool room = want <= count || model_all(first + count, want - count, false);
+		int64_t rc = mm_mremap(addr, count * PAGE_SIZE, want * PAGE_SIZE, 0, 0);
+		CHECK(rc == (!all ? -EFAULT : room ? (int64_t)addr : -ENOMEM));
+		if (rc > 0 && want > count)
+			model_set(first + count, want - count, true, closed, 0);
+		else if (rc > 0)
+			model_set(first + want, count - want, false, false, 0);
+		break;
+	}
+	default: /* the program writes */
+		for (uint64_t i = first; i < first + count; i++)
+			if (model[i].mapped && !model[i].closed) {
+				take_mark(i);
+				memset(page_at(i), model[i].content = (uint8_t)(1 + random_below(&seed, 255)),
+				       PAGE_SIZE);
+			}
+	}
+	/* What was not zero and is now was cleared by the runtime, which had to mark it. */
+	for (uint64_t i = first; i < first + count; i++)
+		if (model[i].mapped && !model[i].closed && model[i].content == 0 &&
+		    mm_state((BASE >> PAGE_SHIFT) + i) & PG_ACCEPTED)
+			CHECK(*page_at(i) == 0);
+}
+
+static void limits(void)
+{
+	static const uint64_t huge[] = {~0ull, ~0ull - PAGE_SIZE, 1ull << 63, HEAP_SIZE + PAGE_SIZE,
+					~0ull << 12};
+	compare();
+	for (unsigned i = 0; i < sizeof(huge) / sizeof(*huge); i++) {
+		uint64_t size = huge[i];
+		CHECK(mm_mmap(0, size, PROT_READ, MAP_PRIVATE) < 0 && mm_munmap(BASE, size) < 0);
+		CHECK(mm_mmap(BASE, size, PROT_READ, MAP_PRIVATE | MAP_FIXED) < 0 &&
+		      mm_mprotect(BASE, size, PROT_READ) < 0);
+		CHECK(mm_mremap(BASE, PAGE_SIZE, size, MREMAP_MAYMOVE, 0) < 0 &&
+		      mm_mremap(BASE, size, PAGE_SIZE, 0, 0) < 0);
+		CHECK(!mm_app_range(BASE, size) && !mm_app_range(size, BASE) && !mm_app_span(BASE, size));
+		mm_madvise(BASE, size, MADV_DONTNEED);
+	}
+	CHECK(!mm_app_span(STOP_WORD, 1) && !mm_app_span(THREADS_BASE, 8) && !mm_app_span(APP_BASE - 1, 2));
+	CHECK(mm_mmap(APP_BASE, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED) < 0);
+	CHECK(mm_mmap(MARKS_BASE, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED) < 0 &&
+	      mm_munmap(MARKS_BASE, PAGE_SIZE) < 0);
+	CHECK(mm_mmap(0, PAGE_SIZE, PROT_READ | PROT_EXEC, MAP_PRIVATE) == -EACCES);
+	compare();
+}
+
+/* ---- over to a fresh enclave ---- */
+
+static void in_child(void (*run)(const uint8_t *map, size_t size), const uint8_t *map, size_t size)
+{
+	int status;
+	pid_t child = fork();
+	if (child == 0) {
+		enclave_begin();
+		run(map, size);
+		exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static uint8_t before[1 << 16], after[1 << 16], bad[1 << 16];
+
+static void import_same(const uint8_t *map, size_t size)
+{
+	CHECK(mm_import(map, size) == 0 && mm_export(after, sizeof(after)) == (long)size);
+	CHECK(memcmp(map, after, size) == 0);
+}
+
+/* Whatever is not one is refused and changes nothing; what differs and still is one ends the process it was
+ * tried in. */
+static void import_damaged(const uint8_t *map, size_t size)
+{
+	long none = mm_export(before, sizeof(before));
+	for (int i = 0; i < 200; i++) {
+		size_t n = random_below(&seed, 2) ? size : random_below(&seed, size);
+		memcpy(bad, map, n);
+		for (int k = 0; k < 8 && n; k++)
+			bad[random_below(&seed, n)] ^= (uint8_t)(1 + random_below(&seed, 255));
+		if (mm_import(bad, n) != -EBADMSG)
+			return;
+		CHECK(mm_export(after, sizeof(after)) == none && memcmp(before, after, (size_t)none) == 0);
+	}
+}
+
+static void import_in_child(const uint8_t *map, size_t size)
+{
+	in_child(import_same, map, size);
+	for (int i = 0; i < 20; i++) {
+		in_child(import_damaged, map, size);
+		seed += 7;
+	}
+}
+
+/* ---- many threads, the same pages ---- */
+
+static void *touch(void *slot)
+{
+	enclave_thread((unsigned)(uintptr_t)slot);
+	for (uint64_t i = 0; i < 2048; i++)
+		__atomic_fetch_add((uint32_t *)(BASE + PAGES * PAGE_SIZE + i * PAGE_SIZE), 1,
+				   __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static void touched_together(void)
+{
+	enum { THREADS = 4 };
+	pthread_t thread[THREADS];
+	uint64_t start = BASE + PAGES * PAGE_SIZE;
+	CHECK(mm_mmap(start, 2048 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED) ==
+	      (int64_t)start);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		pthread_create(&thread[i], NULL, touch, (void *)(THREAD_SLOTS_SERVICE + 1 + i));
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	for (uint64_t i = 0; i < 2048; i++)
+		CHECK(*(uint32_t *)(start + i * PAGE_SIZE) == THREADS);
+}
+
+/* ---- marks: none is lost between one who sets and one who takes ---- */
+
+static uint64_t last_written;
+static volatile bool written_all;
+
+static void *write_and_mark(void *word)
+{
+	for (uint64_t n = 1; n <= 2000000; n++) {
+		__atomic_store_n((uint64_t *)word, n, __ATOMIC_RELAXED);
+		marks_set((uint64_t)word, 8);
+	}
+	__atomic_store_n(&last_written, 2000000, __ATOMIC_RELEASE);
+	written_all = true;
+	return NULL;
+}
+
+static void marks_race(void)
+{
+	uint64_t *word = (uint64_t *)APP_BASE, copy = 0, bitmap[1];
+	pthread_t writer;
+	pthread_create(&writer, NULL, write_and_mark, word);
+	for (bool done = false; !done;) {
+		done = written_all;
+		bitmap[0] = 0;
+		if (marks_take(APP_BASE >> PAGE_SHIFT, 8, bitmap))
+			copy = __atomic_load_n(word, __ATOMIC_RELAXED);
+	}
+	pthread_join(writer, NULL);
+	CHECK(copy == last_written);
+}
+
+int main(void)
+{
+	static uint8_t map[1 << 16];
+	int ends[2], status;
+	CHECK(pipe(ends) == 0);
+	pid_t work = fork(); /* this process stays fresh, for those that import */
+	if (work == 0) {
+		enclave_begin();
+		for (int i = 0; i < OPERATIONS; i++) {
+			one_operation();
+			if (i % 64 == 0)
+				compare();
+		}
+		limits();
+		touched_together();
+		marks_race();
+		long size = mm_export(map, sizeof(map));
+		CHECK(size > 0 && mm_export(map, (size_t)size - 1) == -ENOSPC &&
+		      mm_export_max() == (size_t)size);
+		CHECK(mm_export(map, sizeof(map)) == size && write(ends[1], map, (size_t)size) == size);
+		exit(0);
+	}
+	CHECK(waitpid(work, &status, 0) == work && WIFEXITED(status));
+	if (WEXITSTATUS(status))
+		return WEXITSTATUS(status);
+	long size = read(ends[0], map, sizeof(map));
+	import_in_child(map, (size_t)size);
+	return 0;
+}
