@@ -100,6 +100,7 @@ int main(void)
 		give();
 	}
 	CHECK(counter == THREADS * ROUNDS);
+	usleep(50000); /* they wait, most likely */
 	CHECK(futex(condition, FUTEX_CMP_REQUEUE, 1, INT_MAX, (uint64_t)lock, 77) == -EAGAIN);
 	CHECK(futex(condition, FUTEX_REQUEUE, 0, INT_MAX, (uint64_t)condition, 0) >=
 	      0); /* onto itself: comes to an end */
