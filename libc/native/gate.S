@@ -59,12 +59,13 @@ GATE(native_start):
 1:	ud2
 
 #ifdef OUTSIDE
-/* mprotect(the two pages from RBX, EDX) */
+/* mprotect(the page or two that a jump at RBX lies in, EDX): what follows may be data */
 gate_protect:
 	mov	$__NR_mprotect, %eax
 	mov	%rbx, %rdi
 	and	$-PAGE_SIZE, %rdi
-	mov	$2 * PAGE_SIZE, %esi
+	lea	JMP_SIZE(%rbx), %rsi
+	sub	%rdi, %rsi
 	syscall
 	test	%eax, %eax
 	jnz	1b
