@@ -320,7 +320,10 @@ static void refusals(void)
 	end();
 }
 
-/* Found out in the preparation, at the destination: a port in use, a file that is not there. */
+/* Found out in the preparation, at the destination: a port in use, a directory that is not there. (A file alone may
+ * have gone meanwhile at the source as well.) */
+static char far_directory[80], far_path[96];
+
 static void expect_unprepared(const char *word)
 {
 	struct failure why = {0};
@@ -329,7 +332,8 @@ static void expect_unprepared(const char *word)
 	struct bytes manifest = {0}, answer = {0};
 	CHECK(carry_source_open(a.fds, &nothing_special, &s, &why) == 0);
 	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0);
-	unlink(path);
+	unlink(far_path);
+	rmdir(far_directory);
 	int r = carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why);
 	if (r >= 0 || !strstr(why.message, word))
 		fprintf(stderr, "prepare: %d, \"%s\", expected \"%s\"\n", r, why.message, word);
@@ -343,8 +347,11 @@ static void unprepared(void)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	begin();
-	long fd = CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
-	expect_unprepared(path);
+	snprintf(far_directory, sizeof(far_directory), "%s.d", path);
+	snprintf(far_path, sizeof(far_path), "%s/file", far_directory);
+	CHECK(mkdir(far_directory, 0700) == 0);
+	long fd = CALL(&a, SYS_open, far_path, O_CREAT | O_RDWR, 0600);
+	expect_unprepared(far_path);
 	CALL(&a, SYS_close, fd);
 	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
 	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0 && CALL(&a, SYS_listen, fd, 1) == 0);
