@@ -38,6 +38,8 @@ int command_cancel(int argc, char **argv);
 int command_end(enum enclave_end end, int status);
 /* "64", "64K", "1M", "2G", "1T" -> bytes. False if it is none, or does not fit. */
 bool size_parse(const char *text, uint64_t *out);
+/* Options of a command that knows only --json; optind is then its first argument. False: another was given. */
+bool json_option(int argc, char **argv, bool *json);
 /* 2 size hexadecimal digits and NUL. */
 void hex_format(const uint8_t *bytes, unsigned size, char *out);
 /* Prints "optmig: MESSAGE" and returns EXIT_FAILED. */

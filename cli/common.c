@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,19 @@ int command_failed(const struct failure *why)
 {
 	fprintf(stderr, "optmig: %s\n", why->message);
 	return EXIT_FAILED;
+}
+
+bool json_option(int argc, char **argv, bool *json)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option != 'j')
+			return false;
+		*json = true;
+	}
+	return true;
 }
 
 int command_usage(const char *usage)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/command.h"
 #include "host/sign.h"
 
@@ -92,18 +92,14 @@ static int print_json(const struct image *image, const struct facts *f)
 
 int command_print(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 	struct failure why;
 	struct image image;
 	struct facts facts;
 	bool json = false;
-	int option, code;
+	int code;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'j')
-			return command_usage(usage);
-		json = true;
-	}
+	if (!json_option(argc, argv, &json))
+		return command_usage(usage);
 	if (optind != argc - 1)
 		return command_usage(usage);
 	if (image_open(argv[optind], &image, &why))

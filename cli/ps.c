@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/ask.h"
 #include "cli/command.h"
 #include "migrate/control.h"
@@ -85,17 +85,12 @@ static void print_text(const json_t *programs)
 
 int command_ps(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 	json_t *programs = json_array(), *root;
 	struct failure why;
 	bool json = false;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'j')
-			return command_usage(usage);
-		json = true;
-	}
+	if (!json_option(argc, argv, &json))
+		return command_usage(usage);
 	if (optind != argc)
 		return command_usage(usage);
 	if (list(programs, &why))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/ask.h"
 #include "cli/command.h"
 
@@ -35,16 +35,11 @@ static void print_status(const json_t *s)
 
 int command_status(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 	struct failure why;
 	struct ask ask;
 	bool json = false;
-	int option;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'j')
-			return command_usage(usage);
-		json = true;
-	}
+	if (!json_option(argc, argv, &json))
+		return command_usage(usage);
 	if (optind != argc - 1)
 		return command_usage(usage);
 	if (ask_open(&ask, argv[optind], json_pack("{s:s}", "command", "status"), &why))

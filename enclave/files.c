@@ -76,7 +76,7 @@ static bool random_path(uint64_t path)
 	return same_text(path, "/dev/urandom") || same_text(path, "/dev/random");
 }
 
-static int64_t read_random(uint64_t buf, uint64_t size)
+int64_t files_read_random(uint64_t buf, uint64_t size)
 {
 	if (size > 1 << 20)
 		size = 1 << 20;
@@ -167,7 +167,7 @@ static int64_t do_readv(struct thread *t, const uint64_t a[6], uint64_t nr)
 			struct vector v;
 			int64_t rc = vector_get(a[1], a[2], i, &v);
 			if (rc == 0)
-				rc = read_random(v.base, v.size);
+				rc = files_read_random(v.base, v.size);
 			if (rc < 0)
 				return rc;
 			total += rc;
@@ -511,7 +511,7 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 	switch (nr) {
 	case SYS_read:
 	case SYS_pread64:
-		return is_random(a[0]) ? read_random(a[1], a[2]) : transfer(t, nr);
+		return is_random(a[0]) ? files_read_random(a[1], a[2]) : transfer(t, nr);
 	case SYS_write:
 	case SYS_pwrite64:
 		return transfer(t, nr);

@@ -13,6 +13,8 @@ struct thread;
 
 /* Everything gate.c does not answer itself. */
 int64_t files_call(struct thread *t, uint64_t nr, const uint64_t arg[6]);
+/* getrandom, and reading a random device: the enclave's own bytes, never the host's. */
+int64_t files_read_random(uint64_t buf, uint64_t size);
 int64_t files_mmap(struct thread *t, const uint64_t arg[6]);
 void files_export(struct writer *w);
 void files_import(struct reader *r);

@@ -155,17 +155,6 @@ static int64_t do_prctl(struct thread *t, const uint64_t a[6])
 	}
 }
 
-static int64_t do_getrandom(uint64_t buf, uint64_t size)
-{
-	if (size > 1 << 20)
-		size = 1 << 20;
-	if (!mm_app_range(buf, size))
-		return -EFAULT;
-	rt_random((void *)buf, size);
-	marks_set(buf, size);
-	return (int64_t)size;
-}
-
 static int64_t do_mmap(struct thread *t, const uint64_t a[6])
 {
 	int flags = (int)a[3];
@@ -273,7 +262,7 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 		}
 		return (int64_t)(clock_real_ns() / 1000000000);
 	case SYS_getrandom:
-		return do_getrandom(a[0], a[1]);
+		return files_read_random(a[0], a[1]);
 	case SYS_rt_sigaction:
 		return signal_action(t, (int)a[0], a[1], a[2]);
 	case SYS_rt_sigprocmask:
