@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/source_private.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define CONNECT_TIMEOUT_MS 5000
+
+/* ---- frames ---- */
+
+bool source_out_of_time(const struct source *s)
+{
+	return s->o->timeout_us && now_us() - s->begun_us > s->o->timeout_us;
+}
+
+int source_timed_out(const struct source *s, struct failure *why)
+{
+	return fail(why, -ETIMEDOUT, "not done within %.1f s", (double)s->o->timeout_us / 1e6);
+}
+
+/* That long from now, but not longer than all of it may take. */
+struct wait source_until(const struct source *s, uint64_t us)
+{
+	uint64_t at_us = now_us() + us, last_us = s->begun_us + s->o->timeout_us;
+	return (struct wait){s->o->timeout_us && last_us < at_us ? last_us : at_us, s->m->wake_fd};
+}
+
+int source_was_cancelled(const struct source *s, struct failure *why)
+{
+	return fail(why, -ECANCELED, atomic_load(&s->m->program_ended) ? "the program ended" : "cancelled");
+}
+
+/* Words for an error of the link; what the destination said itself, if it did, is better. */
+int source_link_failed(struct source *s, int rc, struct failure *why)
+{
+	struct failure own;
+	if (rc == -ECANCELED && atomic_load(&s->m->cancelled))
+		return source_was_cancelled(s, why);
+	if (rc == -ETIMEDOUT && source_out_of_time(s))
+		return source_timed_out(s, why);
+	if (rc == -ECANCELED || rc == -ETIMEDOUT)
+		rc = outflow_error(&s->flow) ? outflow_error(&s->flow) : rc;
+	s->link_lost = rc != -ETIMEDOUT && rc != -EPROTO;
+	fail(&own, rc, "%s: %s", s->to.text,
+	     rc == -ETIMEDOUT	 ? "the destination does not answer"
+	     : rc == -ECONNRESET ? "the destination closed the connection"
+	     : rc == -EPROTO	 ? "what answers there is not optmig receive"
+				 : strerror(-rc));
+	struct wait soon = {now_us() + 200 * 1000, -1};
+	while (s->control.fd >= 0 && wire_recv(&s->control, soon) == 0) {
+		struct frame_failed said;
+		if (s->control.type != FRAME_FAILED || s->control.size != sizeof(said))
+			continue;
+		memcpy(&said, s->control.data, sizeof(said));
+		wire_text(said.message, sizeof(said.message));
+		return fail(why, said.code < 0 ? said.code : -EIO, "the destination: %s", said.message);
+	}
+	*why = own;
+	return own.code;
+}
+
+int source_tell(struct source *s, enum frame_type type, const void *data, size_t size, struct failure *why)
+{
+	int rc = wire_send(s->control.fd, type, data, size, NULL, 0, source_until(s, SILENCE_US));
+	return rc ? source_link_failed(s, rc, why) : 0;
+}
+
+/* The next frame, which must be of that type. */
+int source_expect(struct source *s, enum frame_type type, uint64_t us, struct failure *why)
+{
+	int rc = wire_recv(&s->control, source_until(s, us));
+	if (rc == 0 && s->control.type == type)
+		return 0;
+	if (rc == 0 && s->control.type == FRAME_FAILED && s->control.size == sizeof(struct frame_failed)) {
+		struct frame_failed *said = (struct frame_failed *)s->control.data;
+		wire_text(said->message, sizeof(said->message));
+		return fail(why, said->code < 0 ? said->code : -EIO, "the destination: %s", said->message);
+	}
+	return source_link_failed(s, rc ? rc : -EPROTO, why);
+}
+
+int source_enclave_failed(int rc, const char *what, struct failure *why)
+{
+	return fail(why, rc, "the enclave refused %s: %s", what, strerror(-rc));
+}
+
+/* ---- connect ---- */
+
+static int connect_one(struct source *s, int wake_fd, int *fd, struct failure *why)
+{
+	int rc = address_connect(&s->to, CONNECT_TIMEOUT_MS, wake_fd, fd, why);
+	if (rc == -ECANCELED)
+		return source_was_cancelled(s, why);
+	if (rc == 0)
+		address_tune(*fd, SILENCE_US / 1000);
+	return rc;
+}
+
+/* For people: what is about to come. */
+static uint64_t pages_in_use(struct enclave *e)
+{
+	struct runtime_stats stats;
+	struct service_call call = {.op = SERVICE_STATS, .out = (uintptr_t)&stats, .out_size = sizeof(stats)};
+	return enclave_service(e, &call) || call.result ? 0 : stats.pages_accepted;
+}
+
+static int connect_control(struct source *s, struct failure *why)
+{
+	struct frame_hello hello = {
+	    .version = WIRE_VERSION, .streams = s->o->streams, .pages = pages_in_use(s->e)};
+	int rc = address_parse(s->o->to, &s->to, why);
+	if (rc == 0)
+		rc = connect_one(s, s->m->wake_fd, &s->control.fd, why);
+	if (rc)
+		return rc;
+	if (getrandom(s->session, sizeof(s->session), 0) != sizeof(s->session))
+		return fail(why, -EIO, "no random numbers");
+	memcpy(hello.session, s->session, sizeof(hello.session));
+	memcpy(hello.mrenclave, enclave_mrenclave(s->e), sizeof(hello.mrenclave));
+	snprintf(hello.name, sizeof(hello.name), "%s", s->m->name);
+	rc = source_tell(s, FRAME_HELLO, &hello, sizeof(hello), why);
+	if (rc == 0)
+		rc = source_expect(s, FRAME_WELCOME, PREPARE_TIMEOUT_US, why);
+	return rc;
+}
+
+static int attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struct failure *why)
+{
+	struct frame_attach frame = {.stream = stream};
+	int rc = connect_one(s, wake_fd, fd, why);
+	if (rc)
+		return rc;
+	memcpy(frame.session, s->session, sizeof(frame.session));
+	rc = wire_send(*fd, FRAME_ATTACH, &frame, sizeof(frame), NULL, 0,
+		       (struct wait){now_us() + SILENCE_US, wake_fd});
+	if (rc)
+		close(*fd);
+	return rc ? source_link_failed(s, rc, why) : 0;
+}
+
+/* The control connection again, after it was lost. */
+int source_reattach(struct source *s, struct failure *why)
+{
+	if (s->control.fd >= 0)
+		close(s->control.fd);
+	int rc = attach(s, MIGRATE_CONTROL, -1, &s->control.fd, why);
+	if (rc)
+		s->control.fd = -1;
+	return rc;
+}
+
+static int connect_streams(struct source *s, struct failure *why)
+{
+	int fds[MIGRATE_STREAMS_MAX], rc = 0;
+	unsigned count = 0;
+	while (count < s->o->streams && (rc = attach(s, count, s->m->wake_fd, &fds[count], why)) == 0)
+		count++;
+	if (rc) {
+		while (count)
+			close(fds[--count]);
+		return rc;
+	}
+	/* Owns the descriptors from here on, also if it fails. */
+	rc = outflow_open(&s->flow, s->e, fds, count, s->m->wake_fd);
+	s->attached = rc == 0;
+	if (rc == 0)
+		outflow_background(&s->flow, true);
+	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
+}
+
+int source_connect(struct source *s, struct failure *why)
+{
+	int rc = connect_control(s, why);
+	return rc ? rc : connect_streams(s, why);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/source_private.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include "migrate/trusted.h"
+
+#define PREFLIGHT_TRIES 3
+
+/* ---- handshake: messages are the enclaves', this host only carries them ---- */
+
+int source_handshake(struct source *s, struct failure *why)
+{
+	uint8_t evidence[sizeof(struct evidence) + EVIDENCE_BODY_MAX];
+	struct handshake_hello hello;
+	size_t size;
+	struct trusted_call c = {.out = &hello, .out_size = sizeof(hello)};
+	int rc = trusted(s->e, MIGRATE_OFFER, s->o->streams, &c);
+	if (rc)
+		return source_enclave_failed(rc, rc == -EPERM ? "a second migration" : "to begin", why);
+	s->offered = true;
+	rc = source_tell(s, FRAME_HANDSHAKE, &hello, sizeof(hello), why);
+	if (rc == 0)
+		rc = source_expect(s, FRAME_HANDSHAKE, PREPARE_TIMEOUT_US, why);
+	if (rc)
+		return rc;
+	c = (struct trusted_call){.in = s->control.data, .in_size = s->control.size};
+	rc = trusted(s->e, MIGRATE_ANSWERED, 0, &c);
+	if (rc)
+		return source_enclave_failed(rc, "the destination's key", why);
+	rc = trusted_evidence(s->e, evidence, sizeof(evidence), &size, why);
+	if (rc == 0)
+		rc = source_tell(s, FRAME_EVIDENCE, evidence, size, why);
+	if (rc == 0)
+		rc = source_expect(s, FRAME_EVIDENCE, PREPARE_TIMEOUT_US, why);
+	if (rc)
+		return rc;
+	c = (struct trusted_call){.in = s->control.data, .in_size = s->control.size};
+	rc = trusted(s->e, MIGRATE_PEER, 0, &c);
+	return rc ? source_enclave_failed(rc, "the destination's evidence of being the same enclave", why)
+		  : 0;
+}
+
+/* ---- prepare ---- */
+
+int source_tell_slots(struct source *s, struct failure *why)
+{
+	uint8_t slots[THREAD_SLOTS_MAX / 8];
+	struct trusted_call c = {.out = slots, .out_size = sizeof(slots)};
+	int rc = trusted(s->e, MIGRATE_SLOTS, 0, &c);
+	return rc ? source_enclave_failed(rc, "to name its threads", why)
+		  : source_tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
+}
+
+/* What this host alone can tell: can everything the program has open go along? */
+int source_leave_check(struct source *s, struct bytes *manifest, struct failure *why)
+{
+	struct carry_options options = {.tcp_established = s->o->tcp_established};
+	socklen_t local_size = sizeof(options.stream_local), peer_size = sizeof(options.stream_peer);
+	if (s->control.fd >= 0) {
+		getsockname(s->control.fd, (struct sockaddr *)&options.stream_local, &local_size);
+		getpeername(s->control.fd, (struct sockaddr *)&options.stream_peer, &peer_size);
+	}
+	/* The program runs and opens, closes and removes files: what stands in the way now may be gone in a
+	 * moment. */
+	for (unsigned tries = 1;; tries++) {
+		int rc = carry_source_open(enclave_fds(s->e), &options, &s->carry, why);
+		if (rc)
+			return rc;
+		size_t before = manifest->size;
+		rc = carry_source_preflight(s->carry, manifest, NULL, why);
+		if (rc == 0 || tries == PREFLIGHT_TRIES)
+			return rc;
+		carry_source_close(s->carry);
+		s->carry = NULL;
+		manifest->size = before;
+		nanosleep(&(struct timespec){0, 20 * 1000 * 1000}, NULL);
+	}
+}
+
+static int prepare_carry(struct source *s, struct failure *why)
+{
+	struct bytes manifest = {0};
+	int rc = source_leave_check(s, &manifest, why);
+	if (rc == 0)
+		rc = source_tell(s, FRAME_MANIFEST, manifest.data, manifest.size, why);
+	if (rc == 0)
+		rc = source_expect(s, FRAME_ANSWER, PREPARE_TIMEOUT_US, why);
+	if (rc == 0)
+		rc = carry_source_prepare(s->carry, s->control.data, s->control.size, why);
+	bytes_free(&manifest);
+	return rc;
+}
+
+/* The destination makes room for every page there is now. */
+static int prepare_pages(struct source *s, struct failure *why)
+{
+	int rc = source_round_begin(s, ROUND_PREPARE, &s->r->pages_total, why);
+	if (rc)
+		return rc;
+	s->round++;
+	outflow_round(&s->flow);
+	/* Each page is accepted on its own: a large enclave takes its time. */
+	return source_round_installed(s, PREPARE_TIMEOUT_US, why);
+}
+
+int source_prepare(struct source *s, struct failure *why)
+{
+	int rc = 0;
+	if (s->o->hook[0])
+		rc = hook_start(s->o->hook, "source", &s->hook, why);
+	if (rc == 0)
+		rc = prepare_carry(s, why);
+	if (rc == 0 && s->o->only_check)
+		return 0;
+	if (rc == 0)
+		rc = source_tell_slots(s, why);
+	if (rc == 0)
+		rc = prepare_pages(s, why);
+	s->r->setup_us = now_us() - s->begun_us;
+	return rc;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the source share. Nobody else includes it.
+ *
+ *   source.c          the migration from begin to end, and back
+ *   source_link.c     frames and connections
+ *   source_prepare.c  handshake, preflight
+ *   source_rounds.c   rounds while the program runs
+ *   source_switch.c   from the first thread asked to park to the answer to COMMIT
+ */
+#ifndef MIGRATE_SOURCE_PRIVATE_H
+#define MIGRATE_SOURCE_PRIVATE_H
+
+#include "host/carry.h"
+#include "host/hook.h"
+#include "migrate/address.h"
+#include "migrate/outflow.h"
+#include "migrate/source.h"
+#include "migrate/wire.h"
+
+#define SILENCE_US (10ull * 1000 * 1000)	  /* of a link in the rounds */
+#define PREPARE_TIMEOUT_US (120ull * 1000 * 1000) /* the destination loads an image */
+#define HOOK_TIMEOUT_MS 5000
+
+struct source {
+	struct migration *m;
+	struct enclave *e;
+	const struct migrate_options *o;
+	struct migrate_report *r;
+	uint64_t begun_us;
+
+	struct address to;
+	uint8_t session[SESSION_ID_SIZE];
+	struct wire control;
+	struct outflow flow;
+	uint32_t round; /* of the streams, PREPARE is the first */
+	struct softsgx_stats before;
+
+	/* what undo has to take back */
+	struct carry_source *carry;
+	struct hook *hook;
+	bool offered;  /* the enclave has a session */
+	bool parking;  /* threads were asked to park */
+	bool attached; /* all connections were made once */
+	bool link_lost;
+};
+
+struct counts {
+	uint64_t pages, zero_pages, bytes, paced_us, us;
+};
+
+void source_progress(struct source *s, const char *phase);
+
+/* source_link.c: all say in *why what went wrong */
+bool source_out_of_time(const struct source *s);
+int source_timed_out(const struct source *s, struct failure *why);
+/* That long from now, but not longer than all of it may take. */
+struct wait source_until(const struct source *s, uint64_t us);
+int source_was_cancelled(const struct source *s, struct failure *why);
+/* Words for an error of the link; what the destination said itself, if it did, is better. */
+int source_link_failed(struct source *s, int rc, struct failure *why);
+int source_tell(struct source *s, enum frame_type type, const void *data, size_t size, struct failure *why);
+/* The next frame, which must be of that type. */
+int source_expect(struct source *s, enum frame_type type, uint64_t us, struct failure *why);
+int source_enclave_failed(int rc, const char *what, struct failure *why);
+int source_connect(struct source *s, struct failure *why);
+/* The control connection again, after it was lost. */
+int source_reattach(struct source *s, struct failure *why);
+
+/* source_prepare.c */
+int source_handshake(struct source *s, struct failure *why);
+int source_leave_check(struct source *s, struct bytes *manifest, struct failure *why);
+int source_prepare(struct source *s, struct failure *why);
+int source_tell_slots(struct source *s, struct failure *why);
+
+/* source_rounds.c */
+int source_round_begin(struct source *s, enum migrate_round kind, uint64_t *pages, struct failure *why);
+/* Until the destination has installed the round that the streams were told to send. */
+int source_round_installed(struct source *s, uint64_t silence_us, struct failure *why);
+/* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
+int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why);
+struct counts source_counts_now(struct source *s);
+struct migrate_round_report *source_round_report(struct source *s, struct counts before);
+int source_rounds(struct source *s, struct failure *why);
+
+/* source_switch.c */
+int source_switch_over(struct source *s, struct failure *why);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/source_private.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include "migrate/trusted.h"
+#include "migrate/urgent.h"
+
+#define COMMIT_GIVE_UP_US (60ull * 1000 * 1000)
+#define HOOK_PARKED_TIMEOUT_MS 400
+
+/* ---- switch ---- */
+
+static int park_all(struct source *s, struct failure *why)
+{
+	uint64_t begun = now_us(), kicked = 0;
+	struct trusted_call c = {0};
+	int rc = trusted(s->e, MIGRATE_STOP, 0, NULL);
+	if (rc)
+		return source_enclave_failed(rc, "to stop", why);
+	s->parking = true;
+	for (;;) {
+		uint64_t now = now_us();
+		if (now - begun > s->o->switch_timeout_us) {
+			char which[200];
+			enclave_stragglers(s->e, which, sizeof(which));
+			return fail(why, -ETIMEDOUT,
+				    "%llu threads of the program did not stop within %llu ms: %s",
+				    (unsigned long long)c.ret[0],
+				    (unsigned long long)(s->o->switch_timeout_us / 1000), which);
+		}
+		if (now - kicked > 1000) {
+			enclave_kick_all(s->e);
+			kicked = now;
+		}
+		rc = trusted(s->e, MIGRATE_PENDING, 0, &c);
+		if (rc)
+			return source_enclave_failed(rc, "to stop", why);
+		if (c.ret[0] == 0)
+			break;
+		if (atomic_load(&s->m->cancelled))
+			return source_was_cancelled(s, why);
+		/* Whoever has to reach a safepoint may need this processor. */
+		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
+	}
+	s->r->park_us = now_us() - begun;
+	return 0;
+}
+
+static int send_carried(struct source *s, struct failure *why)
+{
+	struct bytes state = {0};
+	int rc = carry_source_freeze(s->carry, &state, why);
+	if (rc == 0)
+		rc = source_tell(s, FRAME_CARRIED, state.data, state.size, why);
+	s->r->switchover_bytes += state.size;
+	bytes_free(&state);
+	return rc;
+}
+
+static int send_state(struct source *s, struct failure *why)
+{
+	static uint8_t record[RECORD_SIZE_MAX];
+	for (;;) {
+		struct trusted_call c = {.out = record, .out_size = sizeof(record)};
+		int rc = trusted(s->e, MIGRATE_EXPORT, 0, &c);
+		if (rc)
+			return source_enclave_failed(rc, "to hand out its state", why);
+		if (c.ret[0] == 0)
+			return 0;
+		rc = source_tell(s, FRAME_CONTROL, record, c.out_size, why);
+		if (rc)
+			return rc;
+		s->r->switchover_bytes += c.out_size;
+	}
+}
+
+/* Everything that has to move while nothing runs, up to READY in control.data. */
+static int hand_over(struct source *s, struct failure *why)
+{
+	struct counts before = source_counts_now(s);
+	uint64_t pages;
+	uint8_t nothing = 0;
+	outflow_background(&s->flow, false);
+	int rc = source_tell(s, FRAME_PARKING, &nothing, 1, why);
+	if (rc == 0)
+		rc = park_all(s, why);
+	if (rc == 0)
+		rc = hook_tell(s->hook, HOOK_POST_STOP, s->m->name, HOOK_PARKED_TIMEOUT_MS, why);
+	if (rc == 0)
+		rc = source_tell_slots(s, why);
+	if (rc == 0)
+		rc = source_round_begin(s, ROUND_FINAL, &pages, why);
+	if (rc)
+		return rc;
+	atomic_store(&s->flow.bandwidth, 0);
+	s->round++;
+	outflow_round(&s->flow);
+	/* Beside the pages. */
+	rc = send_carried(s, why);
+	if (rc)
+		return rc;
+	rc = outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
+	if (rc)
+		return source_link_failed(s, rc, why);
+	rc = send_state(s, why);
+	struct frame_round final = {s->round};
+	if (rc == 0)
+		rc = source_tell(s, FRAME_FINAL, &final, sizeof(final), why);
+	if (rc == 0)
+		rc = source_await_answer(s, s->o->switch_timeout_us, "switch", why);
+	if (rc == 0)
+		rc = source_expect(s, FRAME_ROUND_DONE, s->o->switch_timeout_us, why);
+	if (rc == 0)
+		rc = source_expect(s, FRAME_READY, s->o->switch_timeout_us, why);
+	if (rc)
+		return rc;
+	const struct migrate_round_report *round = source_round_report(s, before);
+	s->r->switchover_bytes += round->bytes;
+	if (s->o->mode == MODE_STOP_COPY)
+		s->r->pages_total = round->pages;
+	return 0;
+}
+
+/* ---- COMMIT ---- */
+
+/* One attempt to get an answer to COMMIT over the connection there is. */
+static int commit_once(struct source *s, const void *commit, size_t size)
+{
+	struct wait wait = {now_us() + 2 * 1000 * 1000, -1};
+	int rc = s->control.fd < 0 ? -ENOTCONN
+				   : wire_send(s->control.fd, FRAME_COMMIT, commit, size, NULL, 0, wait);
+	while (rc == 0) {
+		rc = wire_recv(&s->control, wait);
+		if (rc == 0 && (s->control.type == FRAME_RESUMED || s->control.type == FRAME_REFUSED))
+			return 0;
+	}
+	return rc;
+}
+
+/* The same COMMIT, to the same instance, until it answers. Only what it says decides; this host cannot. */
+static int commit_until_answered(struct source *s, const void *commit, size_t size, struct failure *why)
+{
+	uint64_t begun = now_us();
+	while (commit_once(s, commit, size) != 0) {
+		struct failure ignored;
+		if (now_us() - begun > COMMIT_GIVE_UP_US)
+			return fail(
+			    why, -ENOTRECOVERABLE,
+			    "%s took over the program and was not heard of again: it may run there, it "
+			    "cannot run here",
+			    s->to.text);
+		if (source_reattach(s, &ignored))
+			nanosleep(&(struct timespec){0, 100 * 1000 * 1000}, NULL);
+	}
+	return 0;
+}
+
+static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
+{
+	uint8_t record[1024];
+	struct trusted_call c = {
+	    .in = s->control.data, .in_size = s->control.size, .out = record, .out_size = sizeof(record)};
+	if (atomic_load(&s->m->cancelled))
+		return source_was_cancelled(s, why);
+	int rc = trusted(s->e, MIGRATE_COMMIT, 0, &c);
+	if (rc)
+		return source_enclave_failed(
+		    rc, "to hand over: what the destination holds is not what was sent", why);
+	source_progress(s, "commit");
+	rc = commit_until_answered(s, record, c.out_size, why);
+	if (rc)
+		return rc;
+	uint64_t answered_us = now_us();
+	struct frame_resumed times = {0};
+	size_t skip = s->control.type == FRAME_RESUMED ? sizeof(times) : 0;
+	if (s->control.size < skip)
+		return fail(why, -ENOTRECOVERABLE, "%s: malformed answer to the commit", s->to.text);
+	memcpy(&times, s->control.data, skip);
+	c = (struct trusted_call){.in = s->control.data + skip, .in_size = s->control.size - skip};
+	rc = trusted(s->e, MIGRATE_FINISH, 0, &c);
+	if (rc)
+		return fail(why, -ENOTRECOVERABLE,
+			    "%s: the answer to the commit is not the destination enclave's", s->to.text);
+	if (c.ret[0] == 1) {
+		s->offered = s->parking = false; /* the enclave has undone both */
+		return fail(why, -ECONNREFUSED,
+			    "the destination refused at the last moment; the program runs on");
+	}
+	s->r->downtime_us = answered_us - stopped_us;
+	s->r->downtime_destination_us = times.downtime_us;
+	return 0;
+}
+
+int source_switch_over(struct source *s, struct failure *why)
+{
+	int rc = carry_source_calm(s->carry, why);
+	if (rc == 0)
+		rc = hook_tell(s->hook, HOOK_PRE_STOP, s->m->name, HOOK_TIMEOUT_MS, why);
+	if (rc)
+		return rc;
+	source_progress(s, "switch");
+	int usual = thread_urgent_begin();
+	uint64_t stopped_us = now_us();
+	rc = hand_over(s, why);
+	if (rc == 0)
+		rc = commit(s, stopped_us, why);
+	thread_urgent_end(usual);
+	return rc;
+}
