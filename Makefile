@@ -70,4 +70,4 @@ install: all
 	cp -R $(B)/libexec/optmig/. $(DESTDIR)$(PREFIX)/libexec/optmig
 
 # not those of other projects' sources that are built in there
--include $(shell find $(B) \( -path '$(B)/demo/*/*' -o -path $(B)/sources -o -path $(B)/musl \) -prune -o -name '*.d' -type f -print 2>/dev/null)
+-include $(shell find $(B) \( -path '$(B)/demo/*/*' -o -path $(B)/sources -o -path $(B)/servers -o -path $(B)/musl \) -prune -o -name '*.d' -type f -print 2>/dev/null)

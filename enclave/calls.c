@@ -156,6 +156,15 @@ static const struct call table[] = {
 	[SYS_geteuid]       = CALL(NUMBER, V),
 	[SYS_getgid]        = CALL(NUMBER, V),
 	[SYS_getegid]       = CALL(NUMBER, V),
+	[SYS_getresuid]     = CALL(ZERO, {OUT, 4}, {OUT, 4}, {OUT, 4}),
+	[SYS_getresgid]     = CALL(ZERO, {OUT, 4}, {OUT, 4}, {OUT, 4}),
+	[SYS_setuid]        = CALL(ZERO, V),
+	[SYS_setgid]        = CALL(ZERO, V),
+	[SYS_setreuid]      = CALL(ZERO, V, V),
+	[SYS_setregid]      = CALL(ZERO, V, V),
+	[SYS_setresuid]     = CALL(ZERO, V, V, V),
+	[SYS_setresgid]     = CALL(ZERO, V, V, V),
+	[SYS_setgroups]     = CALL(ZERO, V, V),
 };
 /* clang-format on */
 

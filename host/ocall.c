@@ -156,6 +156,15 @@ static const struct call calls[] = {
 	[SYS_geteuid]           = CALL(),
 	[SYS_getgid]            = CALL(),
 	[SYS_getegid]           = CALL(),
+	[SYS_getresuid]         = CALL(),
+	[SYS_getresgid]         = CALL(),
+	[SYS_setuid]            = CALL(.handle = call_credentials),
+	[SYS_setgid]            = CALL(.handle = call_credentials),
+	[SYS_setreuid]          = CALL(.handle = call_credentials),
+	[SYS_setregid]          = CALL(.handle = call_credentials),
+	[SYS_setresuid]         = CALL(.handle = call_credentials),
+	[SYS_setresgid]         = CALL(.handle = call_credentials),
+	[SYS_setgroups]         = CALL(.handle = call_credentials),
 };
 /* clang-format on */
 

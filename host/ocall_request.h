@@ -51,4 +51,7 @@ long call_epoll_wait(struct request *r);
 /* ocall_limits.c */
 long call_rlimit(struct request *r);
 
+/* ocall_credentials.c */
+long call_credentials(struct request *r);
+
 #endif

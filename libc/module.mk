@@ -8,6 +8,12 @@ $(LIBC): libc/build scripts/fetch-source abi/layout.h $(wildcard libc/src/* libc
 		$(B)/libexec/optmig/optmig-pass.so
 	libc/build $(B)/musl $(LIBC_OUT) $(CURDIR)/$(B)/libexec/optmig/optmig-pass.so
 
+# headers that programs expect of a libc and musl has not
+LIBC_HEADERS := $(patsubst libc/include/%,$(LIBC_OUT)/include/%,$(wildcard libc/include/*/*.h))
+ALL += $(LIBC_HEADERS)
+$(LIBC_HEADERS): $(LIBC_OUT)/include/%: libc/include/% | $(LIBC)
+	install -D -m 644 $< $@
+
 $(B)/libexec/optmig/native.o: libc/native/gate.S abi/layout.h
 	@mkdir -p $(@D)
 	$(CC) -I. -c -o $@ $<

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs compiled by optmig-cc that run outside an enclave, and scripts that run optmig-cc itself.
 NATIVE_CC = $(B)/optmig-cc --native -std=gnu11 -D_GNU_SOURCE -I. -g
-NATIVE_DEPS := $(PASS_TOOLS) $(PASS_DATA) $(B)/libexec/optmig/native.o $(B)/libexec/optmig/mark-range.o $(LIBC_OUT)/lib/libc.a
+NATIVE_DEPS := $(PASS_TOOLS) $(PASS_DATA) $(B)/libexec/optmig/native.o $(B)/libexec/optmig/mark-range.o $(LIBC_OUT)/lib/libc.a $(LIBC_HEADERS)
 
 STORE_TESTS := $(foreach level,O0 O1 O2 O3 Os, $(B)/tests/pass/every-store-is-marked-$(level))
 PASS_TESTS := $(STORE_TESTS) $(addprefix $(B)/tests/pass/,collector-order-loses-nothing safepoints-come-often) \
-	$(B)/tests/libc/replaced-parts-work
+	$(addprefix $(B)/tests/libc/,replaced-parts-work lists-keep-their-order)
 PASS_SCRIPTS := tests/pass/untrackable-code-is-refused tests/pass/optmig-cc-is-a-drop-in
 TESTS += $(PASS_TESTS) $(PASS_SCRIPTS)
 CHECK_DEPS += $(NATIVE_DEPS)

@@ -761,6 +761,22 @@ static void check_environment(void)
 
 /* A program that cannot start another one is told so; it does not hang or die. */
 /* A whole transfer in one call, as a kernel makes it for a regular file. */
+static void check_credentials(void)
+{
+	uid_t user[3];
+	gid_t group[3];
+
+	CHECK(!getresuid(&user[0], &user[1], &user[2]) && user[0] == getuid() && user[1] == geteuid());
+	CHECK(!getresgid(&group[0], &group[1], &group[2]) && group[0] == getgid() && group[1] == getegid());
+	/* To become what one is: servers that are given a user do it and end if it fails. */
+	CHECK(!setgid(getgid()) && !setuid(getuid()) && !setreuid((uid_t)-1, user[1]));
+	CHECK(!setresuid(user[0], (uid_t)-1, user[2]) && !setresgid(group[0], group[1], (gid_t)-1));
+	/* To be less, on the way to which root goes first: not in an enclave. Elsewhere this would change the process. */
+	if (getpid() == 1)
+		CHECK(setuid(user[0] + 1) == -1 && errno == EPERM && setresgid((gid_t)-1, group[1] + 1, (gid_t)-1) == -1 &&
+		      errno == EPERM && getuid() == user[0] && getegid() == group[1]);
+}
+
 static void check_large_transfers(void)
 {
 	enum { SIZE = 3 << 20 };
@@ -940,6 +956,7 @@ static const struct {
 	{"strings", check_strings},
 	{"math", check_math},
 	{"environment", check_environment},
+	{"credentials", check_credentials},
 	{"large_transfers", check_large_transfers},
 	{"remapping", check_remapping},
 	{"signals_in_calls", check_signals_in_calls},
