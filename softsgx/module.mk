@@ -26,7 +26,7 @@ $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/lib
 
 # Each program in tests/softsgx that is not part of the harness is a test, linked to the library; and a
 # second one, foreign-*, that uses the kernel's calls under the preload library.
-SOFTSGX_HARNESS := harness enclave direct foreign
+SOFTSGX_HARNESS := harness enclave direct foreign native_enclu
 SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
 # ... those that need what only the library has, or only the preload library; and tests of single functions
 SOFTSGX_FOREIGN_ONLY := detection
@@ -35,7 +35,9 @@ SOFTSGX_DIRECT_ONLY := oracle_finds_writes $(SOFTSGX_UNIT)
 SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY) $(SOFTSGX_UNIT),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(SOFTSGX_DIRECT_ONLY),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_UNIT_TESTS := $(addprefix $(B)/tests/softsgx/,$(SOFTSGX_UNIT))
-TESTS += $(SOFTSGX_UNIT_TESTS) $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS) tests/softsgx/debian-kernel
+# ... and some once more on other kinds of machine
+TESTS += $(SOFTSGX_UNIT_TESTS) $(SOFTSGX_TESTS) $(SOFTSGX_FOREIGN_TESTS) $(B)/tests/softsgx/native_enclu \
+	tests/softsgx/debian-kernel
 export SOFTSGX_BUILD := $(abspath $(B))
 
 $(B)/tests/softsgx/enclave.o: HOST_CFLAGS += -fno-stack-protector -fno-jump-tables -fno-builtin -fno-vectorize \
@@ -50,6 +52,8 @@ $(SOFTSGX_FOREIGN_TESTS): $(B)/tests/softsgx/foreign-%: $(B)/tests/softsgx/%.o \
 		$(addprefix $(B)/tests/softsgx/,harness.o enclave.o foreign.o) $(MBEDCRYPTO) tests/softsgx/enclave.ld \
 		| $(B)/libsoftsgx.so
 	$(SOFTSGX_TEST_LINK)
+$(B)/tests/softsgx/native_enclu: $(B)/tests/softsgx/native_enclu.o
+	$(CC) -fuse-ld=lld -o $@ $<
 
 # make bench-softsgx: ratios, as JSON
 .PHONY: bench-softsgx
