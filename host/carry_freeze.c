@@ -32,7 +32,8 @@ static struct frozen *new_frozen(struct carry_source *s, int host_fd)
 static int freeze_connection(struct carry_source *s, int host_fd, const struct file *file,
 			     struct failure *why)
 {
-	bool known = network_has(&s->network, sockets_address(host_fd, false));
+	struct in6_addr own;
+	bool known = sockets_address(host_fd, false, &own) && network_has(&s->network, &own);
 	if (!s->options.tcp_established || !known) {
 		char name[200];
 		sockets_describe(host_fd, name, sizeof(name));

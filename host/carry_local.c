@@ -39,31 +39,16 @@ static struct identity identity_of_self(void)
 	return id;
 }
 
-static uint32_t ipv4_of(const struct sockaddr_storage *s)
-{
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)s;
-	uint32_t address = 0;
-	if (s->ss_family == AF_INET)
-		address = ((const struct sockaddr_in *)s)->sin_addr.s_addr;
-	else if (s->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-		memcpy(&address, &six->sin6_addr.s6_addr[12], sizeof(address));
-	return address;
-}
-
 bool local_stream(const struct sockaddr_storage *own, const struct sockaddr_storage *peer)
 {
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)own;
-	if (own->ss_family == AF_UNIX ||
-	    (own->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six->sin6_addr)))
+	struct in6_addr address;
+	if (own->ss_family == AF_UNIX || (ip_of(own, &address) && ip_is_loopback(&address)))
 		return true;
-	uint32_t address = ipv4_of(own), peer_address = ipv4_of(peer);
-	if (ntohl(address) >> 24 == 127)
-		return true;
-	if (!peer_address)
+	if (!ip_of(peer, &address))
 		return false;
 	struct place place;
 	int route = netlink_open(NETLINK_ROUTE);
-	bool local = route >= 0 && address_find(route, peer_address, &place) != -ENOENT;
+	bool local = route >= 0 && address_find(route, &address, &place) != -ENOENT;
 	if (route >= 0)
 		close(route);
 	return local;

@@ -3,7 +3,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,7 +16,6 @@
 #include "host/net/send_back.h"
 #include "host/net/tcp_repair.h"
 
-#define ADDRESS_TEXT 16
 #define LINGER_MAX_MS 2000  /* neighbours learn from the first announcement, or by asking, within this */
 #define LINGER_QUIET_MS 300 /* no redirected packet for so long: they have */
 #define LINGER_STEP_MS 50
@@ -24,12 +26,6 @@
 /* Moves away from this process that have been prepared: who announces an address must stop when it is to
  * leave again. */
 static atomic_uint departures;
-
-static void text_of(uint32_t address, char out[ADDRESS_TEXT])
-{
-	struct in_addr in = {.s_addr = address};
-	inet_ntop(AF_INET, &in, out, ADDRESS_TEXT);
-}
 
 static void sleep_ms(unsigned ms)
 {
@@ -54,10 +50,10 @@ void network_close(struct network *n)
 	network_init(n);
 }
 
-bool network_has(const struct network *n, uint32_t address)
+bool network_has(const struct network *n, const struct in6_addr *address)
 {
 	for (unsigned i = 0; i < n->service_count; i++)
-		if (n->service[i].address == address)
+		if (ip_equal(&n->service[i].address, address))
 			return true;
 	return false;
 }
@@ -69,14 +65,14 @@ static int open_route(struct network *n, struct failure *why)
 	return n->route < 0 ? fail(why, n->route, "no netlink socket: %s", strerror(-n->route)) : 0;
 }
 
-static struct service *new_service(struct network *n, uint32_t address, struct failure *why)
+static struct service *new_service(struct network *n, const struct in6_addr *address, struct failure *why)
 {
 	if (n->service_count == SERVICES_MAX) {
 		fail(why, -E2BIG, "the program uses more than %d local addresses", SERVICES_MAX);
 		return NULL;
 	}
 	struct service *s = &n->service[n->service_count];
-	*s = (struct service){.address = address};
+	*s = (struct service){.address = *address};
 	return s;
 }
 
@@ -103,13 +99,13 @@ static int set_rule(struct network *n, struct service *s, uint32_t flags)
 {
 	/* The count of redirected packets goes on: it tells when they end. */
 	struct steer_rule rule = {0};
-	steer_get(&n->steer[s->steer], s->address, &rule);
+	steer_get(&n->steer[s->steer], &s->address, &rule);
 	rule.flags = flags;
 	rule.mark = n->hold.mark;
 	rule.interface = (uint32_t)s->place.interface;
 	memcpy(rule.to_mac, s->to_mac, sizeof(rule.to_mac));
 	memcpy(rule.from_mac, s->place.mac, sizeof(rule.from_mac));
-	return steer_set(&n->steer[s->steer], s->address, &rule);
+	return steer_set(&n->steer[s->steer], &s->address, &rule);
 }
 
 int network_steer(struct network *n, uint32_t flags)
@@ -122,7 +118,8 @@ int network_steer(struct network *n, uint32_t flags)
 
 /* ---- source ---- */
 
-int network_source_add(struct network *n, uint32_t address, uint32_t stays, struct failure *why)
+int network_source_add(struct network *n, const struct in6_addr *address, const struct in6_addr *stays,
+		       struct failure *why)
 {
 	if (network_has(n, address))
 		return 0;
@@ -132,8 +129,8 @@ int network_source_add(struct network *n, uint32_t address, uint32_t stays, stru
 	struct service *s = new_service(n, address, why);
 	if (!s)
 		return -E2BIG;
-	char text[ADDRESS_TEXT];
-	text_of(address, text);
+	char text[INET6_ADDRSTRLEN];
+	ip_text(address, text);
 	r = address_find(n->route, address, &s->place);
 	if (r == -ENOENT)
 		return fail(why, r, "%s, which the program uses, is not an address of this host", text);
@@ -143,7 +140,13 @@ int network_source_add(struct network *n, uint32_t address, uint32_t stays, stru
 			    text, s->place.name);
 	if (r)
 		return fail(why, r, "%s: %s", text, strerror(-r));
-	if (address == stays)
+	if (s->place.autoconfigured)
+		return fail(why, -EADDRINUSE,
+			    "%s was made by the network's autoconfiguration, which would bring it back to "
+			    "this host; give "
+			    "the program an address of its own (ip address add ADDRESS/128 dev %s)",
+			    text, s->place.name);
+	if (stays && ip_equal(address, stays))
 		return fail(why, -EADDRINUSE,
 			    "the migration itself runs over %s, which would have to move with the program; "
 			    "give the program an address of its own, or the migration another",
@@ -158,13 +161,13 @@ int network_source_add(struct network *n, uint32_t address, uint32_t stays, stru
 	return 0;
 }
 
-void network_source_peer(struct network *n, uint32_t address)
+void network_source_peer(struct network *n, const struct in6_addr *address)
 {
 	for (unsigned i = 0; i < n->peer_count; i++)
-		if (n->peer[i] == address)
+		if (ip_equal(&n->peer[i], address))
 			return;
 	if (n->peer_count < PEERS_MAX)
-		n->peer[n->peer_count++] = address;
+		n->peer[n->peer_count++] = *address;
 }
 
 int network_source_check(struct network *n, struct failure *why)
@@ -181,12 +184,12 @@ void network_put(const struct network *n, struct bytes *manifest)
 {
 	bytes_put_u32(manifest, n->service_count);
 	for (unsigned i = 0; i < n->service_count; i++) {
-		bytes_put_u32(manifest, n->service[i].address);
+		bytes_put(manifest, &n->service[i].address, sizeof(n->service[i].address));
 		bytes_put(manifest, n->service[i].place.mac, sizeof(n->service[i].place.mac));
 	}
 	bytes_put_u32(manifest, n->peer_count);
 	for (unsigned i = 0; i < n->peer_count; i++)
-		bytes_put_u32(manifest, n->peer[i]);
+		bytes_put(manifest, &n->peer[i], sizeof(n->peer[i]));
 }
 
 int network_source_prepare(struct network *n, struct reader *answer, struct failure *why)
@@ -212,7 +215,7 @@ static uint64_t redirected(struct network *n)
 	uint64_t sum = 0;
 	for (unsigned i = 0; i < n->service_count; i++) {
 		struct steer_rule rule = {0};
-		steer_get(&n->steer[n->service[i].steer], n->service[i].address, &rule);
+		steer_get(&n->steer[n->service[i].steer], &n->service[i].address, &rule);
 		sum += rule.redirected;
 	}
 	return sum;
@@ -233,7 +236,7 @@ void network_source_finish(struct network *n)
 	}
 	for (unsigned i = 0; i < n->service_count; i++) {
 		struct service *s = &n->service[i];
-		address_remove(n->route, s->address, s->place.interface, s->place.prefix);
+		address_remove(n->route, &s->address, s->place.interface, s->place.prefix);
 	}
 }
 
@@ -241,13 +244,13 @@ void network_source_finish(struct network *n)
 
 static int find_place(struct network *n, struct service *s, struct failure *why)
 {
-	char text[ADDRESS_TEXT];
-	text_of(s->address, text);
+	char text[INET6_ADDRSTRLEN];
+	ip_text(&s->address, text);
 	struct place here;
-	if (address_find(n->route, s->address, &here) == 0)
+	if (address_find(n->route, &s->address, &here) == 0)
 		return fail(why, -EADDRINUSE, "%s, which would move here, is an address of this host already",
 			    text);
-	int r = address_link(n->route, s->address, &s->place);
+	int r = address_link(n->route, &s->address, &s->place);
 	if (r == -EHOSTUNREACH)
 		return fail(
 		    why, r,
@@ -259,10 +262,24 @@ static int find_place(struct network *n, struct service *s, struct failure *why)
 	return r ? fail(why, r, "%s: %s", text, strerror(-r)) : 0;
 }
 
+static int open_hold(struct network *n, struct failure *why)
+{
+	bool ipv4 = false, ipv6 = false;
+	for (unsigned i = 0; i < n->service_count; i++)
+		*(ip_is_ipv4(&n->service[i].address) ? &ipv4 : &ipv6) = true;
+	int r = hold_open(ipv4, ipv6, &n->hold);
+	if (r == -EOPNOTSUPP)
+		return fail(why, r,
+			    "taking connections over needs netfilter's NFQUEUE and nf_tables, which this "
+			    "kernel lacks");
+	return r ? fail(why, r, "packets cannot be held here: %s; it needs CAP_NET_ADMIN", strerror(-r)) : 0;
+}
+
 int network_destination_prepare(struct network *n, struct reader *manifest, struct bytes *answer,
 				struct failure *why)
 {
-	uint32_t count = reader_count(manifest, 10);
+	struct in6_addr address;
+	uint32_t count = reader_count(manifest, sizeof(address) + 6);
 	bytes_put_u32(answer, count);
 	if (count == 0)
 		return reader_u32(manifest) || manifest->error
@@ -276,30 +293,30 @@ int network_destination_prepare(struct network *n, struct reader *manifest, stru
 	n->packet = address_packet_open();
 	if (n->packet < 0)
 		return fail(why, n->packet, "no packet socket (CAP_NET_RAW): %s", strerror(-n->packet));
-	r = hold_open(&n->hold);
-	if (r == -EOPNOTSUPP)
-		return fail(why, r,
-			    "taking connections over needs netfilter's NFQUEUE and nf_tables, which this "
-			    "kernel lacks");
-	if (r)
-		return fail(why, r, "packets cannot be held here: %s; it needs CAP_NET_ADMIN", strerror(-r));
 	for (; count; count--) {
-		struct service *s = new_service(n, reader_u32(manifest), why);
+		reader_get(manifest, &address, sizeof(address));
+		struct service *s = new_service(n, &address, why);
 		if (!s)
 			return -E2BIG;
 		reader_get(manifest, s->to_mac, sizeof(s->to_mac));
 		r = find_place(n, s, why);
-		if (!r)
-			r = open_steer(n, s, why);
-		if (!r && (r = set_rule(n, s, STEER_HOLD | STEER_SILENT)) != 0)
-			fail(why, r, "the packet program takes no rule: %s", strerror(-r));
 		if (r)
 			return r;
 		n->service_count++;
 		bytes_put(answer, s->place.mac, sizeof(s->place.mac));
 	}
-	for (count = reader_count(manifest, 4); count; count--)
-		address_warm(n->route, reader_u32(manifest));
+	r = open_hold(n, why);
+	for (unsigned i = 0; !r && i < n->service_count; i++) {
+		r = open_steer(n, &n->service[i], why);
+		if (!r && (r = set_rule(n, &n->service[i], STEER_HOLD | STEER_SILENT)) != 0)
+			fail(why, r, "the packet program takes no rule: %s", strerror(-r));
+	}
+	if (r)
+		return r;
+	for (count = reader_count(manifest, sizeof(address)); count; count--) {
+		reader_get(manifest, &address, sizeof(address));
+		address_warm(n->route, &address);
+	}
 	return manifest->error ? manifest->error : answer->error;
 }
 
@@ -308,7 +325,7 @@ int network_destination_arrive(struct network *n, struct failure *why)
 	int error = 0;
 	for (unsigned i = 0; i < n->service_count; i++) {
 		struct service *s = &n->service[i];
-		int r = address_add(n->route, s->address, s->place.interface);
+		int r = address_add(n->route, &s->address, s->place.interface);
 		s->added = r == 0;
 		if (r)
 			error =
@@ -320,7 +337,7 @@ int network_destination_arrive(struct network *n, struct failure *why)
 static void announce(struct network *n)
 {
 	for (unsigned i = 0; i < n->service_count; i++)
-		address_announce(n->packet, n->service[i].address, &n->service[i].place);
+		address_announce(n->packet, &n->service[i].address, &n->service[i].place);
 }
 
 int network_destination_open(struct network *n, struct failure *why)
@@ -359,11 +376,14 @@ struct way_back {
 static void return_packet(void *context, const uint8_t *packet, size_t size)
 {
 	struct way_back *back = context;
-	uint32_t address;
-	memcpy(&address, packet + 16, sizeof(address)); /* of its destination, in every IPv4 header */
+	bool is_ipv6 = packet[0] >> 4 == 6;
+	if (is_ipv6 && size < sizeof(struct ip6_hdr))
+		return;
+	struct in6_addr to = is_ipv6 ? ip_read(AF_INET6, packet + offsetof(struct ip6_hdr, ip6_dst))
+				     : ip_read(AF_INET, packet + offsetof(struct iphdr, daddr));
 	for (unsigned i = 0; i < back->network->service_count; i++) {
 		struct service *s = &back->network->service[i];
-		if (s->address == address)
+		if (ip_equal(&s->address, &to))
 			send_back(back->fd, &s->place, s->to_mac, packet, size);
 	}
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The IPv4 addresses that move with a program, and where their packets go
- * meanwhile.
+ * The addresses that move with a program, and where their packets go meanwhile.
  *
  *              source                           destination
  *   prepare    steer: pass                      hold ready; steer: hold, silent
  *   calm       steer: redirect new connections
  *   freeze     steer: redirect all              packets wait in the queue
- *   COMMIT                                      address added; queue let in; steer: pass; ARP announces
+ *   COMMIT                                      address added; queue let in; steer: pass; announced
  *   forget     steer: redirect all, silent
  *   end        address removed, steer gone      hold gone
  *
@@ -27,7 +26,7 @@
 #define PEERS_MAX 64 /* whose neighbours are resolved beforehand */
 
 struct service {
-	uint32_t address;   /* network order */
+	struct in6_addr address;
 	struct place place; /* here */
 	uint8_t to_mac[6];  /* source: the destination's */
 	unsigned steer;
@@ -38,7 +37,7 @@ struct network {
 	int route;
 	struct service service[SERVICES_MAX];
 	unsigned service_count;
-	uint32_t peer[PEERS_MAX]; /* source: of the program's connections */
+	struct in6_addr peer[PEERS_MAX]; /* source: of the program's connections */
 	unsigned peer_count;
 	struct steer steer[SERVICES_MAX]; /* one per interface */
 	int steer_interface[SERVICES_MAX];
@@ -51,13 +50,14 @@ struct network {
 
 void network_init(struct network *n);
 void network_close(struct network *n);
-bool network_has(const struct network *n, uint32_t address);
+bool network_has(const struct network *n, const struct in6_addr *address);
 
 /* ---- source ---- */
-/* Adds an address that must move, if it can. stays: the migration stream's own, 0 if none. */
-int network_source_add(struct network *n, uint32_t address, uint32_t stays, struct failure *why);
+/* Adds an address that must move, if it can. stays: the migration stream's own, or NULL. */
+int network_source_add(struct network *n, const struct in6_addr *address, const struct in6_addr *stays,
+		       struct failure *why);
 /* Remembers a peer; more than PEERS_MAX are left out. */
-void network_source_peer(struct network *n, uint32_t address);
+void network_source_peer(struct network *n, const struct in6_addr *address);
 /* Fails now if this host could not redirect. What it loads for that lets everything pass. */
 int network_source_check(struct network *n, struct failure *why);
 void network_put(const struct network *n, struct bytes *manifest);

@@ -2,27 +2,15 @@
 #include "host/carry_source.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "host/carry_local.h"
 #include "host/carry_wire.h"
 
-static uint32_t stream_address(const struct carry_source *s)
+/* out, or NULL if the migration runs over no address of this host. */
+static const struct in6_addr *stream_address(const struct carry_source *s, struct in6_addr *out)
 {
-	const struct sockaddr_in *four = (const struct sockaddr_in *)&s->options.stream_local;
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&s->options.stream_local;
-	uint32_t address = 0;
-	if (four->sin_family == AF_INET)
-		address = four->sin_addr.s_addr;
-	else if (six->sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-		memcpy(&address, &six->sin6_addr.s6_addr[12], sizeof(address));
-	return address;
-}
-
-static bool is_loopback(uint32_t address)
-{
-	return (ntohl(address) >> 24) == 127;
+	return ip_of(&s->options.stream_local, out) ? out : NULL;
 }
 
 static int check_connection(struct carry_source *s, const struct inventory_file *f, struct failure *why)
@@ -37,20 +25,24 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 		    name);
 	if (s->local)
 		return 0;
-	uint32_t own = sockets_address(f->host_fd, false), peer = sockets_address(f->host_fd, true);
-	if (!own)
-		return fail(why, -EAFNOSUPPORT,
-			    "the connection %s cannot move: IPv6 connections are not supported yet", name);
+	struct in6_addr own, peer, stream;
+	if (!sockets_address(f->host_fd, false, &own) || !sockets_address(f->host_fd, true, &peer))
+		return fail(why, -ENOTCONN, "the addresses of the connection %s cannot be read", name);
+	if (IN6_IS_ADDR_LINKLOCAL(&own) || IN6_IS_ADDR_LINKLOCAL(&peer))
+		return fail(why, -EHOSTUNREACH,
+			    "the connection %s cannot move: a link-local address means something on its own "
+			    "interface only",
+			    name);
 	struct place place;
-	bool stays = is_loopback(own);
-	int r = stays ? 0 : network_source_add(&s->network, own, stream_address(s), why);
+	bool stays = ip_is_loopback(&own);
+	int r = stays ? 0 : network_source_add(&s->network, &own, stream_address(s, &stream), why);
 	if (r)
 		return r;
-	if (stays || address_find(s->network.route, peer, &place) == 0)
+	if (stays || address_find(s->network.route, &peer, &place) == 0)
 		return fail(why, -EHOSTUNREACH,
 			    "the connection %s has both ends on this host: it cannot follow the program",
 			    name);
-	network_source_peer(&s->network, peer);
+	network_source_peer(&s->network, &peer);
 	return 0;
 }
 
@@ -70,9 +62,10 @@ static int check_socket(struct carry_source *s, const struct inventory_file *f, 
 	if (s->local || class == SOCKET_ENDED || class == SOCKET_CONNECTING)
 		return 0;
 	if (class == SOCKET_LISTENER) {
-		uint32_t own = sockets_address(f->host_fd, false);
-		if (s->options.tcp_established && own && !is_loopback(own)) {
-			r = network_source_add(&s->network, own, stream_address(s), why);
+		struct in6_addr own, stream;
+		if (s->options.tcp_established && sockets_address(f->host_fd, false, &own) &&
+		    !ip_is_loopback(&own)) {
+			r = network_source_add(&s->network, &own, stream_address(s, &stream), why);
 			if (r)
 				return r;
 		}

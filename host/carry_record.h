@@ -13,6 +13,7 @@
 #include "host/carry_inventory.h"
 #include "host/failure.h"
 #include "host/fdinfo.h"
+#include "host/net/ip.h"
 #include "host/net/tcp_repair.h"
 
 /* On the wire: append only. */
@@ -98,8 +99,8 @@ enum socket_class {
 	SOCKET_ENDED,
 };
 int sockets_classify(int host_fd, enum socket_class *out);
-/* IPv4 address of a socket's own end (or of its peer's); 0 if it has none or is not IPv4. */
-uint32_t sockets_address(int host_fd, bool peer);
+/* Address of a socket's own end (or of its peer's). False: it has none, or all. */
+bool sockets_address(int host_fd, bool peer, struct in6_addr *out);
 /* "10.0.0.1:6379 - 10.0.0.2:40000" */
 void sockets_describe(int host_fd, char *out, size_t size);
 /* Bound or plain sockets (not connections): what cannot be carried; bound ones into the manifest. */

@@ -65,18 +65,6 @@ int sockets_classify(int host_fd, enum socket_class *out)
 	return 0;
 }
 
-static bool to_ipv4(const struct sockaddr_storage *s, uint32_t *out)
-{
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)s;
-	if (s->ss_family == AF_INET)
-		*out = ((const struct sockaddr_in *)s)->sin_addr.s_addr;
-	else if (s->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-		memcpy(out, &six->sin6_addr.s6_addr[12], sizeof(*out));
-	else
-		return false;
-	return true;
-}
-
 static socklen_t own_name(int fd, struct sockaddr_storage *out)
 {
 	socklen_t size = sizeof(*out);
@@ -96,27 +84,32 @@ static socklen_t peer_name(int fd, struct sockaddr_storage *out)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERNAME, out, &size) < 0 ? 0 : size;
 }
 
-uint32_t sockets_address(int host_fd, bool peer)
+bool sockets_address(int host_fd, bool peer, struct in6_addr *out)
 {
 	struct sockaddr_storage name;
-	uint32_t address = 0;
 	if (peer ? !peer_name(host_fd, &name) : !own_name(host_fd, &name))
-		return 0;
-	return to_ipv4(&name, &address) ? address : 0;
+		return false;
+	return ip_of(&name, out) && !ip_is_any(out);
+}
+
+/* The port it is bound to, 0 if none. */
+static uint16_t bound_port(const struct sockaddr_storage *s)
+{
+	if (s->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)s)->sin_port;
+	return s->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)s)->sin6_port : 0;
 }
 
 static void describe_name(const struct sockaddr_storage *s, char *out, size_t size)
 {
-	char address[INET6_ADDRSTRLEN] = "?";
-	const struct sockaddr_in *four = (const struct sockaddr_in *)s;
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)s;
-	if (s->ss_family == AF_INET6) {
-		inet_ntop(AF_INET6, &six->sin6_addr, address, sizeof(address));
-		snprintf(out, size, "[%s]:%u", address, ntohs(six->sin6_port));
-	} else {
-		inet_ntop(AF_INET, &four->sin_addr, address, sizeof(address));
-		snprintf(out, size, "%s:%u", address, ntohs(four->sin_port));
+	struct in6_addr address;
+	char text[INET6_ADDRSTRLEN];
+	if (!ip_of(s, &address)) {
+		snprintf(out, size, "?");
+		return;
 	}
+	ip_text(&address, text);
+	snprintf(out, size, strchr(text, ':') ? "[%s]:%u" : "%s:%u", text, ntohs(bound_port(s)));
 }
 
 void sockets_describe(int host_fd, char *out, size_t size)
@@ -128,14 +121,6 @@ void sockets_describe(int host_fd, char *out, size_t size)
 	if (peer_name(host_fd, &name))
 		describe_name(&name, peer, sizeof(peer));
 	snprintf(out, size, "%s - %s", own, peer);
-}
-
-/* The port it is bound to, 0 if none. */
-static uint16_t bound_port(const struct sockaddr_storage *s)
-{
-	if (s->ss_family == AF_INET)
-		return ((const struct sockaddr_in *)s)->sin_port;
-	return s->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)s)->sin6_port : 0;
 }
 
 /* What makes and binds a socket: domain, type, protocol, flags, options, own name, datagrams' peer, backlog.
@@ -493,10 +478,11 @@ int sockets_restore(struct restore *r, enum record record, struct reader *in, st
 
 int sockets_release(struct restore *r)
 {
-	int raw = tcp_raw_open(), error = 0, off = 0;
+	struct tcp_raw raw = tcp_raw_open();
+	int error = 0, off = 0;
 	for (unsigned i = 0; i < r->connection_count; i++) {
 		struct tcp_restored *t = &r->connection[i];
-		int e = tcp_release(t, raw);
+		int e = tcp_release(t, &raw);
 		error = error ? error : e;
 		if (t->local.ss_family == AF_INET)
 			setsockopt(t->fd, IPPROTO_IP, IP_TRANSPARENT, &off, sizeof(off));
@@ -511,7 +497,6 @@ int sockets_release(struct restore *r)
 			error = error ? error : -errno;
 		fcntl(c->fd, F_SETFL, flags);
 	}
-	if (raw >= 0)
-		close(raw);
+	tcp_raw_close(&raw);
 	return error;
 }

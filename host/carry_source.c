@@ -40,7 +40,7 @@ int carry_source_prepare(struct carry_source *s, const void *answer, size_t size
 	return r;
 }
 
-static bool is_service(const void *network, uint32_t address)
+static bool is_service(const void *network, const struct in6_addr *address)
 {
 	return network_has(network, address);
 }

@@ -6,7 +6,7 @@
 #ifndef HOST_CARRY_WIRE_H
 #define HOST_CARRY_WIRE_H
 
-#define CARRY_MANIFEST 0x314d4d4fu /* "OMM1" */
+#define CARRY_MANIFEST 0x324d4d4fu /* "OMM2" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
 #define CARRY_STATE 0x31534d4fu	   /* "OMS1" */
 

@@ -118,47 +118,55 @@ static void put_rule(struct netlink_message *m, const struct hold *h)
 	netlink_nest_end(m, list);
 }
 
-static int table_open(struct hold *h)
+/* A table of its own for each family: a table of both (inet) takes xtables' targets on few kernels. */
+static unsigned put_table(struct netlink_message *m, const struct hold *h, uint8_t family)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "optmig-%u", h->number);
+
+	begin(m, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWTABLE, NLM_F_ACK | NLM_F_CREATE, family, 0);
+	netlink_put_string(m, NFTA_TABLE_NAME, name);
+	netlink_put_be32(m, NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+
+	begin(m, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN, NLM_F_ACK | NLM_F_CREATE, family, 0);
+	netlink_put_string(m, NFTA_CHAIN_TABLE, name);
+	netlink_put_string(m, NFTA_CHAIN_NAME, "hold");
+	netlink_put_string(m, NFTA_CHAIN_TYPE, "filter");
+	size_t hook = netlink_nest(m, NFTA_CHAIN_HOOK);
+	netlink_put_be32(m, NFTA_HOOK_HOOKNUM, NF_INET_PRE_ROUTING);
+	netlink_put_be32(m, NFTA_HOOK_PRIORITY, (uint32_t)NF_IP_PRI_RAW); /* before connection tracking */
+	netlink_nest_end(m, hook);
+
+	begin(m, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND, family, 0);
+	netlink_put_string(m, NFTA_RULE_TABLE, name);
+	netlink_put_string(m, NFTA_RULE_CHAIN, "hold");
+	put_rule(m, h);
+	return 3; /* acknowledgements */
+}
+
+static int tables_open(struct hold *h, bool ipv4, bool ipv6)
 {
 	h->table = netlink_open(NETLINK_NETFILTER);
 	if (h->table < 0)
 		return h->table;
-	char name[32];
-	snprintf(name, sizeof(name), "optmig-%u", h->number);
-
 	struct netlink_message m = {0};
+	unsigned acks = 0;
 	begin(&m, 0, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-
-	begin(&m, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWTABLE, NLM_F_ACK | NLM_F_CREATE, NFPROTO_IPV4, 0);
-	netlink_put_string(&m, NFTA_TABLE_NAME, name);
-	netlink_put_be32(&m, NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
-
-	begin(&m, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN, NLM_F_ACK | NLM_F_CREATE, NFPROTO_IPV4, 0);
-	netlink_put_string(&m, NFTA_CHAIN_TABLE, name);
-	netlink_put_string(&m, NFTA_CHAIN_NAME, "hold");
-	netlink_put_string(&m, NFTA_CHAIN_TYPE, "filter");
-	size_t hook = netlink_nest(&m, NFTA_CHAIN_HOOK);
-	netlink_put_be32(&m, NFTA_HOOK_HOOKNUM, NF_INET_PRE_ROUTING);
-	netlink_put_be32(&m, NFTA_HOOK_PRIORITY, (uint32_t)NF_IP_PRI_RAW); /* before connection tracking */
-	netlink_nest_end(&m, hook);
-
-	begin(&m, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND,
-	      NFPROTO_IPV4, 0);
-	netlink_put_string(&m, NFTA_RULE_TABLE, name);
-	netlink_put_string(&m, NFTA_RULE_CHAIN, "hold");
-	put_rule(&m, h);
-
+	if (ipv4)
+		acks += put_table(&m, h, NFPROTO_IPV4);
+	if (ipv6)
+		acks += put_table(&m, h, NFPROTO_IPV6);
 	begin(&m, 0, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-	return netlink_send(h->table, &m, 3);
+	return netlink_send(h->table, &m, acks);
 }
 
-int hold_open(struct hold *out)
+int hold_open(bool ipv4, bool ipv6, struct hold *out)
 {
 	*out = HOLD_NONE;
 	int r = queue_open(out);
 	if (!r) {
 		out->mark = HOLD_MARK | out->number;
-		r = table_open(out);
+		r = tables_open(out, ipv4, ipv6);
 	}
 	if (r)
 		hold_close(out);

@@ -9,6 +9,7 @@
 #ifndef HOST_NET_HOLD_H
 #define HOST_NET_HOLD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,8 +22,9 @@ struct hold {
 
 #define HOLD_NONE ((struct hold){.queue = -1, .table = -1})
 
-/* On failure *out is HOLD_NONE. -EOPNOTSUPP: this kernel has no NFQUEUE or nf_tables. -EPERM. */
-int hold_open(struct hold *out);
+/* For the packets of one family or both. On failure *out is HOLD_NONE. -EOPNOTSUPP: this kernel has no
+ * NFQUEUE or nf_tables. -EPERM. */
+int hold_open(bool ipv4, bool ipv6, struct hold *out);
 /* Lets in what is queued now. */
 int hold_release(struct hold *h);
 /* Each packet queued since the last call, from its IP header on. It stays queued. The number of packets. */

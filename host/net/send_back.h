@@ -12,7 +12,7 @@
 
 /* A socket for it, or -errno. */
 int send_back_open(void);
-/* packet: from its IPv4 header on; may be a large one that receive offload has put together. */
+/* packet: from its IPv4 or IPv6 header on; may be a large one that receive offload has put together. */
 int send_back(int fd, const struct place *place, const uint8_t to_mac[6], const uint8_t *packet, size_t size);
 
 #endif

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
@@ -28,7 +29,23 @@ static int bpf(int command, union bpf_attr *attr)
 }
 
 /* A jump names its target by label; labels vanish when the program is put together. */
-enum label { IPV4 = 1, NEW, FIND, ARP, ASKED, REDIRECT, MATCHED, PASS, DROP, LABEL_COUNT };
+enum label {
+	IPV4 = 1,
+	IPV6,
+	SOLICITED,
+	MAPPED,
+	WIDE,
+	FIND,
+	ASKED,
+	NEW,
+	NEW6,
+	FLAGS,
+	MATCHED,
+	REDIRECT,
+	PASS,
+	DROP,
+	LABEL_COUNT
+};
 #define LABEL_CODE 0xff
 
 #define INSN(c, d, s, o, i)                                                                                  \
@@ -43,6 +60,7 @@ enum label { IPV4 = 1, NEW, FIND, ARP, ASKED, REDIRECT, MATCHED, PASS, DROP, LAB
 #define LOAD_W(d, s, o) INSN(BPF_LDX | BPF_MEM | BPF_W, d, s, o, 0)
 #define LOAD_B(d, s, o) INSN(BPF_LDX | BPF_MEM | BPF_B, d, s, o, 0)
 #define STORE_W(d, s, o) INSN(BPF_STX | BPF_MEM | BPF_W, d, s, o, 0)
+#define STORE_W_IMM(d, o, i) INSN(BPF_ST | BPF_MEM | BPF_W, d, 0, o, i)
 #define ATOMIC_ADD(d, s, o) INSN(BPF_STX | BPF_ATOMIC | BPF_DW, d, s, o, BPF_ADD)
 #define CALL(f) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
 #define JUMP(l) INSN(BPF_JMP | BPF_JA, 0, 0, l, 0)
@@ -56,6 +74,10 @@ enum label { IPV4 = 1, NEW, FIND, ARP, ASKED, REDIRECT, MATCHED, PASS, DROP, LAB
 #define SKB(field) offsetof(struct __sk_buff, field)
 #define IP_DESTINATION (ETH_HLEN + 16)
 #define IP_PROTOCOL (ETH_HLEN + 9)
+#define IP6_NEXT_HEADER (ETH_HLEN + 6)
+#define IP6_DESTINATION (ETH_HLEN + 24)
+#define IP6_BODY (ETH_HLEN + 40)
+#define ND_TARGET (IP6_BODY + 8)
 #define ARP_TARGET (ETH_HLEN + 24)
 #define ARP_OPERATION (ETH_HLEN + 6)
 #define TCP_FLAGS 13
@@ -64,58 +86,96 @@ enum label { IPV4 = 1, NEW, FIND, ARP, ASKED, REDIRECT, MATCHED, PASS, DROP, LAB
 
 static int load_program(int map)
 {
-	/* R6: the packet, R7: its address's rule, R8: the rule's flags, R9: its ethertype */
+	/* R6: the packet, R7: its address's rule, R8: where the address stands, then the rule's flags, R9:
+	   KIND_. The stack: the address from -16 on, a scratch byte or two at -24. */
+	enum { KIND_IPV4, KIND_IPV6, KIND_QUESTION /* who has the address? */ };
 	const struct bpf_insn source[] = {
 	    MOV(BPF_REG_6, BPF_REG_1),
 	    LOAD_W(BPF_REG_9, BPF_REG_6, SKB(protocol)),
-	    MOV_IMM(BPF_REG_2, IP_DESTINATION),
-	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_IP), FIND),
-	    MOV_IMM(BPF_REG_2, ARP_TARGET),
+	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_IP), IPV4),
+	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_IPV6), IPV6),
 	    JUMP_IF(BPF_JNE, BPF_REG_9, htons(ETH_P_ARP), PASS),
 
-	    AT(FIND),
+	    /* Answers to our own questions must come in. */
+	    MOV_IMM(BPF_REG_2, ARP_OPERATION),
+	    PACKET_TO_STACK(-24, 2),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -23),
+	    JUMP_IF(BPF_JNE, BPF_REG_1, ARPOP_REQUEST, PASS),
+	    MOV_IMM(BPF_REG_9, KIND_QUESTION),
+	    MOV_IMM(BPF_REG_8, ARP_TARGET),
+	    JUMP(MAPPED),
+
+	    AT(IPV4),
+	    MOV_IMM(BPF_REG_9, KIND_IPV4),
+	    MOV_IMM(BPF_REG_8, IP_DESTINATION),
+	    AT(MAPPED), /* ::ffff:a.b.c.d */
+	    STORE_W_IMM(BPF_REG_10, -16, 0),
+	    STORE_W_IMM(BPF_REG_10, -12, 0),
+	    STORE_W_IMM(BPF_REG_10, -8, (int32_t)htonl(0xffff)),
+	    MOV(BPF_REG_2, BPF_REG_8),
 	    PACKET_TO_STACK(-4, 4),
+	    JUMP(FIND),
+
+	    AT(IPV6),
+	    MOV_IMM(BPF_REG_9, KIND_IPV6),
+	    MOV_IMM(BPF_REG_2, IP6_NEXT_HEADER),
+	    PACKET_TO_STACK(-24, 1),
+	    MOV_IMM(BPF_REG_8, IP6_DESTINATION),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -24),
+	    JUMP_IF(BPF_JNE, BPF_REG_1, IPPROTO_ICMPV6, WIDE),
+	    MOV_IMM(BPF_REG_2, IP6_BODY),
+	    PACKET_TO_STACK(-24, 1),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -24),
+	    JUMP_IF(BPF_JEQ, BPF_REG_1, ND_NEIGHBOR_SOLICIT, SOLICITED),
+	    JUMP_IF(BPF_JEQ, BPF_REG_1, ND_NEIGHBOR_ADVERT, PASS),
+	    JUMP(WIDE),
+	    AT(SOLICITED),
+	    MOV_IMM(BPF_REG_9, KIND_QUESTION),
+	    MOV_IMM(BPF_REG_8, ND_TARGET),
+	    AT(WIDE),
+	    MOV(BPF_REG_2, BPF_REG_8),
+	    PACKET_TO_STACK(-16, 16),
+
+	    AT(FIND),
 	    INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map),
 	    INSN(0, 0, 0, 0, 0),
 	    MOV(BPF_REG_2, BPF_REG_10),
-	    ADD_IMM(BPF_REG_2, -4),
+	    ADD_IMM(BPF_REG_2, -16),
 	    CALL(BPF_FUNC_map_lookup_elem),
 	    JUMP_IF(BPF_JEQ, BPF_REG_0, 0, PASS),
 	    MOV(BPF_REG_7, BPF_REG_0),
 	    LOAD_W(BPF_REG_8, BPF_REG_7, RULE(flags)),
-	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_ARP), ARP),
-	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_HOLD | STEER_REDIRECT, IPV4),
-	    JUMP(PASS),
-
-	    AT(ARP),
-	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_SILENT, ASKED),
-	    JUMP(PASS),
-
-	    /* Answers to our own questions must come in. */
-	    AT(ASKED),
-	    MOV_IMM(BPF_REG_2, ARP_OPERATION),
-	    PACKET_TO_STACK(-8, 2),
-	    LOAD_B(BPF_REG_1, BPF_REG_10, -7),
-	    JUMP_IF(BPF_JEQ, BPF_REG_1, ARPOP_REQUEST, DROP),
-	    JUMP(PASS),
-
-	    AT(IPV4),
+	    JUMP_IF(BPF_JEQ, BPF_REG_9, KIND_QUESTION, ASKED),
 	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_NEW_ONLY, NEW),
-	    JUMP(MATCHED),
+	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_HOLD | STEER_REDIRECT, MATCHED),
+	    JUMP(PASS),
+
+	    AT(ASKED),
+	    JUMP_IF(BPF_JSET, BPF_REG_8, STEER_SILENT, DROP),
+	    JUMP(PASS),
 
 	    AT(NEW),
+	    JUMP_IF(BPF_JEQ, BPF_REG_9, KIND_IPV6, NEW6),
 	    MOV_IMM(BPF_REG_2, IP_PROTOCOL),
-	    PACKET_TO_STACK(-8, 1),
-	    LOAD_B(BPF_REG_1, BPF_REG_10, -8),
+	    PACKET_TO_STACK(-24, 1),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -24),
 	    JUMP_IF(BPF_JNE, BPF_REG_1, IPPROTO_TCP, PASS),
 	    MOV_IMM(BPF_REG_2, ETH_HLEN),
-	    PACKET_TO_STACK(-8, 1),
-	    LOAD_B(BPF_REG_2, BPF_REG_10, -8),
+	    PACKET_TO_STACK(-24, 1),
+	    LOAD_B(BPF_REG_2, BPF_REG_10, -24),
 	    AND_IMM(BPF_REG_2, 15),
 	    LSH_IMM(BPF_REG_2, 2),
 	    ADD_IMM(BPF_REG_2, ETH_HLEN + TCP_FLAGS),
-	    PACKET_TO_STACK(-8, 1),
-	    LOAD_B(BPF_REG_1, BPF_REG_10, -8),
+	    JUMP(FLAGS),
+	    AT(NEW6),
+	    MOV_IMM(BPF_REG_2, IP6_NEXT_HEADER),
+	    PACKET_TO_STACK(-24, 1),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -24),
+	    JUMP_IF(BPF_JNE, BPF_REG_1, IPPROTO_TCP, PASS),
+	    MOV_IMM(BPF_REG_2, IP6_BODY + TCP_FLAGS),
+	    AT(FLAGS),
+	    PACKET_TO_STACK(-24, 1),
+	    LOAD_B(BPF_REG_1, BPF_REG_10, -24),
 	    AND_IMM(BPF_REG_1, TCP_SYN_ACK_BITS),
 	    JUMP_IF(BPF_JNE, BPF_REG_1, TCP_SYN_BIT, PASS),
 
@@ -186,7 +246,7 @@ int steer_open(int interface, struct steer *out)
 	*out = STEER_NONE;
 	out->interface = interface;
 	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_HASH,
-			       .key_size = sizeof(uint32_t),
+			       .key_size = sizeof(struct in6_addr),
 			       .value_size = sizeof(struct steer_rule),
 			       .max_entries = ADDRESSES_MAX};
 	int r = out->map = bpf(BPF_MAP_CREATE, &attr);
@@ -214,18 +274,18 @@ void steer_close(struct steer *s)
 	*s = STEER_NONE;
 }
 
-int steer_set(struct steer *s, uint32_t address, const struct steer_rule *rule)
+int steer_set(struct steer *s, const struct in6_addr *address, const struct steer_rule *rule)
 {
 	union bpf_attr attr = {.map_fd = (uint32_t)s->map,
-			       .key = (uintptr_t)&address,
+			       .key = (uintptr_t)address,
 			       .value = (uintptr_t)rule,
 			       .flags = BPF_ANY};
 	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
 }
 
-int steer_get(struct steer *s, uint32_t address, struct steer_rule *rule)
+int steer_get(struct steer *s, const struct in6_addr *address, struct steer_rule *rule)
 {
 	union bpf_attr attr = {
-	    .map_fd = (uint32_t)s->map, .key = (uintptr_t)&address, .value = (uintptr_t)rule};
+	    .map_fd = (uint32_t)s->map, .key = (uintptr_t)address, .value = (uintptr_t)rule};
 	return bpf(BPF_MAP_LOOKUP_ELEM, &attr);
 }

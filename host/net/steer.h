@@ -10,13 +10,15 @@
 #ifndef HOST_NET_STEER_H
 #define HOST_NET_STEER_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define STEER_HOLD 1u	  /* mark them: netfilter's queue takes them */
 #define STEER_REDIRECT 2u /* out again, to .to_mac */
 #define STEER_NEW_ONLY 4u /* with the two above: only the first packet of a TCP connection (SYN) */
-#define STEER_SILENT 8u	  /* drop ARP requests for the address: this host does not answer for it */
+#define STEER_SILENT 8u	  /* drop ARP requests and neighbour solicitations: this host does not answer for it \
+			   */
 
 struct steer_rule {
 	uint32_t flags; /* 0: pass */
@@ -42,8 +44,8 @@ extern bool steer_avoid_tcx;
 /* On failure *out is STEER_NONE. -EOPNOTSUPP: the kernel can attach no program. -EPERM: no privilege. */
 int steer_open(int interface, struct steer *out);
 void steer_close(struct steer *s);
-/* address: network order. Sets .redirected to what it was if the rule exists. */
-int steer_set(struct steer *s, uint32_t address, const struct steer_rule *rule);
-int steer_get(struct steer *s, uint32_t address, struct steer_rule *rule);
+/* Sets .redirected to what it was if the rule exists. */
+int steer_set(struct steer *s, const struct in6_addr *address, const struct steer_rule *rule);
+int steer_get(struct steer *s, const struct in6_addr *address, struct steer_rule *rule);
 
 #endif

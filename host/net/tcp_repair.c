@@ -6,13 +6,15 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#include "host/net/sockopts.h"
+#include "host/net/checksum.h"
 
 #define QUEUE_SIZE_MAX (1u << 30)
 /* What the kernel is given at once: it allocates a queue's pieces as they come. */
@@ -297,72 +299,70 @@ int tcp_restore(struct reader *in, struct tcp_restored *out)
 	return r ? r : restore_connection(out->fd, in, out);
 }
 
-static uint32_t sum16(const void *data, size_t size)
+struct tcp_raw tcp_raw_open(void)
 {
-	const uint8_t *p = data;
-	uint32_t sum = 0;
-	for (size_t i = 0; i + 1 < size; i += 2)
-		sum += (uint32_t)p[i] << 8 | p[i + 1];
-	return sum;
+	/* Of this protocol, they are given whole packets. */
+	return (struct tcp_raw){socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW),
+				socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)};
 }
 
-static bool ipv4_of(const struct sockaddr_storage *s, uint32_t *address, uint16_t *port)
+void tcp_raw_close(struct tcp_raw *raw)
 {
-	const struct sockaddr_in *four = (const struct sockaddr_in *)s;
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)s;
-	if (s->ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-		return false;
-	if (s->ss_family == AF_INET6)
-		memcpy(address, &six->sin6_addr.s6_addr[12], sizeof(*address));
-	else
-		*address = four->sin_addr.s_addr;
-	*port = s->ss_family == AF_INET6 ? six->sin6_port : four->sin_port;
-	return true;
+	if (raw->ipv4 >= 0)
+		close(raw->ipv4);
+	if (raw->ipv6 >= 0)
+		close(raw->ipv6);
 }
 
-int tcp_raw_open(void)
+static uint16_t port_of(const struct sockaddr_storage *s)
 {
-	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-	return fd < 0 ? -errno : fd;
+	return s->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)s)->sin6_port
+					: ((const struct sockaddr_in *)s)->sin_port;
 }
 
 /* The peer's FIN was acknowledged long ago and will not come again: tell our own kernel in the peer's name.
  */
-static int repeat_peer_fin(const struct tcp_restored *t, int raw)
+static int repeat_peer_fin(const struct tcp_restored *t, const struct tcp_raw *raw)
 {
-	struct {
-		struct iphdr ip;
-		struct tcphdr tcp;
-	} __attribute__((packed)) packet = {0};
-	uint32_t source, destination;
-	uint16_t source_port, destination_port;
-	if (!ipv4_of(&t->peer, &source, &source_port) || !ipv4_of(&t->local, &destination, &destination_port))
+	struct in6_addr from, to;
+	if (!ip_of(&t->peer, &from) || !ip_of(&t->local, &to))
 		return -EAFNOSUPPORT;
-	packet.ip = (struct iphdr){.ihl = 5,
-				   .version = 4,
-				   .tot_len = htons(sizeof(packet)),
-				   .ttl = 64,
-				   .protocol = IPPROTO_TCP,
-				   .saddr = source,
-				   .daddr = destination};
-	packet.tcp.source = source_port;
-	packet.tcp.dest = destination_port;
-	packet.tcp.seq = htonl(t->fin_seq);
-	packet.tcp.ack_seq = htonl(t->ack_seq);
-	packet.tcp.doff = sizeof(packet.tcp) / 4;
-	packet.tcp.fin = 1;
-	packet.tcp.ack = 1;
-	packet.tcp.window = htons(t->fin_window);
-	uint32_t sum = sum16(&packet.tcp, sizeof(packet.tcp)) + sum16(&source, 4) + sum16(&destination, 4) +
-		       IPPROTO_TCP + sizeof(packet.tcp);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	packet.tcp.check = htons((uint16_t)~sum);
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = destination};
-	return sendto(raw, &packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+	struct tcphdr tcp = {.source = port_of(&t->peer),
+			     .dest = port_of(&t->local),
+			     .seq = htonl(t->fin_seq),
+			     .ack_seq = htonl(t->ack_seq),
+			     .doff = sizeof(tcp) / 4,
+			     .fin = 1,
+			     .ack = 1,
+			     .window = htons(t->fin_window)};
+	tcp.check = checksum_with_pseudo(&from, &to, IPPROTO_TCP, &tcp, sizeof(tcp));
+	struct iphdr ip = {.ihl = 5,
+			   .version = 4,
+			   .tot_len = htons(sizeof(ip) + sizeof(tcp)),
+			   .ttl = 64,
+			   .protocol = IPPROTO_TCP};
+	struct ip6_hdr ip6 = {.ip6_src = from, .ip6_dst = to};
+	ip6.ip6_vfc = 6 << 4;
+	ip6.ip6_plen = htons(sizeof(tcp));
+	ip6.ip6_nxt = IPPROTO_TCP;
+	ip6.ip6_hlim = 64;
+	struct sockaddr_in to4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_addr = to};
+	struct iovec part[2] = {{&ip6, sizeof(ip6)}, {&tcp, sizeof(tcp)}};
+	struct msghdr message = {
+	    .msg_name = &to6, .msg_namelen = sizeof(to6), .msg_iov = part, .msg_iovlen = 2};
+	if (ip_is_ipv4(&to)) {
+		memcpy(&ip.saddr, ip_wire(&from).data, sizeof(ip.saddr));
+		memcpy(&ip.daddr, ip_wire(&to).data, sizeof(ip.daddr));
+		to4.sin_addr.s_addr = ip.daddr;
+		part[0] = (struct iovec){&ip, sizeof(ip)};
+		message.msg_name = &to4;
+		message.msg_namelen = sizeof(to4);
+	}
+	return sendmsg(ip_is_ipv4(&to) ? raw->ipv4 : raw->ipv6, &message, 0) < 0 ? -errno : 0;
 }
 
-int tcp_release(struct tcp_restored *t, int raw)
+int tcp_release(struct tcp_restored *t, const struct tcp_raw *raw)
 {
 	int r = tcp_set_int(t->fd, TCP_REPAIR, TCP_REPAIR_OFF);
 	if (r)

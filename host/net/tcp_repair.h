@@ -38,6 +38,13 @@ int tcp_thaw(int fd);
 /* Closes the frozen connection without a word to the peer. */
 void tcp_vanish(int fd);
 
+/* For peers that had closed their end: their FIN is told to our kernel again, over these. -1: none. */
+struct tcp_raw {
+	int ipv4, ipv6;
+};
+struct tcp_raw tcp_raw_open(void);
+void tcp_raw_close(struct tcp_raw *raw);
+
 /* A connection that is restored and still silent. */
 struct tcp_restored {
 	int fd;
@@ -53,11 +60,9 @@ struct tcp_restored {
 
 /* Makes fd (out->fd) a fresh socket with the record's connection. The address must be local. */
 int tcp_restore(struct reader *in, struct tcp_restored *out);
-/* Speaks: probes the window, sends what was unsent, repeats a FIN of either side. raw: tcp_raw_open(). */
-int tcp_release(struct tcp_restored *t, int raw);
+/* Speaks: probes the window, sends what was unsent, repeats a FIN of either side. */
+int tcp_release(struct tcp_restored *t, const struct tcp_raw *raw);
 /* Closes, silently if not yet released; frees what it holds. */
 void tcp_restored_drop(struct tcp_restored *t);
-/* For peers that had closed their end: their FIN is told to our kernel again. */
-int tcp_raw_open(void);
 
 #endif

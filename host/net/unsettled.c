@@ -8,12 +8,13 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "host/net/ip.h"
 #include "host/net/netlink.h"
 
 #define STATES (1u << TCP_SYN_RECV | 1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK)
 
 struct question {
-	bool (*ours)(const void *context, uint32_t address);
+	bool (*ours)(const void *context, const struct in6_addr *address);
 	const void *context;
 	int count;
 };
@@ -29,15 +30,15 @@ static int visit(void *context, const struct nlmsghdr *answer)
 	const struct inet_diag_msg *m = NLMSG_DATA(answer);
 	if (answer->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
 		return 0;
-	/* An IPv4 peer of an IPv6 socket: the address is the last of four words. */
-	uint32_t address = m->id.idiag_src[m->idiag_family == AF_INET6 ? 3 : 0];
+	struct in6_addr address = ip_read(m->idiag_family, m->id.idiag_src);
 	/* With an inode it is somebody's descriptor. */
-	if (m->idiag_inode == 0 && q->ours(q->context, address))
+	if (m->idiag_inode == 0 && q->ours(q->context, &address))
 		q->count++;
 	return 0;
 }
 
-int unsettled_count(int fd, bool (*ours)(const void *context, uint32_t address), const void *context)
+int unsettled_count(int fd, bool (*ours)(const void *context, const struct in6_addr *address),
+		    const void *context)
 {
 	struct question q = {ours, context, 0};
 	static const uint8_t families[] = {AF_INET, AF_INET6};

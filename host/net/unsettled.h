@@ -8,12 +8,14 @@
 #ifndef HOST_NET_UNSETTLED_H
 #define HOST_NET_UNSETTLED_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 /* A socket for the question, or -errno. */
 int unsettled_open(void);
-/* How many there are whose local address `ours` accepts (IPv4, network order). -errno. */
-int unsettled_count(int fd, bool (*ours)(const void *context, uint32_t address), const void *context);
+/* How many there are whose local address `ours` accepts. -errno. */
+int unsettled_count(int fd, bool (*ours)(const void *context, const struct in6_addr *address),
+		    const void *context);
 
 #endif

@@ -3,7 +3,8 @@
  * A server with many connections is moved back and forth between two hosts.
  * Clients on a third check every byte, and none may see an error, a
  * retransmission or a long silence: request-response, streams in both
- * directions, and ever new short connections.
+ * directions, and ever new short connections; over IPv4, over IPv6, and over IPv4
+ * to a socket that listens for both.
  *
  *   connections [moves] [request-response connections]
  */
@@ -26,7 +27,9 @@
 #include "tests/carry/testbed.h"
 
 #define SERVICE "10.77.0.100"
-#define PORT 7000
+#define SERVICE_IPV6 "fd77::100"
+#define PORT 7000      /* IPv4, bound to the service's address */
+#define PORT_BOTH 7001 /* IPv6 and IPv4, bound to none */
 #define DESCRIPTORS 2048
 #define STREAM_PIECE 32768
 
@@ -39,7 +42,7 @@ static uint8_t pattern(uint64_t at)
 
 /* Its memory: what moves beside the descriptors. */
 struct server {
-	int epoll, listener;
+	int epoll, listener[2];
 	struct {
 		char type; /* 0: not told yet; 'R'equests, 'U'p stream, 'D'own stream, 'N'ew connections */
 		uint64_t done;
@@ -49,27 +52,40 @@ struct server {
 static struct program program;
 static struct server server;
 
-static void server_start(void)
+static int server_listen(int family, const void *address, socklen_t size)
 {
-	struct sockaddr_in address = {
-	    .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = inet_addr(SERVICE)};
 	int on = 1;
-	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
-	server.listener = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	CHECK(CALL(&program, SYS_setsockopt, server.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ==
-	      0);
-	CHECK(CALL(&program, SYS_bind, server.listener, &address, sizeof(address)) == 0);
-	CHECK(CALL(&program, SYS_listen, server.listener, 511) == 0);
-	server.epoll = (int)CALL(&program, SYS_epoll_create1, 0);
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = server.listener};
-	CHECK(CALL(&program, SYS_epoll_ctl, server.epoll, EPOLL_CTL_ADD, server.listener, &event) == 0);
+	int fd = (int)CALL(&program, SYS_socket, family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	CHECK(CALL(&program, SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0);
+	CHECK(CALL(&program, SYS_bind, fd, address, size) == 0);
+	CHECK(CALL(&program, SYS_listen, fd, 511) == 0);
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+	CHECK(CALL(&program, SYS_epoll_ctl, server.epoll, EPOLL_CTL_ADD, fd, &event) == 0);
+	return fd;
 }
 
-static void server_accept(void)
+static void server_start(void)
+{
+	struct sockaddr_in own = {
+	    .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = inet_addr(SERVICE)};
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(PORT_BOTH)};
+	struct sockaddr_in6 both = {.sin6_family = AF_INET6, .sin6_port = htons(PORT_BOTH)};
+	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
+	server.epoll = (int)CALL(&program, SYS_epoll_create1, 0);
+	server.listener[0] = server_listen(AF_INET, &own, sizeof(own));
+	if (testbed_has_ipv6()) {
+		CHECK(system("ip addr add " SERVICE_IPV6 "/128 dev eth0 nodad") == 0);
+		server.listener[1] = server_listen(AF_INET6, &both, sizeof(both));
+	} else {
+		server.listener[1] = server_listen(AF_INET, &any, sizeof(any));
+	}
+}
+
+static void server_accept(int listener)
 {
 	int on = 1;
 	long fd;
-	while ((fd = CALL(&program, SYS_accept4, server.listener, 0, 0, SOCK_NONBLOCK)) >= 0) {
+	while ((fd = CALL(&program, SYS_accept4, listener, 0, 0, SOCK_NONBLOCK)) >= 0) {
 		CHECK(fd < DESCRIPTORS);
 		memset(&server.connection[fd], 0, sizeof(server.connection[fd]));
 		CALL(&program, SYS_setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -137,10 +153,11 @@ static void server_run(uint64_t us)
 		long count = CALL(&program, SYS_epoll_wait, server.epoll, events, 64, 1);
 		CHECK(count >= 0);
 		for (long i = 0; i < count; i++) {
-			if (events[i].data.fd == server.listener)
-				server_accept();
+			int fd = events[i].data.fd;
+			if (fd == server.listener[0] || fd == server.listener[1])
+				server_accept(fd);
 			else
-				server_read(events[i].data.fd);
+				server_read(fd);
 		}
 		if (now >= next) {
 			next = now + 1000;
@@ -339,12 +356,19 @@ static void client_failed(struct gauge *g, const char *what)
 	pthread_exit(NULL);
 }
 
-static int client_connect(char type)
+/* Which way a client goes by its number. */
+static int client_connect(uint64_t way, char type)
 {
-	struct sockaddr_in address = {
-	    .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = inet_addr(SERVICE)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || write(fd, &type, 1) != 1) {
+	struct sockaddr_in four = {.sin_family = AF_INET,
+				   .sin_port = htons(way % 3 ? PORT_BOTH : PORT),
+				   .sin_addr.s_addr = inet_addr(SERVICE)};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(PORT_BOTH)};
+	CHECK(inet_pton(AF_INET6, SERVICE_IPV6, &six.sin6_addr) == 1);
+	bool ipv6 = way % 3 == 2 && testbed_has_ipv6();
+	int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+	if (connect(fd, ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four,
+		    ipv6 ? sizeof(six) : sizeof(four)) < 0 ||
+	    write(fd, &type, 1) != 1) {
 		close(fd);
 		return -1;
 	}
@@ -355,7 +379,7 @@ static int client_connect(char type)
 static void *client_requests(void *gauge)
 {
 	struct gauge *g = gauge;
-	int fd = client_connect('R');
+	int fd = client_connect((uint64_t)(g - shared->gauge), 'R');
 	if (fd < 0)
 		client_failed(g, "connect");
 	for (uint64_t i = 0;; i++) {
@@ -376,7 +400,7 @@ static void *client_up(void *gauge)
 {
 	static uint8_t buffer[STREAM_PIECE];
 	struct gauge *g = gauge;
-	int fd = client_connect('U');
+	int fd = client_connect(2, 'U');
 	if (fd < 0)
 		client_failed(g, "connect");
 	for (uint64_t done = 0;;) {
@@ -399,7 +423,7 @@ static void *client_down(void *gauge)
 {
 	static uint8_t buffer[262144];
 	struct gauge *g = gauge;
-	int fd = client_connect('D');
+	int fd = client_connect(1, 'D');
 	if (fd < 0)
 		client_failed(g, "connect");
 	for (uint64_t done = 0;;) {
@@ -424,7 +448,7 @@ static void *client_new(void *gauge)
 	for (;;) {
 		char answer;
 		gauge_begin(g);
-		int fd = client_connect('N');
+		int fd = client_connect(g->count, 'N');
 		if (fd < 0 || read(fd, &answer, 1) != 1 || answer != 'N')
 			client_failed(g, "new connection");
 		gauge_end(g);

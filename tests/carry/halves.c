@@ -2,7 +2,8 @@
  *
  * Connections in every state that is not simply "established" move too: waiting
  * to be accepted, closed by the peer with data unread, closed by us, by both,
- * reset, still connecting, with more written than the peer takes.
+ * reset, still connecting, with more written than the peer takes. Over IPv4, over
+ * IPv6, and over IPv4 to a socket that listens for both.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,17 +19,45 @@
 #include "tests/carry/program.h"
 #include "tests/carry/testbed.h"
 
-#define SERVICE "10.77.0.100"
-#define CLIENT "10.77.0.3"
 #define PORT 7000
 #define BULK (4u << 20)
 
 static struct program program;
 
-static struct sockaddr_in address_of(const char *address, uint16_t port)
+static const struct way {
+	const char *name;
+	int listens, connects; /* families */
+	const char *service, *any, *client, *nobody;
+	const char *add_service, *add_nobody;
+} ways[] = {
+    {"IPv4", AF_INET, AF_INET, "10.77.0.100", NULL, "10.77.0.3", "10.77.0.9",
+     "ip addr add 10.77.0.100/32 dev eth0", "ip addr add 10.77.0.9/24 dev eth0"},
+    {"IPv6", AF_INET6, AF_INET6, "fd77::100", NULL, "fd77::3", "fd77::9",
+     "ip addr add fd77::100/128 dev eth0 nodad", "ip addr add fd77::9/64 dev eth0 nodad"},
+    {"IPv4 to a socket of both", AF_INET6, AF_INET, "10.77.0.100", "::", "::ffff:10.77.0.3", "10.77.0.9",
+     "ip addr add 10.77.0.100/32 dev eth0", "ip addr add 10.77.0.9/24 dev eth0"},
+};
+static const struct way *way = ways;
+
+static struct sockaddr_storage name_of(const char *address, uint16_t port)
 {
-	return (struct sockaddr_in){
-	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = inet_addr(address)};
+	struct sockaddr_storage s = {0};
+	struct sockaddr_in *four = (struct sockaddr_in *)&s;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&s;
+	if (inet_pton(AF_INET, address, &four->sin_addr) == 1) {
+		four->sin_family = AF_INET;
+		four->sin_port = htons(port);
+	} else {
+		CHECK(inet_pton(AF_INET6, address, &six->sin6_addr) == 1);
+		six->sin6_family = AF_INET6;
+		six->sin6_port = htons(port);
+	}
+	return s;
+}
+
+static socklen_t name_size(int family)
+{
+	return family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 }
 
 /* The program's memory. */
@@ -48,13 +77,13 @@ static int accept_next(void)
 
 static void leave(int channel)
 {
-	struct sockaddr_in address = address_of(SERVICE, PORT);
+	struct sockaddr_storage address = name_of(way->any ? way->any : way->service, PORT);
 	struct bytes b = {0}, state = {0};
 	static char bulk[65536];
 	memset(bulk, 'b', sizeof(bulk));
-	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
-	memory.listener = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(&program, SYS_bind, memory.listener, &address, sizeof(address)) == 0);
+	CHECK(system(way->add_service) == 0);
+	memory.listener = (int)CALL(&program, SYS_socket, way->listens, SOCK_STREAM, 0);
+	CHECK(CALL(&program, SYS_bind, memory.listener, &address, name_size(way->listens)) == 0);
 	CHECK(CALL(&program, SYS_listen, memory.listener, 64) == 0);
 	memory.epoll = (int)CALL(&program, SYS_epoll_create1, 0);
 	struct epoll_event e = {.events = EPOLLIN, .data.u32 = 42};
@@ -69,12 +98,12 @@ static void leave(int channel)
 	CHECK(CALL(&program, SYS_fcntl, memory.bulk, F_SETFL, O_NONBLOCK) == 0);
 	for (long put; (put = CALL(&program, SYS_write, memory.bulk, bulk, sizeof(bulk))) > 0;)
 		memory.bulk_written += (size_t)put;
-	memory.connecting = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	memory.connecting = (int)CALL(&program, SYS_socket, way->connects, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	/* Nobody answers at .9 before the move. */
-	struct sockaddr_in nobody = address_of("10.77.0.9", PORT);
-	address.sin_port = 0;
-	CHECK(CALL(&program, SYS_bind, memory.connecting, &address, sizeof(address)) == 0);
-	CHECK(CALL(&program, SYS_connect, memory.connecting, &nobody, sizeof(nobody)) == -EINPROGRESS);
+	struct sockaddr_storage nobody = name_of(way->nobody, PORT), own = name_of(way->service, 0);
+	CHECK(CALL(&program, SYS_bind, memory.connecting, &own, name_size(way->connects)) == 0);
+	CHECK(CALL(&program, SYS_connect, memory.connecting, &nobody, name_size(way->connects)) ==
+	      -EINPROGRESS);
 	message_put(channel, 'r', NULL, 0);
 	message_get(channel, 'g', &b);
 
@@ -150,10 +179,16 @@ static void arrive(int channel)
 		      events[0].data.u32 == 42);
 		CHECK(CALL(&program, SYS_poll, &p, 1, -1) == 1 && p.revents == POLLIN);
 	}
-	struct sockaddr_in name = {0};
-	socklen_t name_size = sizeof(name);
-	int first = (int)CALL(&program, SYS_accept4, memory.listener, &name, &name_size, SOCK_NONBLOCK);
-	CHECK(first >= 0 && name.sin_addr.s_addr == inet_addr(CLIENT) && name_size == sizeof(name));
+	struct sockaddr_storage name = {0};
+	socklen_t size_of_name = sizeof(name);
+	int first = (int)CALL(&program, SYS_accept4, memory.listener, &name, &size_of_name, SOCK_NONBLOCK);
+	CHECK(first >= 0 && size_of_name == name_size(way->listens));
+	if (way->listens == AF_INET)
+		((struct sockaddr_in *)&name)->sin_port = 0;
+	else
+		((struct sockaddr_in6 *)&name)->sin6_port = 0;
+	struct sockaddr_storage client = name_of(way->client, 0);
+	CHECK(memcmp(&name, &client, size_of_name) == 0);
 	CHECK(CALL(&program, SYS_fcntl, first, F_GETFL) & O_NONBLOCK);
 	read_exactly(first, "first");
 	int second = accept_next();
@@ -202,11 +237,11 @@ static void host(int channel)
 
 static int client_connect(const char *text)
 {
-	struct sockaddr_in address = address_of(SERVICE, PORT);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage address = name_of(way->service, PORT);
+	int fd = socket(way->connects, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct timeval limit = {.tv_sec = 10};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(connect(fd, (struct sockaddr *)&address, name_size(way->connects)) == 0);
 	CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	return fd;
 }
@@ -235,10 +270,11 @@ static void client(int channel)
 	message_get(channel, 'M', &b); /* moved */
 	CHECK(write(closed, "still", 5) == 5);
 	shutdown(closed, SHUT_WR);
-	CHECK(system("ip addr add 10.77.0.9/24 dev eth0") == 0);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in late = address_of("10.77.0.9", PORT);
-	CHECK(bind(listener, (struct sockaddr *)&late, sizeof(late)) == 0 && listen(listener, 1) == 0);
+	CHECK(system(way->add_nobody) == 0);
+	int listener = socket(way->connects, SOCK_STREAM, 0);
+	struct sockaddr_storage late = name_of(way->nobody, PORT);
+	CHECK(bind(listener, (struct sockaddr *)&late, name_size(way->connects)) == 0 &&
+	      listen(listener, 1) == 0);
 	sleep_us(50000);
 	message_put(channel, 'r', NULL, 0);
 	CHECK(read(unread, text, 6) == 6 && memcmp(text, "answer", 6) == 0);
@@ -270,11 +306,10 @@ static void relay(int from, int to, uint8_t type)
 	bytes_free(&b);
 }
 
-int main(void)
+static void move(void)
 {
 	struct bytes b = {0};
 	int source, destination, clients;
-	testbed_require();
 	testbed_open();
 	testbed_host(host, &source);
 	testbed_host(host, &destination);
@@ -301,5 +336,16 @@ int main(void)
 	message_get(clients, 'r', &b);
 	testbed_close();
 	bytes_free(&b);
+}
+
+int main(void)
+{
+	testbed_require();
+	for (; way < ways + sizeof(ways) / sizeof(ways[0]); way++) {
+		if (way->listens == AF_INET6 && !testbed_has_ipv6())
+			continue;
+		printf("%s\n", way->name);
+		move();
+	}
 	return 0;
 }

@@ -320,8 +320,8 @@ static void refusals(void)
 	end();
 }
 
-/* Found out in the preparation, at the destination: a port in use, a directory that is not there. (A file alone may
- * have gone meanwhile at the source as well.) */
+/* Found out in the preparation, at the destination: a port in use, a directory that is not there. (A file
+ * alone may have gone meanwhile at the source as well.) */
 static char far_directory[80], far_path[96];
 
 static void expect_unprepared(const char *word)

@@ -49,6 +49,11 @@ void testbed_require(void)
 	exit(SKIP);
 }
 
+bool testbed_has_ipv6(void)
+{
+	return access("/proc/self/net/if_inet6", F_OK) == 0;
+}
+
 static pid_t spawn(int *channel)
 {
 	int pair[2];
@@ -90,9 +95,14 @@ pid_t testbed_host(void (*body)(int channel), int *channel)
 	struct bytes b = {0};
 	if (pid == 0) {
 		run("ip link set lo up");
+		/* Or a host could not ask for neighbours in its first two seconds. */
+		if (testbed_has_ipv6())
+			run("echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad");
 		message_put(*channel, 'r', NULL, 0);
 		message_get(*channel, 'g', &b); /* eth0 is here */
 		run("ip addr add 10.77.0.%d/24 dev eth0 && ip link set eth0 up", number);
+		if (testbed_has_ipv6())
+			run("ip addr add fd77::%d/64 dev eth0 nodad", number);
 		bytes_free(&b);
 		body(*channel);
 		_exit(0);

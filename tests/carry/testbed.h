@@ -3,7 +3,7 @@
  * Hosts for tests: processes in network namespaces of their own, joined by a
  * bridge. Namespaces live as long as their process, so nothing is left behind.
  *
- *   10.77.0.1 .. hosts in the order they are made, /24 on eth0
+ *   10.77.0.1, fd77::1 .. hosts in the order they are made, /24 and /64 on eth0
  */
 #ifndef TESTS_CARRY_TESTBED_H
 #define TESTS_CARRY_TESTBED_H
@@ -27,6 +27,8 @@
 
 /* Ends the test as skipped unless namespaces can be made here. */
 void testbed_require(void);
+/* Whether this kernel has IPv6. */
+bool testbed_has_ipv6(void);
 /* The bridge. Once, before hosts. */
 void testbed_open(void);
 /* A host: runs body(channel) in its own namespace; the parent's end is *channel. */
