@@ -51,6 +51,8 @@ enum fatal {
 	FATAL_INTERNAL = 5,
 	FATAL_MOVED = 6,         /* committed elsewhere, keys wiped */
 };
+/* FATAL_SEGV, FATAL_EXCEPTION from a fault: the signal the program died of, above its reason. */
+#define FATAL_SIGNAL_SHIFT 8
 
 /* Requests to the host. */
 enum ocall {
@@ -63,6 +65,7 @@ enum ocall {
 	OCALL_TRACE = 7,         /* data: one line of text, arg[0] bytes; for --trace */
 	OCALL_SIGNAL_SELF = 8,   /* arg[0]: signal number the program dies of */
 	OCALL_DIE = 9,           /* arg[0]: enum fatal, data: text for the operator, arg[1] bytes; does not return */
+	OCALL_TIMERS = 10,       /* the program has set a timer: SERVICE_TIMERS says when it rings */
 };
 
 /*
@@ -130,6 +133,9 @@ enum service_op {
 	SERVICE_SIGNAL = 2, /* arg[0]: signal number from outside, delivered at a safepoint; ret[0]: slot to kick or ~0 */
 	SERVICE_STATS = 3,  /* out: struct runtime_stats */
 	SERVICE_CLOCK = 4,  /* arg[0]: address of a struct time_page in host memory. Once, before anything runs */
+	SERVICE_TIMERS = 5, /* a timer of the program may be due. ret[0]: slot to kick or ~0; ret[1]: when to ask again, on
+			     * the host's CLOCK_MONOTONIC in ns, ~0 never (until OCALL_TIMERS, or threads that were stopped
+			     * go on) */
 	/* DEBUG enclaves only, for tests of the tracker: stop all threads as a move would, ask how many still run
 	 * (ret[0]), take what a final round would send (pages arg[0] .. arg[0] + arg[1], out: its bitmap,
 	 * then one of the pages that need not travel), go on. */

@@ -71,16 +71,16 @@ void rt_trace(const char *text)
 		ocall1(t, OCALL_TRACE, area_text(t, text));
 }
 
-static uint32_t dead; /* enum fatal: every later entry learns it */
+static uint64_t dead; /* every later entry learns it */
 
-enum fatal rt_dead(void)
+uint64_t rt_dead(void)
 {
 	return __atomic_load_n(&dead, __ATOMIC_ACQUIRE);
 }
 
-void rt_set_dead(enum fatal why)
+void rt_set_dead(uint64_t why)
 {
-	uint32_t none = FATAL_NONE;
+	uint64_t none = FATAL_NONE;
 	__atomic_compare_exchange_n(&dead, &none, why, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 

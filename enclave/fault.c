@@ -5,15 +5,53 @@
  * nothing. A stray entry (no valid EXITINFO) just goes back.
  */
 #include <errno.h>
+#include <signal.h>
 #include "enclave/entry.h"
 #include "enclave/leaf.h"
 #include "enclave/mm.h"
 #include "enclave/ocall.h"
+#include "enclave/signal.h"
 #include "enclave/start.h"
 #include "enclave/text.h"
 #include "enclave/thread.h"
 
+#define VECTOR_UD 6
 #define VECTOR_PF 14
+/* The signal a program gets for an exception of its own, as from the kernel. */
+static struct fault fault_of(const struct sgx_gprsgx *g, const struct sgx_exinfo *x)
+{
+	unsigned vector = SGX_EXITINFO_VECTOR(g->exitinfo);
+	struct fault f = {.signum = SIGSEGV, .code = SI_KERNEL, .vector = vector};
+	switch (vector) {
+	case 0:
+		f = (struct fault){SIGFPE, FPE_INTDIV, g->rip, vector, 0};
+		break;
+	case 1:
+	case 3:
+		f.signum = SIGTRAP;
+		break;
+	case 6:
+		f = (struct fault){SIGILL, ILL_ILLOPN, g->rip, vector, 0};
+		break;
+	case VECTOR_PF:
+		f = (struct fault){SIGSEGV, SEGV_MAPERR, x->maddr, vector, x->errcd};
+		break;
+	case 16:
+	case 19:
+		f = (struct fault){SIGFPE, FPE_FLTINV, g->rip, vector, 0};
+		break;
+	case 17:
+		f = (struct fault){SIGBUS, BUS_ADRALN, 0, vector, 0};
+		break;
+	}
+	return f;
+}
+
+static bool in_runtime(uint64_t rip)
+{
+	return rip >= RUNTIME_BASE && rip < RUNTIME_END;
+}
+
 /* A generous bound on how often a page that must be there may turn out to be. */
 #define FAULT_REPEATS_MAX 1000
 
@@ -29,7 +67,7 @@ static const char *const fault_name[32] = {[0] = "divide error", [1] = "debug", 
 	[17] = "alignment check", [19] = "SIMD error"};
 
 /* The call area of this thread may hold a half-made ocall, but the enclave is dead now: text may go there. */
-static enum fatal die_text(struct thread *t, enum fatal why, const struct sgx_gprsgx *g, uint64_t addr)
+static uint64_t die_text(struct thread *t, uint64_t why, const struct sgx_gprsgx *g, uint64_t addr)
 {
 	unsigned vector = SGX_EXITINFO_VECTOR(g->exitinfo);
 	struct text msg = {0};
@@ -46,10 +84,20 @@ static enum fatal die_text(struct thread *t, enum fatal why, const struct sgx_gp
 	return why;
 }
 
+/* The program's own doing: its handler's business, or its end by that signal, which the host is told behind the
+ * reason. */
+static uint64_t program_fault(struct thread *t, enum fatal why, struct sgx_gprsgx *g, uint8_t *xsave,
+			      const struct sgx_exinfo *x)
+{
+	struct fault f = fault_of(g, x);
+	int rc = in_runtime(g->rip) ? -EFAULT : signal_fault(t, g, xsave, &f);
+	return rc == -EFAULT ? die_text(t, why | (uint64_t)f.signum << FATAL_SIGNAL_SHIFT, g, f.addr) : 0;
+}
+
 uint64_t fault_c(struct thread *t, uint64_t op)
 {
-	const uint8_t *frame_end = (const uint8_t *)t - THREAD_RECORD + THREAD_SSA + PAGE_SIZE;
-	const struct sgx_gprsgx *g = (const void *)(frame_end - sizeof *g);
+	uint8_t *frame = (uint8_t *)t - THREAD_RECORD + THREAD_SSA, *frame_end = frame + PAGE_SIZE;
+	struct sgx_gprsgx *g = (void *)(frame_end - sizeof *g);
 	const struct sgx_exinfo *x = (const void *)(frame_end - sizeof *g - sizeof *x);
 
 	if (rt_dead())
@@ -57,8 +105,10 @@ uint64_t fault_c(struct thread *t, uint64_t op)
 	if (op != ECALL_FAULT || !SGX_EXITINFO_VALID(g->exitinfo))
 		return 0;
 	__atomic_fetch_add(&faults, 1, __ATOMIC_RELAXED);
+	if (SGX_EXITINFO_VECTOR(g->exitinfo) == VECTOR_UD && in_runtime(g->rip) && signal_fault_return(t, g, frame))
+		return 0;
 	if (SGX_EXITINFO_VECTOR(g->exitinfo) != VECTOR_PF)
-		return die_text(t, FATAL_EXCEPTION, g, 0);
+		return program_fault(t, FATAL_EXCEPTION, g, frame, x);
 	uint64_t addr = x->maddr;
 	if (t->accepting) /* the fault may not need what its thread holds */
 		return die_text(t, FATAL_PAGE_ATTACK, g, addr);
@@ -79,7 +129,7 @@ uint64_t fault_c(struct thread *t, uint64_t op)
 			return die_text(t, FATAL_PAGE_ATTACK, g, addr);
 		break;
 	default:
-		return die_text(t, FATAL_SEGV, g, addr);
+		return program_fault(t, FATAL_SEGV, g, frame, x);
 	}
 	return 0;
 }

@@ -22,6 +22,7 @@
 #include "enclave/start.h"
 #include "enclave/text.h"
 #include "enclave/thread.h"
+#include "enclave/timer.h"
 
 /* entry.S gives these to __optmig_clone and __optmig_unmapself. */
 #define CALL_CLONE 0x10000
@@ -277,6 +278,14 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return signal_pause(t);
 	case SYS_rt_sigtimedwait:
 		return signal_timedwait(t, a[0], a[1], a[2]);
+	case SYS_setitimer:
+	case SYS_getitimer:
+	case SYS_timer_create:
+	case SYS_timer_settime:
+	case SYS_timer_gettime:
+	case SYS_timer_getoverrun:
+	case SYS_timer_delete:
+		return timer_call(t, nr, a);
 	case SYS_sigaltstack:
 		return signal_altstack(t, a[0], a[1]);
 	case SYS_kill:

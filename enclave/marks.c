@@ -21,6 +21,13 @@ void marks_set(uint64_t addr, uint64_t size)
 		__atomic_store_n(mark_of(p), 1, __ATOMIC_RELEASE);
 }
 
+void marks_set_all(void)
+{
+	for (uint64_t page = APP_BASE >> PAGE_SHIFT; page < mm_end_page(); page += CHUNK_PAGES)
+		if (mm_chunk_ready(page))
+			memset(mark_of(page), 1, CHUNK_PAGES);
+}
+
 void marks_put_back(uint64_t page)
 {
 	__atomic_store_n(mark_of(page), 1, __ATOMIC_RELEASE);

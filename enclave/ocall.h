@@ -17,8 +17,9 @@ int64_t ocall(struct thread *t, enum ocall op, uint64_t nr, const uint64_t arg[6
 int64_t ocall1(struct thread *t, enum ocall op, uint64_t arg0);
 void rt_trace(const char *text);
 
-/* Why the enclave is dead, FATAL_NONE while it lives. The first reason stays. */
-enum fatal rt_dead(void);
-void rt_set_dead(enum fatal why);
+/* Why the enclave is dead, FATAL_NONE while it lives: an enum fatal, and above it the signal of a program's own fault.
+ * The first reason stays. */
+uint64_t rt_dead(void);
+void rt_set_dead(uint64_t why);
 
 #endif

@@ -20,6 +20,7 @@
 #include "enclave/signal.h"
 #include "enclave/start.h"
 #include "enclave/thread.h"
+#include "enclave/timer.h"
 #include "enclave/wire.h"
 
 enum phase { PHASE_FRESH, PHASE_LIVE, PHASE_DESTINATION, PHASE_COMMITTED };
@@ -214,7 +215,10 @@ long state_export(uint8_t *out, size_t capacity)
 {
 	struct writer w = {out, capacity, 0};
 	clock_export(&w);
+	timers_lock();
 	signal_export(&w);
+	timers_export(&w);
+	timers_unlock();
 	files_export(&w);
 	put_u64(&w, thread_last_tid(0));
 	uint64_t count = 0;
@@ -246,6 +250,7 @@ size_t state_export_max(void)
 	struct writer w = {none, 0, 0};
 	clock_export(&w);
 	signal_export(&w);
+	timers_export(&w);
 	files_export(&w);
 	size_t threads = CONFIG->thread_count * (sizeof(struct context) + 16) + 64;
 	return w.used + threads + mm_export_max();
@@ -264,6 +269,7 @@ int state_import(const uint8_t *in, size_t size)
 		return -EBUSY;
 	clock_import(&r);
 	signal_import(&r);
+	timers_import(&r);
 	files_import(&r);
 	uint64_t tid = get_u64(&r), count = get_u64(&r);
 	if (r.bad || count > CONFIG->thread_count)

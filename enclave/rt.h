@@ -59,6 +59,8 @@ void marks_set(uint64_t addr, uint64_t size);      /* after the runtime wrote ap
 /* Takes (clears, by atomic exchange) marks of [page, page+count) and ORs them into bitmap (bit 0 = page).
  * Returns how many were set. The exchange is a full fence: pages may be read right after. */
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap);
+/* As if everything that exists had been written. */
+void marks_set_all(void);
 void marks_put_back(uint64_t page); /* a taken mark whose page was not sent */
 
 /* ---- stopping (park.c) ---- */

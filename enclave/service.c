@@ -16,6 +16,7 @@
 #include "enclave/spin.h"
 #include "enclave/start.h"
 #include "enclave/thread.h"
+#include "enclave/timer.h"
 
 extern uint64_t xstate_mask;
 
@@ -65,6 +66,12 @@ static int service(struct service_call *c)
 		int64_t slot = signal_process((int)c->arg[0], true);
 		c->ret[0] = slot < 0 ? ~0ull : (uint64_t)slot;
 		return slot == -EINVAL ? -EINVAL : 0;
+	}
+	case SERVICE_TIMERS: {
+		int64_t slot;
+		c->ret[1] = timers_look(&slot);
+		c->ret[0] = slot < 0 ? ~0ull : (uint64_t)slot;
+		return 0;
 	}
 	case SERVICE_CLOCK:
 		return service_clock(c);

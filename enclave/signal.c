@@ -7,6 +7,7 @@
 #include "enclave/ocall.h"
 #include "enclave/signal.h"
 #include "enclave/thread.h"
+#include "enclave/timer.h"
 
 #define SIGNALS 64
 #define BIT(signum) (1ull << ((signum)-1))
@@ -41,6 +42,16 @@ static uint64_t *frame_mask(struct frame *f)
 {
 	return (uint64_t *)(f->ucontext + UCONTEXT_SIGMASK);
 }
+
+/* The same for a fault: the ucontext is whole, and what the handler changes in it counts. */
+#define XSAVE_SIZE 2816u
+#define XSAVE_LEGACY 512u
+struct fault_frame {
+	struct frame frame;
+	uint8_t xsave[XSAVE_SIZE];
+};
+#define UCONTEXT_GREGS 40
+#define UCONTEXT_FPREGS 224
 
 static uint64_t load(const uint64_t *p)
 {
@@ -95,12 +106,19 @@ static struct taken take(struct thread *t, uint64_t set)
 	return (struct taken){0};
 }
 
-/* What a handler or sigwaitinfo() learns: who of the program sent it, or somebody without a name here. */
-static void fill_info(uint8_t info[128], const struct taken *s)
+/* What a handler or sigwaitinfo() learns: which timer, who of the program sent it, or somebody without a name here. */
+static void fill_info(struct thread *t, uint8_t info[128], const struct taken *s)
 {
-	int32_t w[5] = {s->signum, 0, s->code, 0, s->outside ? 0 : 1};
+	int32_t w[6] = {s->signum, 0, s->code, 0, s->outside ? 0 : 1, 0};
+	struct timer_rung rung = {0};
+	if (!s->outside && timer_raised(s->signum, t->ctx.tid, &rung)) {
+		w[2] = rung.code;
+		w[4] = rung.code == SI_TIMER ? rung.id : 0;
+		w[5] = rung.code == SI_TIMER ? rung.overrun : 0;
+	}
 	memset(info, 0, 128);
 	memcpy(info, w, sizeof w);
+	memcpy(info + sizeof w, &rung.value, sizeof rung.value);
 }
 
 _Noreturn void signal_deliver(struct thread *t)
@@ -140,7 +158,7 @@ _Noreturn void signal_deliver(struct thread *t)
 	memset(f, 0, sizeof *f);
 	f->saved = t->ctx;
 	*frame_mask(f) = t->ctx.sigsuspend_mask;
-	fill_info(f->siginfo, &s);
+	fill_info(t, f->siginfo, &s);
 	marks_set(sp, sizeof *f); /* not every stack is one that always counts as dirty */
 	if (a.flags & SA_RESETHAND)
 		action[signum].handler = (uint64_t)SIG_DFL;
@@ -153,11 +171,131 @@ _Noreturn void signal_deliver(struct thread *t)
 	context_signal(sp, a.handler, signum, (uint64_t)f->siginfo, (uint64_t)f->ucontext);
 }
 
+/* ---- exceptions ---- */
+
+/* In the order of ucontext's gregs. */
+static void gregs_get(const struct sgx_gprsgx *g, uint64_t r[18])
+{
+	const uint64_t all[18] = {g->r8,  g->r9,  g->r10, g->r11, g->r12, g->r13, g->r14, g->r15, g->rdi,
+				  g->rsi, g->rbp, g->rbx, g->rdx, g->rax, g->rcx, g->rsp, g->rip, g->rflags};
+	memcpy(r, all, sizeof all);
+}
+
+#define FLAGS_OF_PROGRAMS 0xcd5u /* carry, parity, adjust, zero, sign, direction, overflow */
+#define FLAGS_ALWAYS 0x202u
+
+static void gregs_set(struct sgx_gprsgx *g, const uint64_t r[18])
+{
+	g->r8 = r[0], g->r9 = r[1], g->r10 = r[2], g->r11 = r[3], g->r12 = r[4], g->r13 = r[5], g->r14 = r[6], g->r15 = r[7];
+	g->rdi = r[8], g->rsi = r[9], g->rbp = r[10], g->rbx = r[11], g->rdx = r[12], g->rax = r[13], g->rcx = r[14];
+	g->rsp = r[15], g->rip = r[16], g->rflags = (r[17] & FLAGS_OF_PROGRAMS) | FLAGS_ALWAYS;
+}
+
+/* Makes the pages of a frame exist: the fault handler cannot fault. */
+static int frame_room(uint64_t sp, uint64_t size)
+{
+	if (!mm_app_range(sp, size))
+		return -EFAULT;
+	for (uint64_t page = sp >> PAGE_SHIFT; page <= (sp + size - 1) >> PAGE_SHIFT; page++) {
+		int rc = page << PAGE_SHIFT < HEAP_BASE ? -EEXIST : mm_fault(page << PAGE_SHIFT);
+		if (rc < 0 && rc != -EEXIST)
+			return rc == -EBUSY ? -EAGAIN : -EFAULT;
+	}
+	return 0;
+}
+
+int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const struct fault *fault)
+{
+	int signum = fault->signum;
+	struct action a = action[signum];
+	if (a.handler == (uint64_t)SIG_DFL || a.handler == (uint64_t)SIG_IGN || t->ctx.signal_mask & BIT(signum))
+		return -EFAULT;
+	uint64_t sp = g->rsp - 128;
+	bool on_alt = t->ctx.altstack_size && g->rsp - t->ctx.altstack <= t->ctx.altstack_size;
+	bool to_alt = a.flags & SA_ONSTACK && t->ctx.altstack_size && !on_alt;
+	if (to_alt)
+		sp = t->ctx.altstack + t->ctx.altstack_size;
+	sp = (sp - sizeof(struct fault_frame)) & ~15ull;
+	if (to_alt && sp - 128 < t->ctx.altstack)
+		return -EFAULT;
+	int rc = frame_room(sp - 128, sizeof(struct fault_frame) + 128);
+	if (rc < 0)
+		return rc;
+
+	struct fault_frame *f = (struct fault_frame *)sp;
+	memset(&f->frame, 0, sizeof f->frame);
+	f->frame.saved = t->ctx;
+	f->frame.saved.kind = CONTEXT_FAULT;
+	*frame_mask(&f->frame) = t->ctx.signal_mask;
+	gregs_get(g, (uint64_t *)(f->frame.ucontext + UCONTEXT_GREGS));
+	uint64_t rest[5] = {0x33, fault->error, fault->vector, t->ctx.signal_mask, fault->addr}; /* csgsfs ... cr2 */
+	memcpy(f->frame.ucontext + UCONTEXT_GREGS + 18 * 8, rest, sizeof rest);
+	*(uint64_t *)(f->frame.ucontext + UCONTEXT_FPREGS) = (uint64_t)f->xsave;
+	memcpy(f->xsave, xsave, XSAVE_SIZE);
+	int32_t info[4] = {signum, 0, fault->code, 0};
+	memcpy(f->frame.siginfo, info, sizeof info);
+	memcpy(f->frame.siginfo + sizeof info, &fault->addr, 8);
+	/* A store just before may have its mark still to come, behind whatever its handler does. */
+	marks_set_all();
+
+	if (a.flags & SA_RESETHAND)
+		action[signum].handler = (uint64_t)SIG_DFL;
+	if (to_alt)
+		t->ctx.outer_rsp = g->rsp;
+	t->ctx.signal_mask |= a.mask & ~UNBLOCKABLE;
+	if (!(a.flags & SA_NODEFER))
+		t->ctx.signal_mask |= BIT(signum);
+
+	const uint64_t start[18] = {[4] = 0, [8] = sp, [9] = a.handler, [12] = (uint64_t)signum,
+				    [14] = (uint64_t)f->frame.siginfo, [0] = (uint64_t)f->frame.ucontext,
+				    [15] = sp, [16] = (uint64_t)context_signal};
+	gregs_set(g, start);
+	/* Vector and floating-point registers as at a program's start. */
+	const uint32_t mxcsr = 0x1f80;
+	memset(xsave + XSAVE_LEGACY, 0, 64);
+	memcpy(xsave + 24, &mxcsr, sizeof mxcsr);
+	return 0;
+}
+
+/* All registers can only be set by ERESUME: an exception, and the fault handler puts them into the SSA. */
+static _Noreturn void fault_return(struct thread *t, uint64_t frame)
+{
+	t->fault_frame = frame;
+	__asm__ volatile("ud2" : : : "memory");
+	rt_die(FATAL_BAD_ENTRY, "the host went past an exception");
+}
+
+bool signal_fault_return(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave)
+{
+	const struct fault_frame *f = (const struct fault_frame *)t->fault_frame;
+	uint64_t header[8] = {0};
+	if (!f)
+		return false;
+	t->fault_frame = 0;
+	gregs_set(g, (const uint64_t *)(f->frame.ucontext + UCONTEXT_GREGS));
+	memcpy(xsave, f->xsave, XSAVE_SIZE);
+	/* What the processor would not load would be the runtime's own fault. */
+	uint32_t mxcsr;
+	memcpy(&mxcsr, xsave + 24, sizeof mxcsr);
+	mxcsr &= 0xffff;
+	memcpy(xsave + 24, &mxcsr, sizeof mxcsr);
+	memcpy(header, xsave + XSAVE_LEGACY, sizeof header[0]);
+	header[0] &= CONFIG->xfrm;
+	memcpy(xsave + XSAVE_LEGACY, header, sizeof header);
+	return true;
+}
+
 int64_t signal_return(struct thread *t, uint64_t frame)
 {
 	if (!mm_app_range(frame, sizeof(struct frame)))
 		rt_die(FATAL_SEGV, "sigreturn without a signal frame");
 	struct frame f = *(const struct frame *)frame;
+	if (f.saved.kind == CONTEXT_FAULT && mm_app_range(frame, sizeof(struct fault_frame))) {
+		t->ctx.outer_rsp = f.saved.outer_rsp;
+		t->ctx.signal_mask = *frame_mask(&f) & ~UNBLOCKABLE;
+		signal_word_update();
+		fault_return(t, frame);
+	}
 	if (f.saved.kind != CONTEXT_DONE && f.saved.kind != CONTEXT_AGAIN && f.saved.kind != CONTEXT_SAFEPOINT)
 		rt_die(FATAL_SEGV, "sigreturn with a damaged signal frame");
 	/* What the handler may have changed for good stays. */
@@ -303,7 +441,7 @@ int64_t signal_timedwait(struct thread *t, uint64_t app_set, uint64_t app_info, 
 		signal_word_update();
 		if (rc > 0 && app_info) {
 			uint8_t info[128];
-			fill_info(info, &s);
+			fill_info(t, info, &s);
 			memcpy((void *)app_info, info, sizeof info);
 			marks_set(app_info, sizeof info);
 		}
@@ -388,25 +526,33 @@ int64_t signal_send(struct thread *t, int signum)
 	return 0;
 }
 
-int64_t signal_thread(struct thread *t, uint32_t tid, int signum)
+int64_t signal_raise(uint32_t tid, int signum)
 {
-	if (signum < 0 || signum > SIGNALS)
-		return -EINVAL;
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
 		struct thread *to = thread_of_slot(i);
 		uint32_t state = __atomic_load_n(&to->state, __ATOMIC_SEQ_CST);
 		if (state == THREAD_FREE || to->ctx.kind == CONTEXT_NONE || to->ctx.tid != tid)
 			continue;
-		bool blocked = (to->ctx.signal_mask | (to->ctx.in_sigsuspend ? to->ctx.sigsuspend_mask : 0)) & BIT(signum);
+		bool blocked = signum && (to->ctx.signal_mask | (to->ctx.in_sigsuspend ? to->ctx.sigsuspend_mask : 0)) & BIT(signum);
 		if (signum == 0 || (ignored(signum) && !blocked))
-			return 0;
+			return -1;
 		__atomic_fetch_or(&to->signal_pending, BIT(signum), __ATOMIC_SEQ_CST);
 		stop_signal(true);
-		if (to != t && takes(to, signum))
-			ocall(t, OCALL_WAKE, 0, (const uint64_t[6]){i, 1}, NULL);
-		return 0;
+		return takes(to, signum) ? i : -1;
 	}
 	return -ESRCH;
+}
+
+int64_t signal_thread(struct thread *t, uint32_t tid, int signum)
+{
+	if (signum < 0 || signum > SIGNALS)
+		return -EINVAL;
+	int64_t slot = signal_raise(tid, signum);
+	if (slot == -ESRCH)
+		return slot;
+	if (slot >= 0 && (uint64_t)slot != t->slot)
+		ocall(t, OCALL_WAKE, 0, (const uint64_t[6]){(uint64_t)slot, 1}, NULL);
+	return 0;
 }
 
 void signal_sigpipe(struct thread *t)

@@ -31,11 +31,26 @@ void signal_mask_back(struct thread *t);
 int64_t signal_altstack(struct thread *t, uint64_t app_new, uint64_t app_old);
 int64_t signal_send(struct thread *t, int signum);
 int64_t signal_thread(struct thread *t, uint32_t tid, int signum);
+/* Slot to kick, -1 if none needs it, -ESRCH. signum 0 only looks for the thread. */
+int64_t signal_raise(uint32_t tid, int signum);
 int64_t signal_return(struct thread *t, uint64_t frame);
 /* To the process: slot to kick, -1 if none needs it. */
 int64_t signal_process(int signum, bool from_host);
 /* A write to a closed pipe or socket. */
 void signal_sigpipe(struct thread *t);
+
+/* An exception of the application's own instruction, from the fault handler; g and xsave are its SSA frame. 0: the
+ * thread goes on in its handler. -EAGAIN: not yet, try the instruction again. -EFAULT: it has no handler, or no room
+ * for its frame: the signal is deadly. */
+struct sgx_gprsgx;
+struct fault {
+	int signum, code;
+	uint64_t addr;
+	uint64_t vector, error; /* the processor's */
+};
+int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const struct fault *fault);
+/* The other way, from the exception that signal_return() raises for such a frame. False: t has raised none. */
+bool signal_fault_return(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave);
 
 void signal_export(struct writer *w);
 void signal_import(struct reader *r);

@@ -22,6 +22,7 @@ enum context_kind {
 	CONTEXT_DONE = 3,      /* gate frame at rsp, call finished with result */
 	CONTEXT_AGAIN = 4,     /* gate frame at rsp, call is to be issued (again) */
 	CONTEXT_ENTRY = 5,     /* program start: jump to call[0] with rsp */
+	CONTEXT_FAULT = 6,     /* in a signal's frame only: any instruction, all registers behind the frame */
 };
 
 struct context {
@@ -84,6 +85,7 @@ struct thread {
 	/* fault.c */
 	uint64_t fault_addr;
 	uint32_t fault_repeats;
+	uint64_t fault_frame; /* the thread goes on from this signal's frame: signal_fault_return() */
 	bool accepting; /* EACCEPT under way: a fault now is one the host could have spared us */
 };
 _Static_assert(sizeof(struct thread) <= PAGE_SIZE, "a record is one page");

@@ -222,6 +222,18 @@ void enclave_finish(struct enclave *e, enum enclave_end end, int status)
 	pthread_mutex_unlock(&e->lock);
 }
 
+void enclave_dead(struct enclave *e, enum eexit exit, uint64_t status)
+{
+	unsigned signum = status >> FATAL_SIGNAL_SHIFT & 0x7f;
+
+	if (exit != EEXIT_FATAL)
+		enclave_finish(e, ENCLAVE_DIED, FATAL_INTERNAL);
+	else if (signum)
+		enclave_finish(e, ENCLAVE_SIGNALED, signum);
+	else if (status != FATAL_MOVED)
+		enclave_finish(e, ENCLAVE_DIED, (int)status);
+}
+
 enum enclave_end enclave_wait(struct enclave *e, int *status)
 {
 	enum enclave_end end;

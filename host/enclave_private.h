@@ -75,5 +75,7 @@ void thread_join_all(struct enclave *e);
 
 /* enclave.c: the first end counts. */
 void enclave_finish(struct enclave *e, enum enclave_end end, int status);
+/* The same for what border_enter() gave that was neither a request nor done. */
+void enclave_dead(struct enclave *e, enum eexit exit, uint64_t status);
 
 #endif

@@ -46,7 +46,6 @@ int enclave_service(struct enclave *e, struct service_call *call)
 	slot_give(e, slot);
 	if (exit == EEXIT_DONE)
 		return 0;
-	if (!(exit == EEXIT_FATAL && status == FATAL_MOVED))
-		enclave_finish(e, ENCLAVE_DIED, exit == EEXIT_FATAL ? (int)status : FATAL_INTERNAL);
+	enclave_dead(e, exit, status);
 	return -EIO;
 }

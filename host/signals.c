@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -8,6 +9,8 @@
 #include "host/log.h"
 #include "host/signals.h"
 
+#define TIMER_SIGNAL (SIGRTMIN + 4)
+
 /* SIGTSTP and SIGCONT stay with the process: they stop and continue it as a whole. */
 static const int forwarded[] = {SIGHUP,	 SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
 				SIGUSR2, SIGWINCH, SIGALRM, SIGCHLD};
@@ -15,6 +18,7 @@ static const int forwarded[] = {SIGHUP,	 SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
 static void forwarded_set(sigset_t *set)
 {
 	sigemptyset(set);
+	sigaddset(set, TIMER_SIGNAL);
 	for (unsigned i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
 		sigaddset(set, forwarded[i]);
 }
@@ -35,12 +39,92 @@ static uint64_t now_ms(void)
 	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
 }
 
-static void forward(struct enclave *e, int number)
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the following; one call of the enclave at a time */
+static bool held;
+static uint64_t kept;
+static timer_t timer;
+static bool has_timer;
+
+static void hand_in(struct enclave *e, int number)
 {
 	struct service_call call = {.op = SERVICE_SIGNAL, .arg = {number}};
 
 	if (!enclave_service(e, &call) && !call.result)
 		enclave_kick(e, call.ret[0]);
+}
+
+static void hand_in_set(struct enclave *e, uint64_t set)
+{
+	for (int number = 1; number <= 64; number++)
+		if (set & 1ull << (number - 1))
+			hand_in(e, number);
+}
+
+static void forward(struct enclave *e, int number)
+{
+	pthread_mutex_lock(&lock);
+	if (held)
+		kept |= 1ull << (number - 1);
+	else
+		hand_in(e, number);
+	pthread_mutex_unlock(&lock);
+}
+
+/* Under the lock, so that of two that ask, the later answer counts. */
+static void timers_look(struct enclave *e)
+{
+	struct service_call call = {.op = SERVICE_TIMERS};
+	struct itimerspec at = {{0, 0}, {0, 0}};
+
+	if (!has_timer || held || enclave_service(e, &call) || call.result)
+		return;
+	enclave_kick(e, call.ret[0]);
+	if (call.ret[1] != UINT64_MAX)
+		at.it_value = (struct timespec){call.ret[1] / 1000000000, call.ret[1] % 1000000000 + !call.ret[1]};
+	timer_settime(timer, TIMER_ABSTIME, &at, NULL);
+}
+
+void signals_timers(struct enclave *e)
+{
+	pthread_mutex_lock(&lock);
+	timers_look(e);
+	pthread_mutex_unlock(&lock);
+}
+
+void signals_hold(void)
+{
+	pthread_mutex_lock(&lock);
+	held = true;
+	pthread_mutex_unlock(&lock);
+}
+
+uint64_t signals_take(void)
+{
+	pthread_mutex_lock(&lock);
+	uint64_t set = kept;
+	kept = 0;
+	pthread_mutex_unlock(&lock);
+	return set;
+}
+
+void signals_release(struct enclave *e)
+{
+	pthread_mutex_lock(&lock);
+	held = false;
+	hand_in_set(e, kept);
+	kept = 0;
+	timers_look(e);
+	pthread_mutex_unlock(&lock);
+}
+
+void signals_give(struct enclave *e, uint64_t set)
+{
+	sigset_t ours;
+
+	forwarded_set(&ours);
+	for (int number = 1; number <= 64; number++)
+		if (set & 1ull << (number - 1) && number < SIGRTMIN && sigismember(&ours, number))
+			forward(e, number);
 }
 
 static void *forward_loop(void *arg)
@@ -55,6 +139,10 @@ static void *forward_loop(void *arg)
 
 		if (number < 0)
 			continue;
+		if (number == TIMER_SIGNAL) {
+			signals_timers(e);
+			continue;
+		}
 		if (number == SIGINT || number == SIGTERM) {
 			uint64_t at_ms = now_ms();
 
@@ -71,10 +159,16 @@ static void *forward_loop(void *arg)
 
 int signals_forward(struct enclave *e)
 {
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = TIMER_SIGNAL};
 	pthread_t thread;
-	int rc = -pthread_create(&thread, NULL, forward_loop, e);
+	int rc = timer_create(CLOCK_MONOTONIC, &event, &timer) ? -errno : 0;
 
+	has_timer = !rc;
 	if (!rc)
-		pthread_detach(thread);
-	return rc;
+		rc = -pthread_create(&thread, NULL, forward_loop, e);
+	if (rc)
+		return rc;
+	pthread_detach(thread);
+	signals_timers(e); /* those that came along, or were set before */
+	return 0;
 }

@@ -16,6 +16,7 @@
 #include "host/enclave_private.h"
 #include "host/log.h"
 #include "host/ocall.h"
+#include "host/signals.h"
 
 #define NS_PER_S 1000000000ull
 #define HOST_STACK_SIZE (256u << 10)
@@ -140,6 +141,13 @@ static enum next do_die(struct slot *s)
 	return NEXT_END;
 }
 
+static enum next do_timers(struct slot *s)
+{
+	signals_timers(s->thread.enclave);
+	s->thread.area->result = 0;
+	return NEXT_ENTER;
+}
+
 /* clang-format off */
 static enum next (*const requests[])(struct slot *s) = {
     [OCALL_SYSCALL] = do_syscall,
@@ -151,6 +159,7 @@ static enum next (*const requests[])(struct slot *s) = {
     [OCALL_TRACE] = do_trace,
     [OCALL_SIGNAL_SELF] = do_signal_self,
     [OCALL_DIE] = do_die,
+    [OCALL_TIMERS] = do_timers,
 };
 /* clang-format on */
 
@@ -184,9 +193,8 @@ static void run_slot(struct slot *s)
 		if (exit == EEXIT_DONE)
 			return;
 		if (exit != EEXIT_OCALL) {
-			if (!atomic_load(&e->ending) && status != FATAL_MOVED)
-				enclave_finish(e, ENCLAVE_DIED,
-					       exit == EEXIT_FATAL ? (int)status : FATAL_INTERNAL);
+			if (!atomic_load(&e->ending))
+				enclave_dead(e, exit, status);
 			return;
 		}
 		if (request_serve(s) == NEXT_END)

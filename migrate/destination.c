@@ -469,6 +469,11 @@ static void *epilogue_main(void *context)
 	hook_tell(d->hook, HOOK_POST_RESUME, d->name, HOOK_TIMEOUT_MS, &why);
 	carry_destination_finish(d->carry);
 	for (uint64_t until_us = now_us() + REFUSED_KEPT_US; await_source(d, until_us) == 0;) {
+		uint64_t signals;
+		if (d->control.type == FRAME_BYE && d->control.size == sizeof(signals)) {
+			memcpy(&signals, d->control.data, sizeof(signals));
+			signals_give(d->e, signals);
+		}
 		if (d->control.type != FRAME_COMMIT)
 			break;
 		/* It did not hear the answer. */

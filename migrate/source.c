@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "host/log.h"
+#include "host/signals.h"
 #include "migrate/trusted.h"
 
 #define AFTER_TIMEOUT_US (5ull * 1000 * 1000)
@@ -77,7 +78,6 @@ void source_progress(struct source *s, const char *phase)
 static void after(struct source *s)
 {
 	struct wait wait = {now_us() + AFTER_TIMEOUT_US, -1};
-	uint8_t nothing = 0;
 	enclave_abandon(s->e);
 	source_progress(s, "after");
 	/* The destination's own account; without it the report is shorter. */
@@ -90,7 +90,8 @@ static void after(struct source *s)
 		json_decref(report);
 	}
 	carry_source_forget(s->carry);
-	wire_send(s->control.fd, FRAME_BYE, &nothing, 1, NULL, 0, wait);
+	uint64_t signals = signals_take();
+	wire_send(s->control.fd, FRAME_BYE, &signals, sizeof(signals), NULL, 0, wait);
 }
 
 /* In reverse. The program runs when this returns. */
@@ -105,6 +106,7 @@ static void undo(struct source *s, const struct failure *because)
 	if (s->offered && trusted(s->e, MIGRATE_CANCEL, 0, NULL))
 		log_line("%s: the enclave did not take the migration back", s->m->name);
 	enclave_unpark_all(s->e);
+	signals_release(s->e);
 	snprintf(said.message, sizeof(said.message), "%s", because->message);
 	/* A destination that has said READY waits for COMMIT until it is told. */
 	if (s->link_lost && s->attached)

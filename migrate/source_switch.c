@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include "host/signals.h"
 #include "migrate/trusted.h"
 #include "migrate/urgent.h"
 
@@ -85,6 +86,7 @@ static int hand_over(struct source *s, struct failure *why)
 	int rc = source_tell(s, FRAME_PARKING, &nothing, 1, why);
 	if (rc == 0)
 		rc = park_all(s, why);
+	signals_hold();
 	if (rc == 0)
 		rc = hook_tell(s->hook, HOOK_POST_STOP, s->m->name, HOOK_PARKED_TIMEOUT_MS, why);
 	if (rc == 0)

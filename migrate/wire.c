@@ -32,7 +32,7 @@ static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_RESUMED] = 1024,
     [FRAME_REFUSED] = 1024,
     [FRAME_REPORT] = 65536,
-    [FRAME_BYE] = 1,
+    [FRAME_BYE] = sizeof(uint64_t),
     [FRAME_FAILED] = sizeof(struct frame_failed),
 };
 

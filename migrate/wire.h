@@ -14,7 +14,7 @@
  *   s > d  SLOTS, PARKING, CARRIED, CONTROL ...
  *   s > d  FINAL           d > s  READY
  *   s > d  COMMIT          d > s  RESUMED or REFUSED, then REPORT
- *   s > d  BYE
+ *   s > d  BYE, with the signals that came too late to be handed out
  *   any time before COMMIT: either side FAILED
  */
 #ifndef MIGRATE_WIRE_H

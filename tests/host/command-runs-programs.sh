@@ -33,8 +33,17 @@ expect "what the image holds" 0 "$(scripts/check-image "$work/image" >"$work/err
 
 run exit 42; expect "exit 42" 42 $rc
 run abort; expect "abort" 134 $rc
-run wild; expect "a wild store" 70 $rc
-expect "is said" 1 "$(grep -c 'not mapped' "$work/err")"
+run wild; expect "a wild store" 139 $rc
+expect "is said" 1 "$(grep -c 'page fault at instruction 0x.*, address 0x1f0000000' "$work/err")"
+run wild-handled; expect "a wild store, handled" "9 11 1 1f0000040 elsewhere" "$rc $out"
+run divide; expect "a division by zero" 136 $rc
+run divide-handled; expect "a division by zero, handled" 9 $rc
+run illegal; expect "an illegal instruction" 132 $rc
+run nowhere; expect "a call of nothing, handled" "9 11 1 0 elsewhere" "$rc $out"
+run deep; expect "a stack that overflows" 139 $rc
+run deep-handled; expect "a stack that overflows, handled" "9 1 elsewhere" "$rc $(awk '{ print $2, $4 }' <<<"$out")"
+run raise; expect "a signal of its own" 135 $rc
+run alarm; expect "an alarm" 142 $rc
 run -- arguments "a b" --trace; expect "arguments" $'a b\n--trace' "$out"
 GREETING=hello run environment; expect "environment" hello "$out"
 

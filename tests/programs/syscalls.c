@@ -685,6 +685,65 @@ __attribute__((noinline)) static void jump_back(int depth, volatile int *seen)
 		abort();
 }
 
+static volatile sig_atomic_t alarms_seen, timer_value;
+
+static void see_alarm(int number)
+{
+	(void)number;
+	alarms_seen++;
+}
+
+static void see_timer(int number, siginfo_t *info, void *context)
+{
+	(void)number, (void)context;
+	timer_value = info->si_code == SI_TIMER ? info->si_value.sival_int : -1;
+}
+
+static void wait_for(volatile sig_atomic_t *what, int at_least)
+{
+	for (int i = 0; *what < at_least && i < 5000; i++)
+		usleep(1000);
+}
+
+static void check_timers(void)
+{
+	struct sigaction action = {.sa_handler = see_alarm}, timed = {.sa_sigaction = see_timer, .sa_flags = SA_SIGINFO};
+	struct itimerval every = {{0, 5000}, {0, 5000}}, once = {{0, 0}, {0, 5000}}, off = {{0, 0}, {0, 0}}, left;
+	struct sigevent event = {
+	    .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2, .sigev_value.sival_int = 99};
+	struct itimerspec soon = {{0, 0}, {0, 5000000}}, later = {{1, 0}, {100, 0}}, at, before;
+	timer_t timer, silent;
+
+	CHECK(!sigaction(SIGALRM, &action, NULL) && !sigaction(SIGUSR2, &timed, NULL));
+	alarms_seen = 0;
+	CHECK(!setitimer(ITIMER_REAL, &every, NULL));
+	wait_for(&alarms_seen, 5);
+	CHECK(alarms_seen >= 5 && !setitimer(ITIMER_REAL, &off, &left) && left.it_interval.tv_usec == 5000);
+	alarms_seen = 0;
+	CHECK(!setitimer(ITIMER_REAL, &once, NULL));
+	wait_for(&alarms_seen, 1);
+	usleep(20000);
+	CHECK(alarms_seen == 1 && !getitimer(ITIMER_REAL, &left) && left.it_value.tv_sec == 0 && left.it_value.tv_usec == 0);
+	CHECK(alarm(100) == 0 && alarm(0) == 100 && ualarm(0, 0) == 0);
+	CHECK(setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 1000000}}, NULL) == -1 && errno == EINVAL);
+
+	CHECK(!timer_create(CLOCK_MONOTONIC, &event, &timer) && !timer_settime(timer, 0, &soon, NULL));
+	wait_for(&timer_value, 1);
+	CHECK(timer_value == 99 && timer_getoverrun(timer) == 0);
+	CHECK(!timer_settime(timer, 0, &later, NULL) && !timer_gettime(timer, &at) && at.it_interval.tv_sec == 1 &&
+	      at.it_value.tv_sec >= 99 && at.it_value.tv_sec <= 100);
+	timer_value = 0;
+	clock_gettime(CLOCK_MONOTONIC, &soon.it_value);
+	CHECK(!timer_settime(timer, TIMER_ABSTIME, &soon, &before) && before.it_interval.tv_sec == 1);
+	wait_for(&timer_value, 1);
+	CHECK(timer_value == 99 && !timer_delete(timer) && timer_gettime(timer, &at) == -1 && errno == EINVAL);
+	event.sigev_notify = SIGEV_NONE;
+	CHECK(!timer_create(CLOCK_REALTIME, &event, &silent) && !timer_settime(silent, 0, &later, NULL));
+	CHECK(!timer_gettime(silent, &at) && at.it_value.tv_sec >= 99 && !timer_delete(silent));
+	signal(SIGALRM, SIG_DFL);
+	signal(SIGUSR2, SIG_DFL);
+}
+
 static void check_setjmp(void)
 {
 	volatile int seen = 0, result = setjmp(jump);
@@ -951,6 +1010,7 @@ static const struct {
 	{"time_zones", check_time_zones},
 	{"randomness", check_randomness},
 	{"signals", check_signals},
+	{"timers", check_timers},
 	{"setjmp", check_setjmp},
 	{"qsort", check_qsort},
 	{"strings", check_strings},

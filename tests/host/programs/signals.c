@@ -16,6 +16,36 @@ static void handler(int number)
 	got = number;
 }
 
+static char other_stack[65536];
+
+/* Says where, and ends: what a crash handler does. */
+static void crashed(int number, siginfo_t *info, void *context)
+{
+	char here;
+	(void)context;
+	printf("%d %d %lx%s\n", number, info->si_code, (unsigned long)info->si_addr,
+	       (unsigned long)(&here - other_stack) < sizeof(other_stack) ? " elsewhere" : "");
+	fflush(stdout);
+	_exit(9);
+}
+
+static void expect_crash(int number)
+{
+	struct sigaction action = {.sa_sigaction = crashed, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	stack_t stack = {.ss_sp = other_stack, .ss_size = sizeof(other_stack)};
+
+	sigaltstack(&stack, NULL);
+	sigaction(number, &action, NULL);
+}
+
+static unsigned deeper(unsigned n)
+{
+	volatile char room[1000];
+
+	room[n % sizeof(room)] = (char)n;
+	return deeper(n + 1) + (unsigned char)room[(n + 1) % sizeof(room)];
+}
+
 static void ready(void)
 {
 	struct sigaction action = {.sa_handler = handler};
@@ -59,6 +89,35 @@ int main(int argc, char **argv)
 		abort();
 	if (!strcmp(how, "wild"))
 		*(volatile int *)0x1f0000000 = 1;
+	if (!strcmp(how, "wild-handled")) {
+		expect_crash(SIGSEGV);
+		*(volatile int *)0x1f0000040 = 1;
+	}
+	if (!strcmp(how, "divide") || !strcmp(how, "divide-handled")) {
+		volatile int zero = 0;
+		if (strcmp(how, "divide"))
+			expect_crash(SIGFPE);
+		return 7 / zero;
+	}
+	if (!strcmp(how, "illegal"))
+		__builtin_trap();
+	if (!strcmp(how, "nowhere")) {
+		void (*volatile none)(void) = NULL;
+		expect_crash(SIGSEGV);
+		none();
+	}
+	if (!strcmp(how, "deep"))
+		return (int)deeper(1);
+	if (!strcmp(how, "deep-handled")) {
+		expect_crash(SIGSEGV);
+		return (int)deeper(1);
+	}
+	if (!strcmp(how, "raise"))
+		raise(SIGBUS);
+	if (!strcmp(how, "alarm")) {
+		alarm(1);
+		pause();
+	}
 	if (!strcmp(how, "exit"))
 		return atoi(argv[2]);
 	if (!strcmp(how, "environment"))

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * process PORT DIRECTORY: what a program has of its process, used all the time while it is moved: signals, timers,
+ * alarms, faults that its handlers survive, time-outs, clocks. Each signal USR1, USR2 and HUP from outside adds a line to
+ * DIRECTORY/signals. Commands: check ("ok N" or "wrong ..."), work, quit.
+ */
+#define _GNU_SOURCE
+#include "control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static char wrong_text[200];
+static atomic_int wrong_count;
+static atomic_ulong work[8];
+static const char *const work_name[] = {"alarms", "timers", "threads", "faults", "repairs", "waits", "signals"};
+enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS };
+
+#define MUST(condition)                                                                                                \
+	do {                                                                                                           \
+		if (!(condition) && atomic_fetch_add(&wrong_count, 1) == 0)                                            \
+			snprintf(wrong_text, sizeof(wrong_text), "line %d: %s, %s", __LINE__, #condition,              \
+				 strerror(errno));                                                                     \
+	} while (0)
+
+static uint64_t now_ns(void)
+{
+	static _Thread_local uint64_t latest;
+	uint64_t before = latest; /* a handler may raise it meanwhile */
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	uint64_t now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	if (now < before)
+		MUST(!"CLOCK_MONOTONIC went back");
+	latest = now;
+	return now;
+}
+
+/* ---- signals from outside ---- */
+
+static int signal_log;
+
+static void on_signal(int signum)
+{
+	const char *line = signum == SIGUSR1 ? "USR1\n" : signum == SIGUSR2 ? "USR2\n" : "HUP\n";
+	int saved = errno;
+
+	MUST(write(signal_log, line, strlen(line)) > 0);
+	atomic_fetch_add(&work[SIGNALS], 1);
+	errno = saved;
+}
+
+/* ---- an interval timer: never more often than it should, and it does not stop ---- */
+
+#define ALARM_NS 7000000u
+static atomic_ulong alarms;
+
+static void on_alarm(int signum)
+{
+	(void)signum;
+	atomic_fetch_add(&alarms, 1);
+	atomic_fetch_add(&work[ALARMS], 1);
+}
+
+static void *watch_alarms(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		struct itimerval every = {{0, ALARM_NS / 1000}, {0, ALARM_NS / 1000}}, left;
+		unsigned long before = atomic_load(&alarms);
+		uint64_t begun = now_ns();
+
+		MUST(!setitimer(ITIMER_REAL, &every, NULL));
+		while (atomic_load(&alarms) < before + 20) {
+			usleep(2000);
+			MUST(!getitimer(ITIMER_REAL, &left) && left.it_value.tv_sec == 0 &&
+			     left.it_value.tv_usec <= (int)(ALARM_NS / 1000) && left.it_value.tv_usec > 0 &&
+			     left.it_interval.tv_usec == (int)(ALARM_NS / 1000));
+		}
+		unsigned long rung = atomic_load(&alarms) - before;
+		MUST(rung * (uint64_t)ALARM_NS <= now_ns() - begun + ALARM_NS);
+	}
+	return NULL;
+}
+
+/* ---- timer_create: once each, not before it is due, with its value ---- */
+
+static _Atomic uint64_t timer_due_ns;
+static atomic_ulong timer_rung;
+
+static void on_timer(int signum, siginfo_t *info, void *context)
+{
+	(void)signum, (void)context;
+	uint64_t due = atomic_load(&timer_due_ns);
+
+	MUST(info->si_code == SI_TIMER && info->si_value.sival_int == 4711);
+	MUST(due && now_ns() >= due);
+	atomic_fetch_add(&timer_rung, 1);
+}
+
+static void *watch_timer(void *unused)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 2, .sigev_value.sival_int = 4711};
+	timer_t timer;
+
+	(void)unused;
+	MUST(!timer_create(CLOCK_MONOTONIC, &event, &timer));
+	for (unsigned i = 0;; i++) {
+		unsigned long before = atomic_load(&timer_rung);
+		struct itimerspec in = {.it_value = {0, 1000000 + (i % 7) * 40000000}}, left;
+
+		atomic_store(&timer_due_ns, now_ns() + (uint64_t)in.it_value.tv_nsec);
+		MUST(!timer_settime(timer, 0, &in, NULL));
+		while (atomic_load(&timer_rung) == before)
+			usleep(1000);
+		MUST(!timer_gettime(timer, &left) && left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0);
+		usleep(1000);
+		MUST(atomic_load(&timer_rung) == before + 1);
+		atomic_fetch_add(&work[TIMERS], 1);
+	}
+	return NULL;
+}
+
+/* the C library makes a thread for each expiry */
+static void in_thread(union sigval value)
+{
+	MUST(value.sival_int == 42);
+	atomic_fetch_add(&work[THREADS], 1);
+}
+
+static void start_thread_timer(void)
+{
+	struct sigevent event = {
+	    .sigev_notify = SIGEV_THREAD, .sigev_notify_function = in_thread, .sigev_value.sival_int = 42};
+	struct itimerspec every = {{0, 30000000}, {0, 30000000}};
+	timer_t timer;
+
+	MUST(!timer_create(CLOCK_REALTIME, &event, &timer) && !timer_settime(timer, 0, &every, NULL));
+}
+
+/* ---- faults ---- */
+
+static _Thread_local sigjmp_buf escape;
+static _Thread_local volatile bool escapes;
+static _Thread_local char *repaired_page;
+
+static void on_fault(int signum, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+
+	MUST(signum == SIGSEGV && info->si_signo == SIGSEGV);
+	MUST(uc->uc_mcontext.gregs[REG_CR2] == (long)(uintptr_t)info->si_addr && uc->uc_mcontext.gregs[REG_RSP]);
+	for (uint64_t until = now_ns() + 300000; now_ns() < until;) /* long enough to be moved in here */
+		;
+	if (escapes)
+		siglongjmp(escape, 1);
+	MUST((uintptr_t)info->si_addr / 4096 == (uintptr_t)repaired_page / 4096);
+	MUST(!mprotect(repaired_page, 4096, PROT_READ | PROT_WRITE));
+}
+
+static void *fault_and_escape(void *unused)
+{
+	char stack[65536];
+	stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
+
+	(void)unused;
+	MUST(!sigaltstack(&alternate, NULL));
+	escapes = true;
+	for (volatile uintptr_t i = 0;; i++) {
+		if (!sigsetjmp(escape, 1)) {
+			*(volatile int *)(0x1f0000000 + i % 64 * 4096) = 1;
+			MUST(!"a wild store went through");
+		}
+		atomic_fetch_add(&work[FAULTS], 1);
+		usleep(500);
+	}
+	return NULL;
+}
+
+/* The handler repairs and returns: no register may have changed, whichever machine it returns on. */
+static void *fault_and_go_on(void *unused)
+{
+	(void)unused;
+	for (uint64_t i = 1;; i++) {
+		repaired_page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		MUST(repaired_page != MAP_FAILED);
+		double x = (double)i / 3, y = (double)i / 7, z = x * y + 1;
+		uint64_t a = i * 3, b = i * 5, c = i * 7, d = i * 11, e = i * 13, f = i * 17;
+		uint64_t *p = (uint64_t *)(repaired_page + i % 500 * 8);
+		*(volatile uint64_t *)p = a ^ b;
+		MUST(*p == ((i * 3) ^ (i * 5)) && a + b + c + d + e + f == i * 56 && z == (double)i / 3 * ((double)i / 7) + 1);
+		MUST(!munmap(repaired_page, 4096));
+		atomic_fetch_add(&work[REPAIRS], 1);
+		usleep(500);
+	}
+	return NULL;
+}
+
+/* ---- waits: not shorter than asked for, and not begun anew by a move ---- */
+
+static void *waits(void *unused)
+{
+	int ends[2], pair[2];
+	char byte;
+
+	(void)unused;
+	MUST(!pipe(ends) && !socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	struct timeval receive = {0, 150000};
+	MUST(!setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof(receive)));
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	for (unsigned i = 0;; i++) {
+		uint64_t begun = now_ns(), asked = 150000000;
+		struct timespec t = {0, (long)asked};
+		struct pollfd p = {.fd = ends[0], .events = POLLIN};
+		fd_set set;
+
+		FD_ZERO(&set);
+		FD_SET(ends[0], &set);
+		switch (i % 5) {
+		case 0:
+			MUST(!nanosleep(&t, NULL));
+			break;
+		case 1:
+			MUST(poll(&p, 1, 150) == 0);
+			break;
+		case 2:
+			MUST(select(ends[0] + 1, &set, NULL, NULL, &receive) == 0);
+			receive = (struct timeval){0, 150000};
+			break;
+		case 3:
+			MUST(recv(pair[0], &byte, 1, 0) == -1 && errno == EAGAIN);
+			break;
+		case 4:
+			MUST(ppoll(&p, 1, &t, NULL) == 0);
+			break;
+		}
+		MUST(now_ns() - begun >= asked - 1000000);
+		atomic_fetch_add(&work[WAITS], 1);
+	}
+	return NULL;
+}
+
+/* ---- */
+
+static void handle(const char *command, char *reply, size_t size)
+{
+	if (!strcmp(command, "check")) {
+		if (atomic_load(&wrong_count))
+			snprintf(reply, size, "wrong: %d, first %s", atomic_load(&wrong_count), wrong_text);
+		else
+			snprintf(reply, size, "ok %lu", atomic_load(&work[SIGNALS]));
+	} else if (!strcmp(command, "work")) {
+		int n = 0;
+		for (unsigned i = 0; i < sizeof(work_name) / sizeof(work_name[0]); i++)
+			n += snprintf(reply + n, size - (size_t)n, "%s=%lu ", work_name[i], atomic_load(&work[i]));
+	} else if (!strcmp(command, "quit")) {
+		exit(7);
+	} else {
+		snprintf(reply, size, "unknown command");
+	}
+}
+
+static void catch(int signum, void (*handler)(int))
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+
+	MUST(!sigaction(signum, &action, NULL));
+}
+
+int main(int argc, char **argv)
+{
+	static void *(*const watches[])(void *) = {watch_alarms, watch_timer, fault_and_escape, fault_and_go_on, waits};
+	struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK},
+			 timer = {.sa_sigaction = on_timer, .sa_flags = SA_SIGINFO | SA_RESTART};
+	char path[300];
+	pthread_t thread;
+
+	if (argc != 3)
+		return 2;
+	snprintf(path, sizeof(path), "%s/signals", argv[2]);
+	signal_log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	MUST(signal_log >= 0);
+	catch(SIGUSR1, on_signal);
+	catch(SIGUSR2, on_signal);
+	catch(SIGHUP, on_signal);
+	catch(SIGALRM, on_alarm);
+	MUST(!sigaction(SIGSEGV, &fault, NULL) && !sigaction(SIGRTMIN + 2, &timer, NULL));
+	start_thread_timer();
+	for (unsigned i = 0; i < sizeof(watches) / sizeof(watches[0]); i++)
+		MUST(!pthread_create(&thread, NULL, watches[i], NULL));
+	control_start(atoi(argv[1]), handle);
+	say("ready");
+	for (;;)
+		pause();
+}
