@@ -215,9 +215,9 @@ void aex(struct thread *t, ucontext_t *context, const struct exception *why)
 	clear_extended(e->secs.attributes.xfrm, frame_area(context));
 	synthesise(t, context, gpr);
 	t->tcs->cssa++;
-	t->inside = 0;
 	enclave_count(&e->stats.aex);
 	tcs_release(t->tcs);
+	thread_left(t);
 }
 
 int ssa_load(const struct enclave *e, uint8_t *frame, ucontext_t *context, uint64_t *fs, uint64_t *gs)

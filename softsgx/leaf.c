@@ -133,8 +133,8 @@ static int leaf_eexit(struct leaf *l)
 	l->g[REG_RIP] = (greg_t)target;
 	l->g[REG_RCX] = (greg_t)l->t->tcs->aep;
 	l->g[REG_EFL] = (greg_t)(((uint64_t)l->g[REG_EFL] & ~RFLAGS_TF) | l->t->host_tf);
-	l->t->inside = 0;
 	tcs_release(l->t->tcs);
+	thread_left(l->t);
 	abort_left(l->e);
 	return 0;
 }

@@ -27,6 +27,7 @@ uint64_t softsgx_generation = 1;
 static struct local {
 	struct enclave *enclave;
 	int userfaultfd;
+	int can_watch;	 /* the kernel can lift write protection by itself and remember */
 	int watching;	 /* for the oracle */
 	size_t run_next; /* the page a sequential reader faults on next */
 	unsigned int run_length;
@@ -222,12 +223,13 @@ int mm_attach(struct enclave *e)
 	const uint64_t needed = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
 	const uint64_t oracle = UFFD_FEATURE_WP_HUGETLBFS_SHMEM | FEATURE_WP_UNPOPULATED | FEATURE_WP_ASYNC;
 	long fd = trap_open(needed | oracle);
+	int can_watch = fd >= 0;
 
 	if (fd == -ENOSYS)
 		fd = trap_open(needed);
 	if (fd < 0)
 		return (int)fd;
-	locals[e->index] = (struct local){.enclave = e, .userfaultfd = (int)fd};
+	locals[e->index] = (struct local){.enclave = e, .userfaultfd = (int)fd, .can_watch = can_watch};
 	return 0;
 }
 
@@ -269,6 +271,8 @@ void mm_forked(void)
 
 int mm_watch_writes(struct enclave *e, uint64_t start, uint64_t end)
 {
+	if (!locals[e->index].can_watch)
+		return -ENOSYS;
 	locals[e->index].watching = 1;
 	return watch(e, start, end - start);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Changing a running enclave: EMODPR, EMODT and the removal of trimmed pages
- * behind the kernel's ioctls. Taking the page table entry away is also what
- * stops other threads from using the old right, as ETRACK and the interrupts do.
+ * behind the kernel's ioctls. Taking the page table entries away stops other
+ * threads from using the old right; then those inside are made to exit, as by
+ * ETRACK and the kernel's interrupts.
  */
 #include "softsgx/device.h"
 
 #include <errno.h>
 #include "softsgx/mm.h"
+#include "softsgx/thread.h"
 
 #define BATCH_PAGES 512u
 
@@ -37,8 +39,16 @@ static long for_each_page(struct enclave *e, uint64_t offset, uint64_t length, u
 	}
 	*count = (i - first) * SGX_PAGE_SIZE;
 	mm_generation_bump();
-	enclave_count(&e->stats.shootdowns);
 	return error;
+}
+
+/* ETRACK and the interrupts after it: nobody is inside with what was true before. */
+static void shoot_down(struct enclave *e, uint64_t changed)
+{
+	if (!changed)
+		return;
+	enclave_count(&e->stats.shootdowns);
+	threads_interrupt(e);
 }
 
 static int emodpr(struct enclave *e, size_t index, uint64_t permissions, uint64_t *result)
@@ -95,6 +105,7 @@ static int remove_page(struct enclave *e, size_t index, uint64_t unused, uint64_
 long sgx2_restrict(struct enclave *e, void *arg)
 {
 	struct sgx_enclave_restrict_permissions *p = arg;
+	long error;
 
 	if (!device_range_ok(e, p->offset, p->length) || (p->permissions & ~(uint64_t)EPCM_RWX))
 		return -EINVAL;
@@ -102,12 +113,15 @@ long sgx2_restrict(struct enclave *e, void *arg)
 		return -EINVAL;
 	if (p->result || p->count)
 		return -EINVAL;
-	return for_each_page(e, p->offset, p->length, p->permissions, emodpr, mm_zap, &p->result, &p->count);
+	error = for_each_page(e, p->offset, p->length, p->permissions, emodpr, mm_zap, &p->result, &p->count);
+	shoot_down(e, p->count);
+	return error;
 }
 
 long sgx2_modify_types(struct enclave *e, void *arg)
 {
 	struct sgx_enclave_modify_types *p = arg;
+	long error;
 
 	if (!device_range_ok(e, p->offset, p->length) || (p->page_type & ~0xffull))
 		return -EINVAL;
@@ -115,7 +129,9 @@ long sgx2_modify_types(struct enclave *e, void *arg)
 		return -EINVAL;
 	if (p->result || p->count)
 		return -EINVAL;
-	return for_each_page(e, p->offset, p->length, p->page_type, emodt, mm_zap, &p->result, &p->count);
+	error = for_each_page(e, p->offset, p->length, p->page_type, emodt, mm_zap, &p->result, &p->count);
+	shoot_down(e, p->count);
+	return error;
 }
 
 long sgx2_remove(struct enclave *e, void *arg)

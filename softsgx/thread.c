@@ -13,6 +13,7 @@
 #define PR_SYS_DISPATCH_ON 1
 #endif
 #define RESTORER_SIZE 8
+#define INTERRUPT_SIGNAL SIGSYS /* ours already, and hardly ever sent */
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1u << 31)
 #endif
@@ -26,6 +27,7 @@ char *softsgx_slots __attribute__((visibility("hidden")));
 static struct lock slots_lock;
 static unsigned int slots_used; /* slots below this have been made accessible */
 static pthread_key_t exit_key;
+static uint32_t interrupting; /* calls of threads_interrupt() in progress */
 
 static struct thread *slot_record(unsigned int i)
 {
@@ -63,8 +65,10 @@ static void forked(void)
 	for (unsigned int i = 0; i < slots_used; i++)
 		if (slot_record(i) != softsgx_self)
 			*slot_record(i) = (struct thread){0};
-	if (softsgx_self)
-		block_system_calls(softsgx_self);
+	if (!softsgx_self)
+		return;
+	softsgx_self->tid = (int32_t)SYS(SYS_gettid);
+	block_system_calls(softsgx_self);
 }
 
 int thread_init(void)
@@ -109,6 +113,7 @@ struct thread *thread_register(const stack_t *previous)
 		return NULL;
 	t->program_stack = *previous;
 	t->program_stack.ss_flags &= ~SS_ONSTACK;
+	t->tid = (int32_t)SYS(SYS_gettid);
 	softsgx_self = t;
 	signals_adopt_hidden();
 	cpuid_fault_start();
@@ -126,6 +131,57 @@ int thread_is_inside(const struct enclave *e)
 			return 1;
 	}
 	return 0;
+}
+
+void thread_left(struct thread *t)
+{
+	t->inside = 0;
+	__atomic_add_fetch(&t->exits, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&interrupting, __ATOMIC_SEQ_CST))
+		SYS(SYS_futex, &t->exits, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+}
+
+int thread_is_interrupt(const siginfo_t *info)
+{
+	return info->si_signo == INTERRUPT_SIGNAL && info->si_code == SI_QUEUE &&
+	       info->si_ptr == &interrupting;
+}
+
+/* Not for ever: a debugger may hold the thread, and its page table entries are gone in any case. */
+static void await_exit(const struct thread *t, const struct enclave *e)
+{
+	const struct timespec slice = {.tv_nsec = 10000000};
+
+	for (int i = 0; i < 100; i++) {
+		if (!__atomic_load_n(&t->inside, __ATOMIC_SEQ_CST) || t->enclave != e ||
+		    __atomic_load_n(&t->exits, __ATOMIC_SEQ_CST) != t->awaited_exits)
+			return;
+		SYS(SYS_futex, &t->exits, FUTEX_WAIT, t->awaited_exits, &slice, 0, 0);
+	}
+}
+
+void threads_interrupt(const struct enclave *e)
+{
+	siginfo_t info = {.si_signo = INTERRUPT_SIGNAL, .si_code = SI_QUEUE};
+	unsigned int count = __atomic_load_n(&slots_used, __ATOMIC_ACQUIRE);
+
+	info.si_ptr = &interrupting;
+	__atomic_add_fetch(&interrupting, 1, __ATOMIC_SEQ_CST);
+	for (unsigned int i = 0; i < count; i++) {
+		struct thread *t = slot_record(i);
+		uint32_t exits = __atomic_load_n(&t->exits, __ATOMIC_SEQ_CST);
+
+		t->awaited = NULL;
+		if (!__atomic_load_n(&t->inside, __ATOMIC_SEQ_CST) || t->enclave != e)
+			continue;
+		t->awaited = e;
+		t->awaited_exits = exits;
+		SYS(SYS_rt_tgsigqueueinfo, SYS(SYS_getpid), t->tid, INTERRUPT_SIGNAL, &info);
+	}
+	for (unsigned int i = 0; i < count; i++)
+		if (slot_record(i)->awaited == e)
+			await_exit(slot_record(i), e);
+	__atomic_sub_fetch(&interrupting, 1, __ATOMIC_SEQ_CST);
 }
 
 stack_t thread_stack(struct thread *t)

@@ -48,6 +48,10 @@ struct thread {
 	uint64_t abort_pages[ABORT_PAGES_MAX];
 	uint32_t abort_count;
 	uint32_t used;
+	uint32_t exits; /* counts; a futex while somebody waits for one */
+	int32_t tid;
+	uint32_t awaited_exits; /* what exits was when ... */
+	const struct enclave *awaited; /* ... an interrupt was sent because of it */
 };
 
 #define THREAD_OFFSET(field, at) _Static_assert(offsetof(struct thread, field) == (at), #field)
@@ -80,6 +84,13 @@ int thread_init(void);
 struct thread *thread_register(const stack_t *previous);
 /* Is any thread of this process inside e? */
 int thread_is_inside(const struct enclave *e);
+/* The thread is outside again. */
+void thread_left(struct thread *t);
+/* Makes every thread of this process that is inside e take an asynchronous exit, as the kernel's interrupts do,
+ * and returns when they have. e is not locked. */
+void threads_interrupt(const struct enclave *e);
+/* Is this signal that interrupt? It has no other effect. */
+int thread_is_interrupt(const siginfo_t *info);
 stack_t thread_stack(struct thread *t);
 /* Before a thread's first entry through our own call: a record, our stack, our signals open. */
 void softsgx_prepare_thread(void);

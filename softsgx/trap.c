@@ -39,7 +39,7 @@ static void unwind_entry(struct event *ev)
 	    rip > (uint64_t)softsgx_claimed || (rip == (uint64_t)softsgx_claimed && !(ev->g[REG_EFL] & 1));
 	if (claimed)
 		tcs_release(ev->t->ready.view);
-	ev->t->inside = 0;
+	thread_left(ev->t);
 	ev->t->selector = 0;
 	ev->g[REG_RIP] = (greg_t)softsgx_again;
 }
@@ -264,7 +264,8 @@ static void trap_inside(struct event *ev)
 	if (!is_synchronous(ev)) {
 		aex(ev->t, ev->context, &x);
 		abort_left(ev->t->enclave);
-		signals_deliver(ev->signal, ev->info, ev->context, ev->t);
+		if (!thread_is_interrupt(ev->info))
+			signals_deliver(ev->signal, ev->info, ev->context, ev->t);
 		return;
 	}
 	if (ev->signal == SIGSYS) {
@@ -341,6 +342,8 @@ static void trap_outside(struct event *ev)
 	unsigned int length;
 
 	if (ev->t && ev->t->abort_count && !touches_enclave(ev) && abort_end(ev->t, ev->context))
+		return;
+	if (thread_is_interrupt(ev->info))
 		return;
 	if (is_synchronous(ev)) {
 		length = enclu_outside(ev);
