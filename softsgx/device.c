@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <dirent.h>
 #include <stdlib.h>
+#include "softsgx/illegal.h"
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
 #include "softsgx/signals.h"
@@ -219,6 +220,7 @@ static void release_if_unused(struct enclave *e)
 			mm_epc_release(epcm_used(&e->epcm));
 		}
 		mm_generation_bump();
+		illegal_forget(e);
 		mm_detach(e);
 		SYS(SYS_close, e->backing_fd);
 		if (e->view)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "softsgx/mm.h"
+#include "softsgx/illegal.h"
 #include "softsgx/platform.h"
 
 #include <errno.h>
@@ -593,6 +594,8 @@ int mm_install(const struct mm_page *page)
 	} else {
 		count = install_window(e, page);
 	}
+	if (rights & PROT_EXEC)
+		illegal_look(e, page->index, count);
 	error = install_run(e, page->index, count, !!(entry & EPCM_STORED));
 	if (error) {
 		/* The view filled the hole, or a window met a page that is there already: one page, both

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 #include "softsgx/cpuid.h"
+#include "softsgx/illegal.h"
 #include "softsgx/signals.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
@@ -43,6 +44,7 @@ static void thread_exited(void *record)
 	SYS(SYS_sigaltstack, &none, 0);
 	SYS(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
 	softsgx_self = NULL;
+	illegal_disarm(t);
 	lock_take(&slots_lock);
 	*t = (struct thread){0};
 	lock_drop(&slots_lock);
@@ -62,9 +64,11 @@ static void block_system_calls(struct thread *t)
 static void forked(void)
 {
 	slots_lock = (struct lock){0};
-	for (unsigned int i = 0; i < slots_used; i++)
+	for (unsigned int i = 0; i < slots_used; i++) {
+		illegal_disarm(slot_record(i));
 		if (slot_record(i) != softsgx_self)
 			*slot_record(i) = (struct thread){0};
+	}
 	if (!softsgx_self)
 		return;
 	softsgx_self->tid = (int32_t)SYS(SYS_gettid);

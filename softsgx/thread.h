@@ -13,6 +13,7 @@
 #include "softsgx/enclave.h"
 #include "softsgx/thread_layout.h"
 
+#define ILLEGAL_SITES 4	  /* the processor's breakpoints */
 #define ABORT_PAGES_MAX 8 /* more than one instruction can touch */
 
 struct thread {
@@ -52,6 +53,11 @@ struct thread {
 	int32_t tid;
 	uint32_t awaited_exits; /* what exits was when ... */
 	const struct enclave *awaited; /* ... an interrupt was sent because of it */
+
+	/* Breakpoints on instructions that would run though they are illegal inside. */
+	uint64_t sites_generation;
+	uint64_t site[ILLEGAL_SITES]; /* address, or 0 */
+	int site_fd[ILLEGAL_SITES];
 };
 
 #define THREAD_OFFSET(field, at) _Static_assert(offsetof(struct thread, field) == (at), #field)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "softsgx/abort.h"
 #include "softsgx/cpuid.h"
+#include "softsgx/illegal.h"
 #include "softsgx/leaf.h"
 #include "softsgx/mm.h"
 #include "softsgx/patch.h"
@@ -15,6 +16,8 @@ extern char softsgx_aep[], softsgx_fault[], softsgx_claim[], softsgx_claimed[], 
     softsgx_again[];
 
 struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, struct thread *t);
+
+#define RFLAGS_RF 0x10000ll
 
 enum { TRAP_UD = 6, TRAP_GP = 13, TRAP_PF = 14 };
 
@@ -235,25 +238,13 @@ static int is_synchronous(const struct event *ev)
 	}
 }
 
-/* Instructions that are #UD inside, though outside they fault otherwise: by opcode, after prefixes. */
+/* Outside it would have been another fault. */
 static int is_illegal_inside(const struct event *ev)
 {
-	static const uint8_t one_byte[] = {0x6c, 0x6d, 0x6e, 0x6f, 0xcd, 0xcf, 0xe4, 0xe5, 0xe6,
-					   0xe7, 0xec, 0xed, 0xee, 0xef, 0xca, 0xcb, 0x8e};
-	static const uint8_t two_byte[] = {0xa2, 0x33, 0x34, 0x05, 0xb2, 0xb4, 0xb5, 0xa1, 0xa9};
 	const struct enclave *e = ev->t->enclave;
 	uint64_t rip = (uint64_t)ev->g[REG_RIP];
-	const uint8_t *code;
-	size_t i = 0;
 
-	if (!enclave_contains(e, rip, 16))
-		return 0;
-	code = e->view + (rip - e->base);
-	while (i < 8 && (code[i] == 0x66 || code[i] == 0xf2 || code[i] == 0xf3 || (code[i] & 0xf0) == 0x40))
-		i++;
-	if (code[i] == 0x0f)
-		return memchr(two_byte, code[i + 1], sizeof(two_byte)) != NULL;
-	return memchr(one_byte, code[i], sizeof(one_byte)) != NULL;
+	return enclave_contains(e, rip, 16) && illegal_instruction(e->view + (rip - e->base), 16);
 }
 
 static void trap_inside(struct event *ev)
@@ -271,6 +262,11 @@ static void trap_inside(struct event *ev)
 	if (ev->signal == SIGSYS) {
 		/* The kernel reports it behind the instruction; RCX and R11 are lost to SYSCALL. */
 		ev->g[REG_RIP] -= 2;
+		x.vector = TRAP_UD;
+		exit_with(ev, &x);
+		return;
+	}
+	if (illegal_is_trap(ev->signal, ev->info)) {
 		x.vector = TRAP_UD;
 		exit_with(ev, &x);
 		return;
@@ -371,5 +367,10 @@ struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, st
 		trap_inside(&ev);
 	else
 		trap_outside(&ev);
+	if (ev.t && ev.t->inside) {
+		illegal_arm(ev.t);
+		/* A fault comes with RF set, and RF hides a breakpoint on the instruction that is returned to. */
+		ev.g[REG_EFL] &= ~(greg_t)RFLAGS_RF;
+	}
 	return ev.t;
 }
