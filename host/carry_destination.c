@@ -34,6 +34,7 @@ static void free_prebound(struct restore *r)
 static void destination_free(struct carry_destination *d)
 {
 	free_prebound(&d->restore);
+	sockets_stock_free(&d->restore);
 	channels_restored(&d->restore);
 	for (unsigned i = 0; i < d->restore.connection_count; i++)
 		free(d->restore.connection[i].unsent);
@@ -67,6 +68,8 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 		r = files_expect(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 16); !r && count; count--)
 		r = sockets_prebind(&d->restore, &in, why);
+	for (uint32_t count = r ? 0 : reader_count(&in, 8); !r && count; count--)
+		r = sockets_stock(&d->restore, &in, why);
 	if (!r) {
 		bytes_put_u32(answer, CARRY_ANSWER);
 		r = network_destination_prepare(&d->network, &in, answer, why);

@@ -10,7 +10,6 @@
 
 #include "host/carry_wire.h"
 #include "host/epoll_interest.h"
-#include "host/net/sockopts.h"
 
 #define DUMP_TRIES 20 /* a packet under way on another processor when the redirect began may still arrive */
 
@@ -29,12 +28,13 @@ static struct frozen *new_frozen(struct carry_source *s, int host_fd)
 	return f;
 }
 
-static int freeze_connection(struct carry_source *s, int host_fd, const struct file *file,
-			     struct failure *why)
+/* What ahead_read() would have read, of a connection that is new or was touched since. */
+static int read_now(struct carry_source *s, int host_fd, const struct file *file, struct frozen *f,
+		    struct failure *why)
 {
 	struct in6_addr own;
-	bool known = sockets_address(host_fd, false, &own) && network_has(&s->network, &own);
-	if (!s->options.tcp_established || !known) {
+	if (!s->options.tcp_established || !sockets_address(host_fd, false, &own) ||
+	    !network_has(&s->network, &own)) {
 		char name[200];
 		sockets_describe(host_fd, name, sizeof(name));
 		return fail(why, s->options.tcp_established ? -EAGAIN : -EISCONN,
@@ -42,16 +42,31 @@ static int freeze_connection(struct carry_source *s, int host_fd, const struct f
 			    s->options.tcp_established ? "its address is new: try again"
 						       : "use --tcp-established to move connections along");
 	}
+	socklen_t size = sizeof(f->reuse_address);
+	getsockopt(host_fd, SOL_SOCKET, SO_REUSEADDR, &f->reuse_address, &size);
+	f->fixed = s->fixed.size;
+	int r = sockets_dump_fixed(host_fd, file->options, &s->fixed);
+	f->fixed_size = s->fixed.size - f->fixed;
+	return r ? fail(why, r, "a connection cannot be read: %s", strerror(-r)) : 0;
+}
+
+static int freeze_connection(struct carry_source *s, int host_fd, const struct file *file,
+			     const struct ahead *ahead, struct failure *why)
+{
 	struct frozen *f = new_frozen(s, host_fd);
 	if (!f)
 		return fail(why, -ENOMEM, "out of memory");
-	socklen_t size = sizeof(f->reuse_address);
-	getsockopt(host_fd, SOL_SOCKET, SO_REUSEADDR, &f->reuse_address, &size);
 	f->shut = file->shut;
-	f->options = s->socket_options.size;
-	sockopts_dump(host_fd, file->options, &s->socket_options);
-	f->options_size = s->socket_options.size - f->options;
-	int r = s->socket_options.error ? s->socket_options.error : tcp_freeze(host_fd);
+	if (ahead) {
+		f->fixed = ahead->fixed;
+		f->fixed_size = ahead->fixed_size;
+		f->reuse_address = ahead->reuse_address;
+	} else {
+		int r = read_now(s, host_fd, file, f, why);
+		if (r)
+			return r;
+	}
+	int r = tcp_freeze(host_fd);
 	f->in_repair = r == 0;
 	return r ? fail(why, r, "a connection cannot be frozen: %s", strerror(-r)) : 0;
 }
@@ -82,7 +97,8 @@ static int freeze_all(struct carry_source *s, struct failure *why)
 	for (unsigned i = 0; !r && i < v->file_count; i++)
 		if (s->file[i].class == SOCKET_CONNECTION) {
 			s->file[i].frozen = s->frozen_count;
-			r = freeze_connection(s, v->file[i].host_fd, v->file[i].file, why);
+			r = freeze_connection(s, v->file[i].host_fd, v->file[i].file,
+					      ahead_of(s, v->file[i].file), why);
 		}
 	/* Last: what was on its way through another processor has arrived by now. */
 	for (unsigned i = 0; !r && i < v->file_count; i++) {
@@ -90,11 +106,12 @@ static int freeze_all(struct carry_source *s, struct failure *why)
 			continue;
 		r = drain_listener(s, &v->file[i], why);
 		struct file *listener = v->file[i].file;
+		s->file[i].frozen = s->frozen_count;
 		for (unsigned p = 0; !r && p < listener->pending_count; p++) {
 			enum socket_class class;
 			r = sockets_classify(listener->pending[p], &class);
 			if (!r && class == SOCKET_CONNECTION)
-				r = freeze_connection(s, listener->pending[p], listener, why);
+				r = freeze_connection(s, listener->pending[p], listener, NULL, why);
 		}
 	}
 	return r;
@@ -102,25 +119,24 @@ static int freeze_all(struct carry_source *s, struct failure *why)
 
 static int dump_frozen(struct carry_source *s, struct frozen *f, struct bytes *out)
 {
-	return sockets_dump_connection(f->host_fd, f->shut, s->socket_options.data + f->options,
-				       f->options_size, out, &f->mark);
+	return sockets_dump_connection(f->host_fd, f->shut, s->fixed.data + f->fixed, f->fixed_size, out,
+				       &f->mark);
 }
 
 /* The listener's record, then its pending connections. Those that ended unseen are forgotten, as the kernel
  * would. */
-static int dump_pending(struct carry_source *s, const struct file *listener, struct bytes *out)
+static int dump_pending(struct carry_source *s, const struct file *listener, unsigned first,
+			struct bytes *out)
 {
 	size_t count_at = out->size;
 	uint32_t count = 0;
 	int r = 0;
 	bytes_put_u32(out, 0);
-	for (unsigned p = 0; !r && p < listener->pending_count; p++) {
-		unsigned i = 0;
-		while (i < s->frozen_count && s->frozen[i].host_fd != listener->pending[p])
-			i++;
-		if (i == s->frozen_count)
+	/* They were frozen in this order. */
+	for (unsigned p = 0, i = first; !r && p < listener->pending_count && i < s->frozen_count; p++) {
+		if (s->frozen[i].host_fd != listener->pending[p])
 			continue;
-		r = dump_frozen(s, &s->frozen[i], out);
+		r = dump_frozen(s, &s->frozen[i++], out);
 		count++;
 	}
 	if (!out->error)
@@ -144,7 +160,7 @@ static int dump_file(struct carry_source *s, unsigned i, struct bytes *out, stru
 		if (s->file[i].class != SOCKET_CONNECTION) {
 			r = sockets_dump(f, s->file[i].class, out, why);
 			if (!r && s->file[i].class == SOCKET_LISTENER)
-				r = dump_pending(s, f->file, out);
+				r = dump_pending(s, f->file, s->file[i].frozen, out);
 		} else {
 			r = dump_frozen(s, &s->frozen[s->file[i].frozen], out);
 		}
@@ -259,7 +275,9 @@ static int classify_all(struct carry_source *s, struct failure *why)
 	for (unsigned i = 0; i < v->file_count; i++) {
 		if (v->file[i].file->kind != FILE_SOCKET)
 			continue;
-		int r = sockets_classify(v->file[i].host_fd, &s->file[i].class);
+		int r = ahead_of(s, v->file[i].file)
+			    ? sockets_classify_connection(v->file[i].host_fd, &s->file[i].class)
+			    : sockets_classify(v->file[i].host_fd, &s->file[i].class);
 		if (r)
 			return fail(why, r, "descriptor %d: %s", v->file[i].fd, strerror(-r));
 	}

@@ -7,13 +7,54 @@
 #include "host/carry_local.h"
 #include "host/carry_wire.h"
 
+#define SORTS_MAX 32 /* of connections; others are made in the stop */
+
 /* out, or NULL if the migration runs over no address of this host. */
 static const struct in6_addr *stream_address(const struct carry_source *s, struct in6_addr *out)
 {
 	return ip_of(&s->options.stream_local, out) ? out : NULL;
 }
 
-static int check_connection(struct carry_source *s, const struct inventory_file *f, struct failure *why)
+/* How many connections of which sort there are, for the destination to make sockets ahead. */
+struct sorts {
+	struct sort {
+		struct bytes fixed;
+		uint32_t count;
+	} sort[SORTS_MAX];
+	unsigned count;
+};
+
+static void count_sort(struct sorts *sorts, const struct inventory_file *f)
+{
+	struct bytes fixed = {0};
+	if (sockets_dump_fixed(f->host_fd, f->file->options, &fixed) == 0) {
+		unsigned i = 0;
+		while (i < sorts->count && (sorts->sort[i].fixed.size != fixed.size ||
+					    memcmp(sorts->sort[i].fixed.data, fixed.data, fixed.size) != 0))
+			i++;
+		if (i < SORTS_MAX)
+			sorts->sort[i].count++;
+		if (i == sorts->count && i < SORTS_MAX) {
+			sorts->sort[sorts->count++].fixed = fixed;
+			return;
+		}
+	}
+	bytes_free(&fixed);
+}
+
+static void put_sorts(const struct sorts *sorts, struct bytes *out)
+{
+	bytes_put_u32(out, sorts->count);
+	for (unsigned i = 0; i < sorts->count; i++) {
+		const struct sort *s = &sorts->sort[i];
+		bytes_put_block(out, s->fixed.data, s->fixed.size);
+		/* Some more, for those that come until the stop. */
+		bytes_put_u32(out, s->count + s->count / 16 + 1);
+	}
+}
+
+static int check_connection(struct carry_source *s, const struct inventory_file *f, struct sorts *sorts,
+			    struct failure *why)
 {
 	char name[200];
 	sockets_describe(f->host_fd, name, sizeof(name));
@@ -43,11 +84,12 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 			    "the connection %s has both ends on this host: it cannot follow the program",
 			    name);
 	network_source_peer(&s->network, &peer);
+	count_sort(sorts, f);
 	return 0;
 }
 
 static int check_socket(struct carry_source *s, const struct inventory_file *f, struct bytes *bound,
-			struct carry_counts *counts, struct failure *why)
+			struct sorts *sorts, struct carry_counts *counts, struct failure *why)
 {
 	enum socket_class class;
 	int r = sockets_classify(f->host_fd, &class);
@@ -55,7 +97,7 @@ static int check_socket(struct carry_source *s, const struct inventory_file *f, 
 		return fail(why, r, "descriptor %d: %s", f->fd, strerror(-r));
 	if (class == SOCKET_CONNECTION) {
 		counts->connections++;
-		return check_connection(s, f, why);
+		return check_connection(s, f, sorts, why);
 	}
 	if (class == SOCKET_LISTENER)
 		counts->listeners++;
@@ -92,6 +134,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	network_close(&s->network);
 
 	struct bytes paths = {0}, bound = {0};
+	struct sorts sorts = {0};
 	unsigned path_count = 0;
 	for (unsigned i = 0; !r && i < v.file_count; i++) {
 		const struct inventory_file *f = &v.file[i];
@@ -103,7 +146,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 			r = files_check(f, &paths, why);
 			break;
 		case FILE_SOCKET:
-			r = check_socket(s, f, &bound, counts, why);
+			r = check_socket(s, f, &bound, &sorts, counts, why);
 			break;
 		default:
 			r = channels_check(f, why);
@@ -122,11 +165,14 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		bytes_put(manifest, paths.data, paths.size);
 		bytes_put_u32(manifest, counts->bound);
 		bytes_put(manifest, bound.data, bound.size);
+		put_sorts(&sorts, manifest);
 		network_put(&s->network, manifest);
 		if (paths.error || bound.error || manifest->error)
 			r = fail(why, -ENOMEM, "out of memory");
 	}
 	bytes_free(&paths);
 	bytes_free(&bound);
+	for (unsigned i = 0; i < sorts.count; i++)
+		bytes_free(&sorts.sort[i].fixed);
 	return r;
 }

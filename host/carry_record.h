@@ -50,7 +50,16 @@ struct restore {
 	} *shut;
 	unsigned shut_count;
 	struct tcp_restored *connection;
-	unsigned connection_count;
+	unsigned connection_count, connection_capacity;
+	struct stock { /* sockets for connections, made ahead */
+		uint8_t *fixed;
+		size_t fixed_size;
+		uint64_t options;
+		int reuse_address;
+		int *fd;
+		unsigned count;
+	} *stock;
+	unsigned stock_count;
 	struct connecting {
 		int fd; /* the table's */
 		struct sockaddr_storage peer;
@@ -99,6 +108,8 @@ enum socket_class {
 	SOCKET_ENDED,
 };
 int sockets_classify(int host_fd, enum socket_class *out);
+/* The same for one that had a peer before. */
+int sockets_classify_connection(int host_fd, enum socket_class *out);
 /* Address of a socket's own end (or of its peer's). False: it has none, or all. */
 bool sockets_address(int host_fd, bool peer, struct in6_addr *out);
 /* "10.0.0.1:6379 - 10.0.0.2:40000" */
@@ -110,9 +121,15 @@ int sockets_prebind(struct restore *r, struct reader *in, struct failure *why);
 /* Record of anything but a connection. */
 int sockets_dump(const struct inventory_file *f, enum socket_class class, struct bytes *out,
 		 struct failure *why);
-/* Record of a frozen connection. options: sockopts_dump() from before the freeze. */
-int sockets_dump_connection(int host_fd, uint8_t shut, const void *options, size_t options_size,
+/* What of a connection does not change by itself: domain, flags, own name, options. Connections of one
+ * listening socket mostly have the same, byte by byte, so the destination can make their sockets ahead. */
+int sockets_dump_fixed(int host_fd, uint64_t options, struct bytes *out);
+/* Record of a frozen connection. */
+int sockets_dump_connection(int host_fd, uint8_t shut, const void *fixed, size_t fixed_size,
 			    struct bytes *out, struct tcp_mark *mark);
+/* Prepare: reads sockets_dump_fixed() as a block, makes count sockets for it, or as many as it can. */
+int sockets_stock(struct restore *r, struct reader *in, struct failure *why);
+void sockets_stock_free(struct restore *r);
 /* In a move within one host: the socket itself is handed over. */
 void sockets_dump_shared(const struct inventory_file *f, struct bytes *out);
 int sockets_restore(struct restore *r, enum record record, struct reader *in, struct made *out,

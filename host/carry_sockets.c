@@ -25,12 +25,34 @@
 #define IPV6_FREEBIND 78
 #endif
 #define UNREAD_MAX (64u << 20)
+#define STOCK_MAX (1u << 20)
 
 static int socket_number(int fd, int name)
 {
 	int value = 0;
 	socklen_t size = sizeof(value);
 	return getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0 ? -errno : value;
+}
+
+int sockets_classify_connection(int host_fd, enum socket_class *out)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+	if (getsockopt(host_fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+		return -errno;
+	struct pollfd p = {.fd = host_fd, .events = POLLRDHUP};
+	switch (info.tcpi_state) {
+	case TCP_SYN_SENT:
+		*out = SOCKET_CONNECTING;
+		break;
+	case TCP_CLOSE:
+		/* Told from a socket that never was connected by its being shut. */
+		*out = poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP) ? SOCKET_ENDED : SOCKET_PLAIN;
+		break;
+	default:
+		*out = SOCKET_CONNECTION;
+	}
+	return 0;
 }
 
 int sockets_classify(int host_fd, enum socket_class *out)
@@ -45,24 +67,7 @@ int sockets_classify(int host_fd, enum socket_class *out)
 	}
 	if ((domain != AF_INET && domain != AF_INET6) || protocol != IPPROTO_TCP)
 		return 0;
-	struct tcp_info info = {0};
-	socklen_t size = sizeof(info);
-	if (getsockopt(host_fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-		return -errno;
-	struct pollfd p = {.fd = host_fd, .events = POLLRDHUP};
-	switch (info.tcpi_state) {
-	case TCP_SYN_SENT:
-		*out = SOCKET_CONNECTING;
-		break;
-	case TCP_CLOSE:
-		/* Told from a socket that never was connected by its being shut. */
-		if (poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP))
-			*out = SOCKET_ENDED;
-		break;
-	default:
-		*out = SOCKET_CONNECTION;
-	}
-	return 0;
+	return sockets_classify_connection(host_fd, out);
 }
 
 static socklen_t own_name(int fd, struct sockaddr_storage *out)
@@ -321,17 +326,26 @@ void sockets_dump_shared(const struct inventory_file *f, struct bytes *out)
 		bytes_put_u32(out, (uint32_t)f->file->pending[i]);
 }
 
-int sockets_dump_connection(int host_fd, uint8_t shut, const void *options, size_t options_size,
-			    struct bytes *out, struct tcp_mark *mark)
+int sockets_dump_fixed(int host_fd, uint64_t options, struct bytes *out)
 {
+	struct sockaddr_storage name;
 	int flags = fcntl(host_fd, F_GETFL);
-	if (flags < 0)
+	socklen_t size = own_name(host_fd, &name);
+	if (flags < 0 || !size)
 		return -errno;
-	bytes_put_u8(out, RECORD_CONNECTION);
 	bytes_put_u32(out, (uint32_t)socket_number(host_fd, SO_DOMAIN));
 	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
+	bytes_put_block(out, &name, size);
+	sockopts_dump_values(host_fd, options, out);
+	return out->error;
+}
+
+int sockets_dump_connection(int host_fd, uint8_t shut, const void *fixed, size_t fixed_size,
+			    struct bytes *out, struct tcp_mark *mark)
+{
+	bytes_put_u8(out, RECORD_CONNECTION);
+	bytes_put_block(out, fixed, fixed_size);
 	bytes_put_u8(out, shut);
-	bytes_put(out, options, options_size);
 	return tcp_dump(host_fd, out, mark);
 }
 
@@ -363,39 +377,122 @@ static int restore_ended(struct reader *in, struct made *out)
 	return error;
 }
 
+static void set_transparent(int fd, int domain, int on)
+{
+	if (domain == AF_INET)
+		setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
+	else
+		setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
+}
+
+/* A socket as sockets_dump_fixed() says, ready for tcp_restore(). Its descriptor or -errno. */
+static int make_connection(const void *fixed, size_t size, uint64_t *options, int *reuse_address)
+{
+	struct reader in = reader_of(fixed, size);
+	struct sockaddr_storage name;
+	int domain = (int)reader_u32(&in);
+	uint32_t flags = reader_u32(&in);
+	socklen_t name_size = get_name(&in, &name);
+	if (in.error || (domain != AF_INET && domain != AF_INET6))
+		return -EBADMSG;
+	int type = SOCK_STREAM | SOCK_CLOEXEC | (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0);
+	int fd = socket(domain, type, 0);
+	if (fd < 0)
+		return -errno;
+	int error = sockopts_restore_values(fd, &in, options, reuse_address);
+	/* Its address comes to this host only after COMMIT: until then nothing here may answer for it. */
+	set_transparent(fd, domain, 1);
+	if (!error)
+		error = tcp_prepare(fd, &name, name_size);
+	if (error)
+		close(fd);
+	return error ? error : fd;
+}
+
+int sockets_stock(struct restore *r, struct reader *in, struct failure *why)
+{
+	size_t size;
+	const uint8_t *fixed = reader_block(in, &size);
+	uint32_t wanted = reader_u32(in);
+	if (in->error || wanted > STOCK_MAX)
+		return fail(why, -EBADMSG, "the manifest is damaged");
+	struct stock *all = realloc(r->stock, (r->stock_count + 1) * sizeof(*all));
+	if (all)
+		r->stock = all;
+	struct stock s = {
+	    .fixed = malloc(size + 1), .fixed_size = size, .fd = calloc(wanted + 1, sizeof(int))};
+	if (!all || !s.fixed || !s.fd) {
+		free(s.fixed);
+		free(s.fd);
+		return fail(why, -ENOMEM, "out of memory");
+	}
+	memcpy(s.fixed, fixed, size);
+	/* What cannot be made now is tried again when the connection comes, and then fails the move. */
+	while (s.count < wanted &&
+	       (s.fd[s.count] = make_connection(fixed, size, &s.options, &s.reuse_address)) >= 0)
+		s.count++;
+	all[r->stock_count++] = s;
+	return 0;
+}
+
+void sockets_stock_free(struct restore *r)
+{
+	for (unsigned i = 0; i < r->stock_count; i++) {
+		struct stock *s = &r->stock[i];
+		while (s->count)
+			close(s->fd[--s->count]);
+		free(s->fd);
+		free(s->fixed);
+	}
+	free(r->stock);
+	r->stock = NULL;
+	r->stock_count = 0;
+}
+
+/* One made ahead if there is one. */
+static int take_connection(struct restore *r, const void *fixed, size_t size, uint64_t *options,
+			   int *reuse_address)
+{
+	for (unsigned i = 0; i < r->stock_count; i++) {
+		struct stock *s = &r->stock[i];
+		if (!s->count || s->fixed_size != size || memcmp(s->fixed, fixed, size) != 0)
+			continue;
+		*options = s->options;
+		*reuse_address = s->reuse_address;
+		return s->fd[--s->count];
+	}
+	return make_connection(fixed, size, options, reuse_address);
+}
+
 int sockets_restore_connection(struct restore *r, struct reader *in, struct made *out)
 {
-	struct tcp_restored *all = realloc(r->connection, (r->connection_count + 1) * sizeof(*all));
-	if (!all)
-		return -ENOMEM;
-	r->connection = all;
-	struct tcp_restored *t = &all[r->connection_count];
+	if (r->connection_count == r->connection_capacity) {
+		unsigned capacity = r->connection_capacity ? r->connection_capacity * 2 : 64;
+		struct tcp_restored *all = realloc(r->connection, capacity * sizeof(*all));
+		if (!all)
+			return -ENOMEM;
+		r->connection = all;
+		r->connection_capacity = capacity;
+	}
+	struct tcp_restored *t = &r->connection[r->connection_count];
 	*t = (struct tcp_restored){.fd = -1};
-
-	int domain = (int)reader_u32(in), on = 1;
-	uint32_t flags = reader_u32(in);
+	size_t size;
+	uint64_t options;
+	const uint8_t *fixed = reader_block(in, &size);
 	out->file->shut = reader_u8(in);
 	if (in->error)
 		return in->error;
-	if (domain != AF_INET && domain != AF_INET6)
-		return -EBADMSG;
-	t->fd = socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	t->fd = take_connection(r, fixed, size, &options, &t->reuse_address);
 	if (t->fd < 0)
-		return -errno;
+		return t->fd;
 	r->connection_count++;
 	out->host_fd = t->fd;
-	uint64_t set;
-	/* Its address comes to this host only after COMMIT: until then nothing here may answer for it. */
-	if (domain == AF_INET)
-		setsockopt(t->fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
-	else
-		setsockopt(t->fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
-	int error = sockopts_restore(t->fd, in, &set, &t->reuse_address);
-	out->file->options = set;
-	if (!error)
-		error = tcp_restore(in, t);
-	if (!error && fcntl(t->fd, F_SETFL, flags & O_NONBLOCK) < 0)
-		error = -errno;
+	out->file->options = options;
+	int error = tcp_restore(in, options, t);
+	/* Its way out is found. */
+	uint32_t domain;
+	memcpy(&domain, fixed, sizeof(domain));
+	set_transparent(t->fd, (int)domain, 0);
 	return error;
 }
 
@@ -409,6 +506,17 @@ static int remember_connecting(struct restore *r, int fd, const struct sockaddr_
 	return 0;
 }
 
+/* Sockets for its connections are bound to its port already: without SO_REUSEADDR they would stand in the
+ * way. */
+static int listen_beside(int fd, const struct description *d)
+{
+	int on = 1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	int error = listen(fd, d->backlog) < 0 ? -errno : 0;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &d->reuse_address, sizeof(d->reuse_address));
+	return error;
+}
+
 static int restore_described(struct restore *r, enum record record, struct reader *in, struct made *out)
 {
 	struct description d = {0};
@@ -417,8 +525,8 @@ static int restore_described(struct restore *r, enum record record, struct reade
 		return error;
 	out->file->shut = d.shut;
 	out->file->options = d.options;
-	if (record == RECORD_LISTENER && listen(out->host_fd, d.backlog) < 0)
-		return -errno;
+	if (record == RECORD_LISTENER && (error = listen_beside(out->host_fd, &d)) != 0)
+		return error;
 	/* A unix peer may be absent here: the program finds out when it writes, as when its peer restarts. */
 	if (record == RECORD_SOCKET && d.peer_size &&
 	    connect(out->host_fd, (struct sockaddr *)&d.peer, d.peer_size) < 0 && d.domain != AF_UNIX)
@@ -479,15 +587,10 @@ int sockets_restore(struct restore *r, enum record record, struct reader *in, st
 int sockets_release(struct restore *r)
 {
 	struct tcp_raw raw = tcp_raw_open();
-	int error = 0, off = 0;
+	int error = 0;
 	for (unsigned i = 0; i < r->connection_count; i++) {
-		struct tcp_restored *t = &r->connection[i];
-		int e = tcp_release(t, &raw);
+		int e = tcp_release(&r->connection[i], &raw);
 		error = error ? error : e;
-		if (t->local.ss_family == AF_INET)
-			setsockopt(t->fd, IPPROTO_IP, IP_TRANSPARENT, &off, sizeof(off));
-		else
-			setsockopt(t->fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &off, sizeof(off));
 	}
 	for (unsigned i = 0; i < r->connecting_count; i++) {
 		struct connecting *c = &r->connecting[i];

@@ -49,6 +49,7 @@ int carry_source_calm(struct carry_source *s, struct failure *why)
 {
 	if (s->network.service_count == 0)
 		return 0;
+	ahead_read(s);
 	int r = network_steer(&s->network, STEER_REDIRECT | STEER_NEW_ONLY);
 	if (r)
 		return fail(why, r, "packets cannot be redirected: %s", strerror(-r));
@@ -72,7 +73,10 @@ static void release_frozen(struct carry_source *s)
 	free(s->file);
 	free(s->frozen);
 	free(s->unlocked);
-	bytes_free(&s->socket_options);
+	bytes_free(&s->fixed);
+	free(s->ahead);
+	s->ahead = NULL;
+	s->ahead_count = 0;
 	s->file = NULL;
 	s->frozen = NULL;
 	s->unlocked = NULL;

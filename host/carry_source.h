@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The source's half of carry.h, for the files that share it: carry_preflight.c
- * (what can move), carry_freeze.c (its state), carry_source.c (all else).
+ * (what can move), carry_ahead.c (what is read before the stop), carry_freeze.c
+ * (its state), carry_source.c (all else).
  */
 #ifndef HOST_CARRY_SOURCE_H
 #define HOST_CARRY_SOURCE_H
@@ -16,7 +17,7 @@ struct frozen {
 	bool in_repair;
 	int reuse_address;
 	uint8_t shut;
-	size_t options, options_size; /* in carry_source.socket_options */
+	size_t fixed, fixed_size; /* in carry_source.fixed */
 	struct tcp_mark mark;
 };
 
@@ -28,6 +29,15 @@ struct carry_source {
 	bool prepared; /* network_source_prepare() succeeded */
 	bool ended;    /* undone or forgotten: nothing to take back */
 
+	/* from calm on: what of connections does not change by itself, read while the program runs */
+	struct ahead {
+		const struct file *file;
+		size_t fixed, fixed_size; /* in .fixed */
+		int reuse_address;
+	} *ahead;
+	unsigned ahead_count;
+	struct bytes fixed;
+
 	/* from freeze to undo or forget */
 	struct inventory inventory;
 	struct source_file { /* by file of the inventory */
@@ -36,12 +46,18 @@ struct carry_source {
 	} *file;
 	struct frozen *frozen;
 	unsigned frozen_count, frozen_capacity;
-	struct bytes socket_options;
 	struct unlocked {
 		int host_fd;
 		struct fdinfo locks;
 	} *unlocked;
 	unsigned unlocked_count;
 };
+
+/* ---- carry_ahead.c ---- */
+/* The program runs: reads what freeze need not read again. A matter of speed: what it leaves out, freeze
+ * reads. */
+void ahead_read(struct carry_source *s);
+/* NULL: nothing, or no longer true. */
+const struct ahead *ahead_of(const struct carry_source *s, const struct file *file);
 
 #endif

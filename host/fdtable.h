@@ -10,6 +10,7 @@
 #ifndef HOST_FDTABLE_H
 #define HOST_FDTABLE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,7 +32,9 @@ struct file {
 	uint32_t pair;		  /* FILE_SOCKETPAIR: the same for both ends */
 	uint32_t creation;	  /* eventfd2: its flags, timerfd_create: its clock, stdio: 0, 1 or 2 */
 	uint32_t index;		  /* for whoever walks all files while no call is under way */
+	uint32_t ahead;		  /* for a move: its place among what was read before the stop, from 1 */
 	_Atomic uint64_t options; /* sockets: which options the program has set, bits of net/sockopts.h */
+	atomic_bool touched;	  /* sockets: options or flags were set since somebody cleared this */
 	uint8_t shut;		  /* FILE_SOCKETPAIR: 1 << SHUT_RD, 1 << SHUT_WR */
 	unsigned references;	  /* descriptors that share it; under the table's lock */
 	/* Listening sockets after a move: connections that the other host's kernel had accepted and the

@@ -92,6 +92,7 @@ long call_fcntl(struct request *r)
 	case F_SETFL:
 		/* O_ASYNC would signal this process, not the program. */
 		value &= ~(long)O_ASYNC;
+		atomic_store(&r->borrowed[0]->file->touched, true);
 		break;
 	case F_SETLKW:
 	case F_OFD_SETLKW:
@@ -117,8 +118,10 @@ long call_ioctl(struct request *r)
 	case FIOCLEX:
 	case FIONCLEX:
 		return fdtable_set_cloexec(r->fds, program_fd(r), request == FIOCLEX);
-	case FIONREAD:
 	case FIONBIO:
+		atomic_store(&r->borrowed[0]->file->touched, true);
+		/* fall through */
+	case FIONREAD:
 	case TIOCOUTQ:
 	case TCGETS:
 	case TCSETS:

@@ -63,8 +63,11 @@ long call_setsockopt(struct request *r)
 {
 	const long *a = r->arg;
 	long result = request_direct(SYS_setsockopt, a[0], a[1], a[2], a[3], a[4], 0);
-	if (result == 0)
-		atomic_fetch_or(&r->borrowed[0]->file->options, sockopts_bit((int)a[1], (int)a[2]));
+	if (result == 0) {
+		struct file *f = r->borrowed[0]->file;
+		atomic_fetch_or(&f->options, sockopts_bit((int)a[1], (int)a[2]));
+		atomic_store(&f->touched, true);
+	}
 	return result;
 }
 

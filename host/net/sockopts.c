@@ -2,6 +2,7 @@
 #include "host/net/sockopts.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -71,19 +72,20 @@ uint64_t sockopts_bit(int level, int name)
 	return 0;
 }
 
-static uint32_t buffer_size(int fd, int name)
+int sockopts_buffers(int fd, struct sockopts_buffers *out, uint32_t *unread)
 {
-	uint32_t value = 0;
-	socklen_t size = sizeof(value);
-	getsockopt(fd, SOL_SOCKET, name, &value, &size);
-	return value;
+	uint32_t memory[SK_MEMINFO_VARS] = {0};
+	socklen_t size = sizeof(memory);
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0)
+		return -errno;
+	*out = (struct sockopts_buffers){memory[SK_MEMINFO_RCVBUF], memory[SK_MEMINFO_SNDBUF]};
+	*unread = memory[SK_MEMINFO_RMEM_ALLOC];
+	return 0;
 }
 
-void sockopts_dump(int fd, uint64_t set, struct bytes *out)
+void sockopts_dump_values(int fd, uint64_t set, struct bytes *out)
 {
 	bytes_put_u64(out, set);
-	bytes_put_u32(out, buffer_size(fd, SO_RCVBUF));
-	bytes_put_u32(out, buffer_size(fd, SO_SNDBUF));
 	for (int i = 0; i < OPTION_COUNT; i++) {
 		if (!(set & 1ull << i) || i == BIT_RCVBUF || i == BIT_SNDBUF)
 			continue;
@@ -94,28 +96,41 @@ void sockopts_dump(int fd, uint64_t set, struct bytes *out)
 	}
 }
 
+void sockopts_dump(int fd, uint64_t set, struct bytes *out)
+{
+	struct sockopts_buffers sizes = {0};
+	uint32_t unread;
+	sockopts_buffers(fd, &sizes, &unread);
+	bytes_put_u32(out, sizes.receive);
+	bytes_put_u32(out, sizes.send);
+	sockopts_dump_values(fd, set, out);
+}
+
+bool sockopts_buffers_are_set(uint64_t set)
+{
+	return set & (1ull << BIT_RCVBUF | 1ull << BIT_SNDBUF);
+}
+
 /* The kernel gives twice what was asked for, and would no longer adapt the size by itself: that is its own
  * decision again unless the program had taken it. */
-static void restore_buffers(int fd, uint32_t receive, uint32_t send, uint64_t set)
+void sockopts_restore_buffers(int fd, struct sockopts_buffers sizes, uint64_t set)
 {
-	int sizes[2] = {(int)(receive / 2), (int)(send / 2)};
+	int half[2] = {(int)(sizes.receive / 2), (int)(sizes.send / 2)};
 	int locks = (set & 1ull << BIT_SNDBUF ? SOCK_SNDBUF_LOCK : 0) |
 		    (set & 1ull << BIT_RCVBUF ? SOCK_RCVBUF_LOCK : 0);
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &sizes[0], sizeof(int)) < 0)
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &sizes[0], sizeof(int));
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &sizes[1], sizeof(int)) < 0)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sizes[1], sizeof(int));
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &half[0], sizeof(int)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &half[0], sizeof(int));
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &half[1], sizeof(int)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &half[1], sizeof(int));
 	setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof(locks));
 }
 
-int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address)
+int sockopts_restore_values(int fd, struct reader *in, uint64_t *set, int *reuse_address)
 {
 	*set = reader_u64(in);
 	*reuse_address = 0;
-	uint32_t receive = reader_u32(in), send = reader_u32(in);
 	if (in->error || *set >> OPTION_COUNT)
 		return -EBADMSG;
-	restore_buffers(fd, receive, send, *set);
 	for (int i = 0; i < OPTION_COUNT; i++) {
 		if (!(*set & 1ull << i) || i == BIT_RCVBUF || i == BIT_SNDBUF)
 			continue;
@@ -128,4 +143,14 @@ int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_addres
 			setsockopt(fd, options[i].level, options[i].name, value, (socklen_t)options[i].size);
 	}
 	return 0;
+}
+
+int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address)
+{
+	struct sockopts_buffers sizes = {reader_u32(in), 0};
+	sizes.send = reader_u32(in);
+	int r = sockopts_restore_values(fd, in, set, reuse_address);
+	if (!r)
+		sockopts_restore_buffers(fd, sizes, *set);
+	return r;
 }

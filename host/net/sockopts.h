@@ -6,6 +6,7 @@
 #ifndef HOST_NET_SOCKOPTS_H
 #define HOST_NET_SOCKOPTS_H
 
+#include <stdbool.h>
 #include "host/bytes.h"
 
 /* The bit of an option; 0 for one that is not carried. */
@@ -15,5 +16,17 @@ uint64_t sockopts_bit(int level, int name);
 void sockopts_dump(int fd, uint64_t set, struct bytes *out);
 /* An option this kernel refuses is left out. SO_REUSEADDR is for the caller to set. Returns 0 or -EBADMSG. */
 int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address);
+
+/* The two halves of that, where they are read and written at different times. */
+struct sockopts_buffers {
+	uint32_t receive, send;
+};
+void sockopts_dump_values(int fd, uint64_t set, struct bytes *out);
+int sockopts_restore_values(int fd, struct reader *in, uint64_t *set, int *reuse_address);
+/* unread: bytes of memory the receive queue takes. */
+int sockopts_buffers(int fd, struct sockopts_buffers *out, uint32_t *unread);
+/* Sizes that the kernel adapts go on being its own decision. */
+bool sockopts_buffers_are_set(uint64_t set);
+void sockopts_restore_buffers(int fd, struct sockopts_buffers sizes, uint64_t set);
 
 #endif

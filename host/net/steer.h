@@ -17,8 +17,9 @@
 #define STEER_HOLD 1u	  /* mark them: netfilter's queue takes them */
 #define STEER_REDIRECT 2u /* out again, to .to_mac */
 #define STEER_NEW_ONLY 4u /* with the two above: only the first packet of a TCP connection (SYN) */
-#define STEER_SILENT 8u	  /* drop ARP requests and neighbour solicitations: this host does not answer for it \
-			   */
+#define STEER_SILENT                                                                                         \
+	8u /* drop ARP requests and neighbour solicitations: this host does not answer for it                \
+	    */
 
 struct steer_rule {
 	uint32_t flags; /* 0: pass */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "host/net/checksum.h"
+#include "host/net/sockopts.h"
 
 #define QUEUE_SIZE_MAX (1u << 30)
 /* What the kernel is given at once: it allocates a queue's pieces as they come. */
@@ -110,11 +111,11 @@ static int queue_seq(int fd, int queue, uint32_t *seq)
 	return r ? r : tcp_get(fd, TCP_QUEUE_SEQ, seq, sizeof(*seq));
 }
 
-static int put_name(int fd, int (*name)(int, struct sockaddr *, socklen_t *), struct bytes *out)
+static int put_peer(int fd, struct bytes *out)
 {
 	struct sockaddr_storage address = {0};
 	socklen_t size = sizeof(address);
-	if (name(fd, (struct sockaddr *)&address, &size) < 0)
+	if (getpeername(fd, (struct sockaddr *)&address, &size) < 0)
 		return -errno;
 	bytes_put_block(out, &address, size);
 	return out->error;
@@ -124,12 +125,13 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 {
 	struct tcp_info info = {0};
 	struct tcp_repair_window window = {0};
-	uint32_t mss = 0, timestamp = 0, send_seq, receive_seq;
+	struct sockopts_buffers buffers;
+	uint32_t mss = 0, timestamp = 0, send_seq, receive_seq, unread_memory;
 	int unacknowledged = 0, unsent = 0, unread = 0;
 
-	int r = put_name(fd, getsockname, out);
+	int r = put_peer(fd, out);
 	if (!r)
-		r = put_name(fd, getpeername, out);
+		r = sockopts_buffers(fd, &buffers, &unread_memory);
 	if (!r)
 		r = tcp_get(fd, TCP_INFO, &info, sizeof(info));
 	if (!r)
@@ -144,8 +146,9 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 		r = queue_seq(fd, TCP_RECV_QUEUE, &receive_seq);
 	if (r)
 		return r;
-	if (ioctl(fd, SIOCOUTQ, &unacknowledged) < 0 || ioctl(fd, SIOCOUTQNSD, &unsent) < 0 ||
-	    ioctl(fd, SIOCINQ, &unread) < 0)
+	if (ioctl(fd, SIOCOUTQ, &unacknowledged) < 0 ||
+	    (unacknowledged && ioctl(fd, SIOCOUTQNSD, &unsent) < 0) ||
+	    (unread_memory && ioctl(fd, SIOCINQ, &unread) < 0))
 		return -errno;
 	*mark = (struct tcp_mark){receive_seq, unacknowledged};
 
@@ -164,6 +167,8 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 		window.rcv_wnd++;
 	}
 
+	bytes_put_u32(out, buffers.receive);
+	bytes_put_u32(out, buffers.send);
 	bytes_put_u8(out, state);
 	bytes_put_u8(out, info.tcpi_options);
 	bytes_put_u8(out, info.tcpi_snd_wscale);
@@ -181,7 +186,6 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 	r = queue_dump(fd, TCP_SEND_QUEUE, send_size, out);
 	if (!r)
 		r = queue_dump(fd, TCP_RECV_QUEUE, (uint32_t)unread, out);
-	queue_select(fd, TCP_NO_QUEUE);
 	return r;
 }
 
@@ -190,7 +194,6 @@ bool tcp_changed(int fd, const struct tcp_mark *mark)
 	int unacknowledged = -1;
 	uint32_t receive_seq = 0;
 	int r = queue_seq(fd, TCP_RECV_QUEUE, &receive_seq);
-	queue_select(fd, TCP_NO_QUEUE);
 	return r || ioctl(fd, SIOCOUTQ, &unacknowledged) < 0 || receive_seq != mark->receive_seq ||
 	       unacknowledged != mark->unacknowledged;
 }
@@ -236,13 +239,21 @@ static int set_negotiated(int fd, uint32_t mss, uint8_t options, uint8_t send_sc
 	return tcp_set(fd, TCP_REPAIR_OPTIONS, o, (socklen_t)((size_t)count * sizeof(o[0])));
 }
 
-/* in stands behind the socket's options (sockopts.h), which come first in its record. */
-static int restore_connection(int fd, struct reader *in, struct tcp_restored *out)
+int tcp_prepare(int fd, const struct sockaddr_storage *local, socklen_t size)
 {
-	socklen_t local_size = get_name(in, &out->local), peer_size = get_name(in, &out->peer);
+	int r = tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON);
+	return !r && bind(fd, (const struct sockaddr *)local, size) < 0 ? -errno : r;
+}
+
+int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *out)
+{
+	struct sockaddr_storage peer;
+	socklen_t peer_size = get_name(in, &peer);
+	struct sockopts_buffers buffers = {.receive = reader_u32(in)}, own;
+	buffers.send = reader_u32(in);
 	out->state = reader_u8(in);
 	uint8_t options = reader_u8(in), send_scale = reader_u8(in), receive_scale = reader_u8(in);
-	uint32_t mss = reader_u32(in), timestamp = reader_u32(in);
+	uint32_t mss = reader_u32(in), timestamp = reader_u32(in), own_unread;
 	struct tcp_repair_window window;
 	window.snd_wl1 = reader_u32(in);
 	window.snd_wnd = reader_u32(in);
@@ -257,19 +268,25 @@ static int restore_connection(int fd, struct reader *in, struct tcp_restored *ou
 	if (unsent_size > send_size)
 		return -EBADMSG;
 	size_t sent_size = send_size - unsent_size;
+	out->unacknowledged = send_size != 0;
 	out->fin_seq = receive_seq;
 	out->ack_seq = send_seq - (uint32_t)send_size;
 	out->fin_window = (uint16_t)(window.snd_wnd >> (options & TCPI_OPT_WSCALE ? send_scale & 15 : 0));
 
-	int r = queue_select(fd, TCP_SEND_QUEUE);
+	int fd = out->fd, r = sockopts_buffers(fd, &own, &own_unread);
+	/* Most connections have what a new one has here: enough for what the peer may send and for what is
+	 * queued. */
+	if (!r && (sockopts_buffers_are_set(options_set) || send_size || buffers.receive > own.receive))
+		sockopts_restore_buffers(fd, buffers, options_set);
+	if (!r)
+		r = queue_select(fd, TCP_SEND_QUEUE);
 	if (!r)
 		r = tcp_set_int(fd, TCP_QUEUE_SEQ, (int)(send_seq - (uint32_t)send_size));
 	if (!r)
 		r = queue_select(fd, TCP_RECV_QUEUE);
 	if (!r)
 		r = tcp_set_int(fd, TCP_QUEUE_SEQ, (int)(receive_seq - (uint32_t)unread_size));
-	if (!r && (bind(fd, (struct sockaddr *)&out->local, local_size) < 0 ||
-		   connect(fd, (struct sockaddr *)&out->peer, peer_size) < 0))
+	if (!r && connect(fd, (struct sockaddr *)&peer, peer_size) < 0)
 		r = -errno;
 	if (!r)
 		r = set_negotiated(fd, mss, options, send_scale, receive_scale);
@@ -281,8 +298,6 @@ static int restore_connection(int fd, struct reader *in, struct tcp_restored *ou
 		r = queue_fill(fd, TCP_SEND_QUEUE, send_data, sent_size);
 	if (!r)
 		r = tcp_set(fd, TCP_REPAIR_WINDOW, &window, sizeof(window));
-	if (!r)
-		r = queue_select(fd, TCP_NO_QUEUE);
 	if (!r && unsent_size) {
 		out->unsent = malloc(unsent_size);
 		if (!out->unsent)
@@ -291,12 +306,6 @@ static int restore_connection(int fd, struct reader *in, struct tcp_restored *ou
 		out->unsent_size = unsent_size;
 	}
 	return r;
-}
-
-int tcp_restore(struct reader *in, struct tcp_restored *out)
-{
-	int r = tcp_set_int(out->fd, TCP_REPAIR, TCP_REPAIR_ON);
-	return r ? r : restore_connection(out->fd, in, out);
 }
 
 struct tcp_raw tcp_raw_open(void)
@@ -324,11 +333,16 @@ static uint16_t port_of(const struct sockaddr_storage *s)
  */
 static int repeat_peer_fin(const struct tcp_restored *t, const struct tcp_raw *raw)
 {
+	struct sockaddr_storage peer = {0}, local = {0};
+	socklen_t peer_size = sizeof(peer), local_size = sizeof(local);
 	struct in6_addr from, to;
-	if (!ip_of(&t->peer, &from) || !ip_of(&t->local, &to))
+	if (getpeername(t->fd, (struct sockaddr *)&peer, &peer_size) < 0 ||
+	    getsockname(t->fd, (struct sockaddr *)&local, &local_size) < 0)
+		return -errno;
+	if (!ip_of(&peer, &from) || !ip_of(&local, &to))
 		return -EAFNOSUPPORT;
-	struct tcphdr tcp = {.source = port_of(&t->peer),
-			     .dest = port_of(&t->local),
+	struct tcphdr tcp = {.source = port_of(&peer),
+			     .dest = port_of(&local),
 			     .seq = htonl(t->fin_seq),
 			     .ack_seq = htonl(t->ack_seq),
 			     .doff = sizeof(tcp) / 4,
@@ -364,7 +378,9 @@ static int repeat_peer_fin(const struct tcp_restored *t, const struct tcp_raw *r
 
 int tcp_release(struct tcp_restored *t, const struct tcp_raw *raw)
 {
-	int r = tcp_set_int(t->fd, TCP_REPAIR, TCP_REPAIR_OFF);
+	/* With a window probe, to which the peer's kernel must answer, only where there is something to
+	 * learn. */
+	int r = tcp_set_int(t->fd, TCP_REPAIR, t->unacknowledged ? TCP_REPAIR_OFF : TCP_REPAIR_OFF_NO_WP);
 	if (r)
 		return r;
 	if (t->reuse_address)

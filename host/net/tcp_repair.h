@@ -5,7 +5,7 @@
  * more than a window probe.
  *
  *   source: tcp_freeze, tcp_dump, tcp_changed?, then tcp_vanish or tcp_thaw
- *   destination: tcp_restore, then tcp_release
+ *   destination: tcp_prepare (any time before), tcp_restore, then tcp_release
  *
  * Not carried: segments received out of order (the peer keeps them until they
  * are acknowledged), congestion window and round-trip estimate.
@@ -45,22 +45,26 @@ struct tcp_raw {
 struct tcp_raw tcp_raw_open(void);
 void tcp_raw_close(struct tcp_raw *raw);
 
+/* Makes fd, a fresh socket with its options set, one that tcp_restore() takes: bound to the address, which
+ * need not be here yet. */
+int tcp_prepare(int fd, const struct sockaddr_storage *local, socklen_t size);
+
 /* A connection that is restored and still silent. */
 struct tcp_restored {
 	int fd;
-	uint8_t state; /* TCP_ESTABLISHED, TCP_CLOSE_WAIT ... as it was */
+	uint8_t state;	     /* TCP_ESTABLISHED, TCP_CLOSE_WAIT ... as it was */
+	bool unacknowledged; /* something is on its way to the peer */
 	int reuse_address;
 	uint8_t *unsent; /* written by the program, not yet sent */
 	size_t unsent_size;
-	struct sockaddr_storage local, peer;
 	/* The peer's FIN, if it had sent one. */
 	uint32_t fin_seq, ack_seq;
 	uint16_t fin_window;
 };
 
-/* Makes fd (out->fd) a fresh socket with the record's connection. The address must be local. */
-int tcp_restore(struct reader *in, struct tcp_restored *out);
-/* Speaks: probes the window, sends what was unsent, repeats a FIN of either side. */
+/* Gives out->fd, which tcp_prepare() has made, the record's connection. options: the bits of sockopts.h. */
+int tcp_restore(struct reader *in, uint64_t options, struct tcp_restored *out);
+/* Speaks: sends what was unsent, asks the peer to acknowledge what was not, repeats a FIN of either side. */
 int tcp_release(struct tcp_restored *t, const struct tcp_raw *raw);
 /* Closes, silently if not yet released; frees what it holds. */
 void tcp_restored_drop(struct tcp_restored *t);
