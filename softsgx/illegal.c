@@ -115,7 +115,8 @@ static int begins_here(const uint8_t *start, const uint8_t *at, const uint8_t *e
 {
 	unsigned int tried = 0, arrived = 0;
 
-	for (const uint8_t *from = at - start > LOOK_BACK ? at - LOOK_BACK : start; from + LONGEST < at; from++) {
+	for (const uint8_t *from = at - start > LOOK_BACK ? at - LOOK_BACK : start; from + LONGEST < at;
+	     from++) {
 		const uint8_t *p = from;
 		size_t length = 1;
 
@@ -129,7 +130,8 @@ static int begins_here(const uint8_t *start, const uint8_t *at, const uint8_t *e
 	return arrived * 4 >= tried * 3;
 }
 
-/* 1 if the table changed. A site that the processor would surely run takes the place of one that hardly is code. */
+/* 1 if the table changed. A site that the processor would surely run takes the place of one that hardly is
+ * code. */
 static int note_site(const struct enclave *e, uint64_t address, enum how how)
 {
 	struct site *place = NULL;

@@ -42,7 +42,7 @@ static size_t vma_count;
 static struct { /* shared by all processes that came from this one */
 	uint64_t used;
 	uint64_t limit;
-} *epc;
+} * epc;
 
 int mm_init(void)
 {

@@ -15,7 +15,7 @@ $(B)/softsgx/libsoftsgx.a: $(B)/softsgx/libsoftsgx.o
 
 # The preload library adds what interposes, and the image of a vDSO.
 $(B)/softsgx/vdso.so: $(B)/softsgx/vdso.o softsgx/vdso.ld softsgx/vdso.map
-	$(LD) -shared -soname linux-vdso.so.1 --hash-style=both -Bsymbolic -z noseparate-code \
+	$(LD) -shared -soname linux-vdso.so.1 --hash-style=both -Bsymbolic --strip-debug -z noseparate-code \
 		-T softsgx/vdso.ld --version-script=softsgx/vdso.map -o $@ $<
 $(B)/softsgx/preload_entry.o: CPPFLAGS += -DVDSO_IMAGE='"$(B)/softsgx/vdso.so"'
 $(B)/softsgx/preload_entry.o: $(B)/softsgx/vdso.so
@@ -29,7 +29,7 @@ $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/lib
 SOFTSGX_HARNESS := harness enclave direct foreign native_enclu
 SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
 # ... those that need what only the library has, or only the preload library; and tests of single functions
-SOFTSGX_FOREIGN_ONLY := detection
+SOFTSGX_FOREIGN_ONLY := detection loaders_of_all_kinds
 SOFTSGX_UNIT := cmac_vectors decode_lengths
 SOFTSGX_DIRECT_ONLY := oracle_finds_writes $(SOFTSGX_UNIT)
 SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY) $(SOFTSGX_UNIT),$(SOFTSGX_TEST_NAMES)))

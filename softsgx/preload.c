@@ -5,8 +5,10 @@
  */
 #include <dirent.h>
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,7 @@
 #include "softsgx/signals.h"
 #include "softsgx/vdso.h"
 
+#define EPC_SIZE_FILE "/sys/devices/system/node/node0/x86/sgx_total_bytes"
 #define EXPORT __attribute__((visibility("default")))
 /* The next definition of a function, looked up once. */
 #define NEXT(name)                                                                                           \
@@ -74,8 +77,10 @@ static int open_information(const char *path)
 {
 	if (path && !strcmp(path, "/proc/cpuinfo"))
 		return cpuid_cpuinfo();
-	if (path && !strncmp(path, "/sys/devices/system/node/node0/x86/sgx_total_bytes", 50))
+	if (path && !strcmp(path, EPC_SIZE_FILE))
 		return cpuid_epc_size_file();
+	if (path && !strcmp(path, "/proc/self/auxv"))
+		return vdso_auxv_file();
 	return -1;
 }
 
@@ -138,17 +143,26 @@ EXPORT int __open64_2(const char *path, int flags)
 	return open_ours(path, flags, &fd) ? fd : NEXT(__open64_2)(path, flags);
 }
 
+static int fopen_ours(const char *path, const char *mode, FILE **file)
+{
+	int fd;
+
+	if (!open_ours(path, strchr(mode, 'e') ? O_CLOEXEC : 0, &fd))
+		return 0;
+	*file = fd < 0 ? NULL : fdopen(fd, mode);
+	return 1;
+}
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
-	int fd = open_information(path);
+	FILE *file;
 
-	return fd >= 0 ? fdopen(fd, mode) : NEXT(fopen)(path, mode);
+	return fopen_ours(path, mode, &file) ? file : NEXT(fopen)(path, mode);
 }
 EXPORT FILE *fopen64(const char *path, const char *mode)
 {
-	int fd = open_information(path);
+	FILE *file;
 
-	return fd >= 0 ? fdopen(fd, mode) : NEXT(fopen64)(path, mode);
+	return fopen_ours(path, mode, &file) ? file : NEXT(fopen64)(path, mode);
 }
 
 EXPORT int close(int fd)
@@ -172,13 +186,37 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	return NEXT(ioctl)(fd, request, argument);
 }
 
+/* Nodes may be read and written, not run; the file in sysfs may be read. */
+static int access_ours(const char *path, int mode, int *result)
+{
+	if (!is_node(path) && (!path || strcmp(path, EPC_SIZE_FILE)))
+		return 0;
+	*result = mode & (is_node(path) ? X_OK : X_OK | W_OK) ? to_errno(-EACCES) : 0;
+	return 1;
+}
 EXPORT int access(const char *path, int mode)
 {
-	return is_node(path) ? 0 : NEXT(access)(path, mode);
+	int result;
+
+	return access_ours(path, mode, &result) ? result : NEXT(access)(path, mode);
+}
+EXPORT int eaccess(const char *path, int mode)
+{
+	int result;
+
+	return access_ours(path, mode, &result) ? result : NEXT(eaccess)(path, mode);
+}
+EXPORT int euidaccess(const char *path, int mode)
+{
+	int result;
+
+	return access_ours(path, mode, &result) ? result : NEXT(euidaccess)(path, mode);
 }
 EXPORT int faccessat(int dir, const char *path, int mode, int flags)
 {
-	return is_node(path) ? 0 : NEXT(faccessat)(dir, path, mode, flags);
+	int result;
+
+	return access_ours(path, mode, &result) ? result : NEXT(faccessat)(dir, path, mode, flags);
 }
 
 static int stat_node(int provision, struct stat *st)
@@ -216,6 +254,62 @@ EXPORT int fstat64(int fd, struct stat64 *st)
 	return active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), (struct stat *)st)
 					  : NEXT(fstat64)(fd, st);
 }
+
+/* fstatat() with an empty path is fstat(). 1 if it is one of ours. */
+static int stat_at(int dir, const char *path, int flags, struct stat *st)
+{
+	if (path && !*path && (flags & AT_EMPTY_PATH) && active && softsgx_owns(dir))
+		stat_node(device_is_provision(dir), st);
+	else if (is_node(path))
+		stat_node(is_provision_node(path), st);
+	else
+		return 0;
+	return 1;
+}
+EXPORT int fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+	return stat_at(dir, path, flags, st) ? 0 : NEXT(fstatat)(dir, path, st, flags);
+}
+EXPORT int fstatat64(int dir, const char *path, struct stat64 *st, int flags)
+{
+	return stat_at(dir, path, flags, (struct stat *)st) ? 0 : NEXT(fstatat64)(dir, path, st, flags);
+}
+EXPORT int statx(int dir, const char *path, int flags, unsigned int mask, struct statx *out)
+{
+	struct stat st;
+
+	if (!stat_at(dir, path, flags, &st))
+		return NEXT(statx)(dir, path, flags, mask, out);
+	*out = (struct statx){.stx_mask = STATX_TYPE | STATX_MODE | STATX_NLINK,
+			      .stx_blksize = (uint32_t)st.st_blksize,
+			      .stx_nlink = (uint32_t)st.st_nlink,
+			      .stx_mode = (uint16_t)st.st_mode,
+			      .stx_rdev_major = major(st.st_rdev),
+			      .stx_rdev_minor = minor(st.st_rdev)};
+	return 0;
+}
+
+/* What stat() was in programs built before glibc 2.33. */
+#define DEFINE_XSTAT(name, type)                                                                             \
+	EXPORT int name(int version, const char *path, type *st);                                            \
+	EXPORT int name(int version, const char *path, type *st)                                             \
+	{                                                                                                    \
+		return is_node(path) ? stat_node(is_provision_node(path), (struct stat *)st)                 \
+				     : NEXT(name)(version, path, st);                                        \
+	}
+#define DEFINE_FXSTAT(name, type)                                                                            \
+	EXPORT int name(int version, int fd, type *st);                                                      \
+	EXPORT int name(int version, int fd, type *st)                                                       \
+	{                                                                                                    \
+		return active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), (struct stat *)st)    \
+						  : NEXT(name)(version, fd, st);                             \
+	}
+DEFINE_XSTAT(__xstat, struct stat)
+DEFINE_XSTAT(__xstat64, struct stat64)
+DEFINE_XSTAT(__lxstat, struct stat)
+DEFINE_XSTAT(__lxstat64, struct stat64)
+DEFINE_FXSTAT(__fxstat, struct stat)
+DEFINE_FXSTAT(__fxstat64, struct stat64)
 
 /* --- memory --- */
 
@@ -304,6 +398,20 @@ EXPORT sighandler_t sysv_signal(int signal, sighandler_t handler)
 {
 	return simple_handler(signal, handler, (int)(SA_RESETHAND | SA_NODEFER));
 }
+EXPORT sighandler_t __sysv_signal(int signal, sighandler_t handler);
+EXPORT sighandler_t __sysv_signal(int signal, sighandler_t handler)
+{
+	return sysv_signal(signal, handler);
+}
+EXPORT int siginterrupt(int signal, int interrupt)
+{
+	struct sigaction action;
+
+	if (sigaction(signal, NULL, &action))
+		return -1;
+	action.sa_flags = interrupt ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
+	return sigaction(signal, &action, NULL);
+}
 
 EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
@@ -334,6 +442,88 @@ EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 	return NEXT(pthread_sigmask)(how, set, old);
 }
 
+/* --- the same by number --- */
+
+/* The kernel's struct sigaction. */
+struct numbered_action {
+	uint64_t handler, flags, restorer, mask;
+};
+
+static long sigaction_by_number(long signal, const struct numbered_action *new, struct numbered_action *old)
+{
+	struct sigaction action = {0}, was = {0};
+	int result;
+
+	if (new) {
+		action.sa_handler = (sighandler_t) new->handler;
+		action.sa_flags = (int)new->flags & ~0x04000000; /* SA_RESTORER */
+		memcpy(&action.sa_mask, &new->mask, sizeof(new->mask));
+	}
+	result = sigaction((int)signal, new ? &action : NULL, &was);
+	if (!result && old) {
+		*old = (struct numbered_action){.handler = (uint64_t)was.sa_handler,
+						.flags = (unsigned int)was.sa_flags};
+		memcpy(&old->mask, &was.sa_mask, sizeof(old->mask));
+	}
+	return result;
+}
+
+static long sigprocmask_by_number(long how, const uint64_t *new, uint64_t *old)
+{
+	sigset_t set, was;
+	int result;
+
+	sigemptyset(&set);
+	sigemptyset(&was);
+	if (new)
+		memcpy(&set, new, sizeof(*new));
+	result = sigprocmask((int)how, new ? &set : NULL, &was);
+	if (!result && old)
+		memcpy(old, &was, sizeof(*old));
+	return result;
+}
+
+EXPORT long syscall(long number, ...)
+{
+	va_list list;
+	long a[6];
+
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	switch (number) {
+	case SYS_open:
+		return open((const char *)a[0], (int)a[1], (mode_t)a[2]);
+	case SYS_openat:
+		return openat((int)a[0], (const char *)a[1], (int)a[2], (mode_t)a[3]);
+	case SYS_close:
+		return close((int)a[0]);
+	case SYS_ioctl:
+		return ioctl((int)a[0], (unsigned long)a[1], (void *)a[2]);
+	case SYS_mmap:
+		return (long)mmap((void *)a[0], (size_t)a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
+	case SYS_mprotect:
+		return mprotect((void *)a[0], (size_t)a[1], (int)a[2]);
+	case SYS_munmap:
+		return munmap((void *)a[0], (size_t)a[1]);
+	case SYS_access:
+		return access((const char *)a[0], (int)a[1]);
+	case SYS_sigaltstack:
+		return sigaltstack((const stack_t *)a[0], (stack_t *)a[1]);
+	case SYS_rt_sigaction:
+		/* The C library keeps two for itself. */
+		if (signals_active() && a[3] == 8 && a[0] != 32 && a[0] != 33)
+			return sigaction_by_number(a[0], (void *)a[1], (void *)a[2]);
+		break;
+	case SYS_rt_sigprocmask:
+		if (signals_active() && a[3] == 8)
+			return sigprocmask_by_number(a[0], (void *)a[1], (void *)a[2]);
+		break;
+	}
+	return NEXT(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
 /* --- what the kernel tells at start --- */
 
 EXPORT unsigned long getauxval(unsigned long type)
@@ -341,6 +531,45 @@ EXPORT unsigned long getauxval(unsigned long type)
 	unsigned long image = type == AT_SYSINFO_EHDR ? vdso_image() : 0;
 
 	return image ? image : NEXT(getauxval)(type);
+}
+
+struct phdr_walk {
+	int (*callback)(struct dl_phdr_info *, size_t, void *);
+	void *data;
+};
+
+static int see_object(struct dl_phdr_info *info, size_t size, void *walk)
+{
+	struct phdr_walk *w = walk;
+	const Elf64_Ehdr *image = (const void *)vdso_image();
+	struct dl_phdr_info ours = *info;
+
+	if (!image || info->dlpi_addr != vdso_kernel_image())
+		return w->callback(info, size, w->data);
+	ours.dlpi_addr = (Elf64_Addr)image;
+	ours.dlpi_phdr = (const void *)((const char *)image + image->e_phoff);
+	ours.dlpi_phnum = image->e_phnum;
+	return w->callback(&ours, size, w->data);
+}
+
+EXPORT int dl_iterate_phdr(int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
+{
+	struct phdr_walk walk = {callback, data};
+
+	return NEXT(dl_iterate_phdr)(see_object, &walk);
+}
+
+/* For preload_entry.S, which must leave the caller's address where dlopen() looks for it. */
+void *(*softsgx_next_dlopen)(const char *, int)__attribute__((visibility("hidden")));
+const char *softsgx_dlopen_name(const char *name);
+const char *softsgx_dlopen_name(const char *name)
+{
+	Dl_info self;
+
+	softsgx_next_dlopen = NEXT(dlopen);
+	if (name && !strcmp(name, "linux-vdso.so.1") && dladdr((void *)softsgx_dlopen_name, &self))
+		return self.dli_fname;
+	return name;
 }
 
 /* For programs that walk the auxiliary vector themselves. */

@@ -9,6 +9,17 @@ __vdso_sgx_enter_enclave:
 	jmp softsgx_enter_enclave@PLT
 	.size __vdso_sgx_enter_enclave, .-__vdso_sgx_enter_enclave
 
+/* dlopen() goes by its caller's run path: jump, so that it sees who called. */
+	.globl dlopen
+	.type dlopen, @function
+dlopen:
+	push %rsi
+	call softsgx_dlopen_name@PLT
+	pop %rsi
+	mov %rax, %rdi
+	jmp *softsgx_next_dlopen(%rip)
+	.size dlopen, .-dlopen
+
 /* The image that vdso.ld links. */
 	.section .rodata
 	.globl softsgx_vdso_start, softsgx_vdso_end

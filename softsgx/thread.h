@@ -51,7 +51,7 @@ struct thread {
 	uint32_t used;
 	uint32_t exits; /* counts; a futex while somebody waits for one */
 	int32_t tid;
-	uint32_t awaited_exits; /* what exits was when ... */
+	uint32_t awaited_exits;	       /* what exits was when ... */
 	const struct enclave *awaited; /* ... an interrupt was sent because of it */
 
 	/* Breakpoints on instructions that would run though they are illegal inside. */
@@ -92,8 +92,8 @@ struct thread *thread_register(const stack_t *previous);
 int thread_is_inside(const struct enclave *e);
 /* The thread is outside again. */
 void thread_left(struct thread *t);
-/* Makes every thread of this process that is inside e take an asynchronous exit, as the kernel's interrupts do,
- * and returns when they have. e is not locked. */
+/* Makes every thread of this process that is inside e take an asynchronous exit, as the kernel's interrupts
+ * do, and returns when they have. e is not locked. */
 void threads_interrupt(const struct enclave *e);
 /* Is this signal that interrupt? It has no other effect. */
 int thread_is_interrupt(const siginfo_t *info);

@@ -369,7 +369,8 @@ struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, st
 		trap_outside(&ev);
 	if (ev.t && ev.t->inside) {
 		illegal_arm(ev.t);
-		/* A fault comes with RF set, and RF hides a breakpoint on the instruction that is returned to. */
+		/* A fault comes with RF set, and RF hides a breakpoint on the instruction that is returned
+		 * to. */
 		ev.g[REG_EFL] &= ~(greg_t)RFLAGS_RF;
 	}
 	return ev.t;

@@ -9,5 +9,9 @@
 
 /* Address of the image, made on the first call; 0 if it cannot be. */
 unsigned long vdso_image(void);
+/* The kernel's own, or 0. */
+unsigned long vdso_kernel_image(void);
+/* A copy of /proc/self/auxv that names the image, or -errno. */
+int vdso_auxv_file(void);
 
 #endif

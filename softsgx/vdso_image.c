@@ -3,9 +3,11 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <unistd.h>
 #include "softsgx/softsgx.h"
 #include "softsgx/sys.h"
 
@@ -17,7 +19,7 @@ static const char *const names[] = {
     "__vdso_clock_getres",	"__vdso_getrandom"};
 #define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 
-static unsigned long image;
+static unsigned long image, kernel_image;
 
 static long missing(void)
 {
@@ -68,26 +70,21 @@ static unsigned long find_symbol(const char *start, const char *name)
 	return 0;
 }
 
-static unsigned long real_image(void)
-{
-	extern unsigned long __getauxval(unsigned long);
-
-	return __getauxval(AT_SYSINFO_EHDR);
-}
-
 static unsigned long make_image(void)
 {
 	size_t size = (size_t)(softsgx_vdso_end - softsgx_vdso_start);
-	unsigned long *table, kernel = real_image();
+	extern unsigned long __getauxval(unsigned long);
+	unsigned long *table;
 	char *at = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (sys_failed(at))
 		return 0;
+	kernel_image = __getauxval(AT_SYSINFO_EHDR); /* as long as that has not been changed */
 	memcpy(at, softsgx_vdso_start, size);
 	table = (unsigned long *)find_symbol(at, "softsgx_vdso_table");
 	table[0] = (unsigned long)softsgx_enter_enclave;
 	for (size_t i = 1; i < NAME_COUNT; i++) {
-		table[i] = kernel ? find_symbol((const char *)kernel, names[i]) : 0;
+		table[i] = kernel_image ? find_symbol((const char *)kernel_image, names[i]) : 0;
 		if (!table[i])
 			table[i] = (unsigned long)missing;
 	}
@@ -100,4 +97,28 @@ unsigned long vdso_image(void)
 	if (!image)
 		image = make_image();
 	return image;
+}
+
+unsigned long vdso_kernel_image(void)
+{
+	return kernel_image;
+}
+
+int vdso_auxv_file(void)
+{
+	unsigned long pair[2];
+	long from = SYS(SYS_openat, AT_FDCWD, "/proc/self/auxv", O_RDONLY | O_CLOEXEC, 0), to;
+
+	if (from < 0)
+		return (int)from;
+	to = SYS(SYS_memfd_create, "auxv", MFD_CLOEXEC);
+	while (to >= 0 && SYS(SYS_read, from, pair, sizeof(pair)) == sizeof(pair)) {
+		if (pair[0] == AT_SYSINFO_EHDR && vdso_image())
+			pair[1] = vdso_image();
+		SYS(SYS_write, to, pair, sizeof(pair));
+	}
+	SYS(SYS_close, from);
+	if (to >= 0)
+		SYS(SYS_lseek, to, 0, SEEK_SET);
+	return (int)to;
 }

@@ -105,7 +105,8 @@ static void is_illegal(const struct instruction *i)
 	for (int round = 0; round < 2; round++) {
 		CHECK_EQ(test_enter(&t, 1, OP_FETCH, &args, &run), 0);
 		if (run.function != SGX_ERESUME || run.exception_vector != 6)
-			fprintf(stderr, "%s, round %d: function %u vector %u\n", i->name, round, run.function, run.exception_vector);
+			fprintf(stderr, "%s, round %d: function %u vector %u\n", i->name, round, run.function,
+				run.exception_vector);
 		CHECK_EQ(run.function, SGX_ERESUME);
 		CHECK_EQ(run.exception_vector, 6);
 		CHECK_EQ(run.exception_error_code, 0);
@@ -125,8 +126,9 @@ static void is_illegal(const struct instruction *i)
 /* mov $0xa20f..., %eax and the like go on running. */
 static void embedded(void)
 {
-	static const uint8_t code[] = {0xb8, 0x0f, 0xa2, 0x0f, 0xa2, 0xb9, 0x0f, 0xa2, 0x0f, 0xa2, 0x48, 0xb8, 0x0f,
-				       0xa2, 0x0f, 0xa2, 0x0f, 0xa2, 0x0f, 0xa2, 0xb8, 0xcf, 0xcb, 0xca, 0x8e, 0xc3};
+	static const uint8_t code[] = {0xb8, 0x0f, 0xa2, 0x0f, 0xa2, 0xb9, 0x0f, 0xa2, 0x0f,
+				       0xa2, 0x48, 0xb8, 0x0f, 0xa2, 0x0f, 0xa2, 0x0f, 0xa2,
+				       0x0f, 0xa2, 0xb8, 0xcf, 0xcb, 0xca, 0x8e, 0xc3};
 	struct test_args args = {0};
 
 	test_build(&t, NULL);
