@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include "host/carry_network.h"
 #include "host/carry_record.h"
 #include "host/carry_wire.h"
+
+#define DESCRIPTORS_SPARE 64 /* for this process itself */
 
 struct carry_destination {
 	struct network network;
@@ -47,6 +50,18 @@ static void destination_free(struct carry_destination *d)
 	free(d);
 }
 
+/* The table has raised what may be raised. */
+static int check_limit(uint32_t descriptors, struct failure *why)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    limit.rlim_cur >= (uint64_t)descriptors + DESCRIPTORS_SPARE)
+		return 0;
+	return fail(why, -EMFILE,
+		    "the program has %u descriptors open, this process may have %llu (ulimit -n)",
+		    descriptors, (unsigned long long)limit.rlim_cur);
+}
+
 int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t size, struct bytes *answer,
 			      struct carry_destination **out, struct failure *why)
 {
@@ -64,7 +79,9 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 		r = fail(why, -EBADMSG, "the manifest is not one of this version");
 	if (!r && reader_u8(&in))
 		r = local_open(&in, &d->restore.source, why);
-	for (uint32_t count = reader_count(&in, 8); !r && count; count--)
+	if (!r)
+		r = check_limit(reader_u32(&in), why);
+	for (uint32_t count = r ? 0 : reader_count(&in, 8); !r && count; count--)
 		r = files_expect(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 16); !r && count; count--)
 		r = sockets_prebind(&d->restore, &in, why);
@@ -183,18 +200,30 @@ static int restore_descriptors(struct carry_destination *d, struct reader *in, s
 	return r ? fail(why, r, "descriptors cannot be entered: %s", strerror(-r)) : 0;
 }
 
+static int restore_interest(struct carry_destination *d, int epoll_fd, const struct descriptor *target,
+			    bool has_number, struct epoll_event *event)
+{
+	/* One whose number was closed: the set keeps it as long as the file is open by another. */
+	int fd = has_number ? target->host_fd : fcntl(target->host_fd, F_DUPFD_CLOEXEC, 3);
+	int r = fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, event) < 0 ? -errno : 0;
+	if (!has_number && fd >= 0)
+		close(fd);
+	if (!r && target->file->pending_count)
+		fdtable_pending_watch(d->restore.fds, target->file, epoll_fd, EPOLL_CTL_ADD, event);
+	return r;
+}
+
 static int restore_interests(struct carry_destination *d, struct reader *in, struct failure *why)
 {
-	for (uint32_t count = reader_count(in, 20); count; count--) {
+	for (uint32_t count = reader_count(in, 21); count; count--) {
 		uint32_t file = reader_u32(in), fd = reader_u32(in);
+		bool has_number = reader_u8(in);
 		struct epoll_event event = {.events = reader_u32(in)};
 		event.data.u64 = reader_u64(in);
 		struct descriptor *target = fdtable_borrow(d->restore.fds, (int)fd);
 		int r = -EBADMSG;
 		if (!in->error && target && file < d->made_count)
-			r = epoll_ctl(d->made[file].host_fd, EPOLL_CTL_ADD, target->host_fd, &event) < 0
-				? -errno
-				: 0;
+			r = restore_interest(d, d->made[file].host_fd, target, has_number, &event);
 		if (target)
 			fdtable_return(d->restore.fds, target);
 		if (r)

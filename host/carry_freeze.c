@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "host/carry_wire.h"
-#include "host/epoll_interest.h"
 
 #define DUMP_TRIES 20 /* a packet under way on another processor when the redirect began may still arrive */
 
@@ -196,63 +195,6 @@ static bool changed(const struct carry_source *s)
 	return false;
 }
 
-struct interests {
-	struct bytes *out;
-	const int *program_fd; /* by host descriptor; -1: none */
-	int host_fd_count;
-	uint32_t epoll; /* index of the file */
-	uint32_t count;
-};
-
-/* By what the program calls it: the number, not the host's descriptor. */
-static int dump_interest(void *context, int host_fd, const struct epoll_event *interest)
-{
-	struct interests *in = context;
-	if (host_fd >= in->host_fd_count || in->program_fd[host_fd] < 0)
-		return 0;
-	bytes_put_u32(in->out, in->epoll);
-	bytes_put_u32(in->out, (uint32_t)in->program_fd[host_fd]);
-	bytes_put_u32(in->out, interest->events);
-	bytes_put_u64(in->out, interest->data.u64);
-	in->count++;
-	return 0;
-}
-
-static int *map_host_fds(const struct inventory *v, int *count)
-{
-	*count = 0;
-	for (unsigned i = 0; i < v->descriptor_count; i++)
-		if (v->descriptor[i].descriptor->host_fd >= *count)
-			*count = v->descriptor[i].descriptor->host_fd + 1;
-	int *map = malloc(((size_t)*count + 1) * sizeof(*map));
-	for (int i = 0; map && i < *count; i++)
-		map[i] = -1;
-	for (unsigned i = 0; map && i < v->descriptor_count; i++)
-		map[v->descriptor[i].descriptor->host_fd] = v->descriptor[i].fd;
-	return map;
-}
-
-static int dump_interests(const struct carry_source *s, struct bytes *out, struct failure *why)
-{
-	struct interests in = {.out = out};
-	int *map = map_host_fds(&s->inventory, &in.host_fd_count), r = 0;
-	size_t count_at = out->size;
-	if (!map)
-		return fail(why, -ENOMEM, "out of memory");
-	in.program_fd = map;
-	bytes_put_u32(out, 0);
-	for (unsigned i = 0; !r && i < s->inventory.file_count; i++) {
-		if (s->inventory.file[i].file->kind != FILE_EPOLL)
-			continue;
-		in.epoll = i;
-		r = epoll_interest_each(s->inventory.file[i].host_fd, dump_interest, &in);
-	}
-	free(map);
-	if (!out->error)
-		memcpy(out->data + count_at, &in.count, sizeof(in.count));
-	return r ? fail(why, r, "what an epoll descriptor waits for cannot be read: %s", strerror(-r)) : 0;
-}
-
 static void dump_process(const struct carry_source *s, struct bytes *out)
 {
 	char directory[CARRY_PATH_MAX];
@@ -332,7 +274,7 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 				 "packets of the program's connections keep arriving past the redirect");
 	}
 	if (!r)
-		r = dump_interests(s, state, why);
+		r = interests_dump(s, state, why);
 	if (!r)
 		r = give_up_locks(s, why);
 	return !r && state->error ? fail(why, state->error, "out of memory") : r;

@@ -161,6 +161,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		bytes_put_u8(manifest, s->local);
 		if (s->local)
 			local_put(manifest);
+		bytes_put_u32(manifest, counts->descriptors);
 		bytes_put_u32(manifest, path_count);
 		bytes_put(manifest, paths.data, paths.size);
 		bytes_put_u32(manifest, counts->bound);

@@ -105,6 +105,7 @@ int carry_source_undo(struct carry_source *s, struct failure *why)
 		if (e)
 			r = fail(why, e, "a connection could not be thawed: %s", strerror(-e));
 	}
+	interests_ring(s);
 	release_frozen(s);
 	s->ended = true;
 	return r;

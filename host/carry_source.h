@@ -2,7 +2,7 @@
  *
  * The source's half of carry.h, for the files that share it: carry_preflight.c
  * (what can move), carry_ahead.c (what is read before the stop), carry_freeze.c
- * (its state), carry_source.c (all else).
+ * and carry_interests.c (its state), carry_source.c (all else).
  */
 #ifndef HOST_CARRY_SOURCE_H
 #define HOST_CARRY_SOURCE_H
@@ -59,5 +59,10 @@ struct carry_source {
 void ahead_read(struct carry_source *s);
 /* NULL: nothing, or no longer true. */
 const struct ahead *ahead_of(const struct carry_source *s, const struct file *file);
+
+/* ---- carry_interests.c: what epoll descriptors wait for ---- */
+int interests_dump(const struct carry_source *s, struct bytes *out, struct failure *why);
+/* Undo: the connections that were taken from the kernel are told of by its sets from here on. */
+void interests_ring(const struct carry_source *s);
 
 #endif

@@ -8,6 +8,6 @@
 
 #define CARRY_MANIFEST 0x324d4d4fu /* "OMM2" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
-#define CARRY_STATE 0x32534d4fu	   /* "OMS2" */
+#define CARRY_STATE 0x33534d4fu	   /* "OMS3" */
 
 #endif

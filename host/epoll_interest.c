@@ -4,8 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-int epoll_interest_each(int epoll_fd,
-			int (*visit)(void *context, int host_fd, const struct epoll_event *interest),
+int epoll_interest_each(int epoll_fd, int (*visit)(void *context, const struct epoll_interest *interest),
 			void *context)
 {
 	char line[256];
@@ -17,11 +16,12 @@ int epoll_interest_each(int epoll_fd,
 	while (!r && fgets(line, sizeof(line), f)) {
 		int host_fd;
 		unsigned events;
-		unsigned long long data;
-		if (sscanf(line, "tfd: %d events: %x data: %llx", &host_fd, &events, &data) != 3)
+		unsigned long long data, inode;
+		if (sscanf(line, "tfd: %d events: %x data: %llx pos:%*d ino:%llx", &host_fd, &events, &data,
+			   &inode) != 4)
 			continue;
-		struct epoll_event interest = {.events = events, .data.u64 = data};
-		r = visit(context, host_fd, &interest);
+		struct epoll_interest interest = {host_fd, inode, {.events = events, .data.u64 = data}};
+		r = visit(context, &interest);
 	}
 	fclose(f);
 	return r;

@@ -6,12 +6,17 @@
 #ifndef HOST_EPOLL_INTEREST_H
 #define HOST_EPOLL_INTEREST_H
 
+#include <stdint.h>
 #include <sys/epoll.h>
 
-/* Calls visit for each interest with the host descriptor it was added by, until it returns non-zero.
- * Returns that, 0, or -errno. */
-int epoll_interest_each(int epoll_fd,
-			int (*visit)(void *context, int host_fd, const struct epoll_event *interest),
+struct epoll_interest {
+	int host_fd; /* it was added by; closed meanwhile, if the file lives on by another */
+	uint64_t inode;
+	struct epoll_event event;
+};
+
+/* Calls visit for each interest until it returns non-zero. Returns that, 0, or -errno. */
+int epoll_interest_each(int epoll_fd, int (*visit)(void *context, const struct epoll_interest *interest),
 			void *context);
 
 #endif

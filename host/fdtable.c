@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -63,6 +65,8 @@ static void file_release(struct fdtable *t, struct file *f)
 		close(f->pending[i]);
 	atomic_fetch_sub(&t->pending, f->pending_count);
 	free(f->pending);
+	if (f->bell)
+		close(f->bell);
 	free(f);
 }
 
@@ -100,6 +104,8 @@ static int leave(struct fdtable *t, int fd)
 	t->at[fd] = NULL;
 	if (fd < t->lowest_free)
 		t->lowest_free = fd;
+	if (d->file->references > 1)
+		d->file->outlived = true;
 	if (d->users) {
 		d->closed = true;
 		return 0;
@@ -365,6 +371,10 @@ int fdtable_pending_take(struct fdtable *t, struct file *file)
 		atomic_fetch_sub(&t->pending, 1);
 		for (unsigned i = 0; i < file->pending_count; i++)
 			file->pending[i] = file->pending[i + 1];
+		if (!file->pending_count && file->bell) {
+			close(file->bell); /* and so it leaves all sets */
+			file->bell = 0;
+		}
 	}
 	pthread_mutex_unlock(&t->lock);
 	return fd;
@@ -381,6 +391,20 @@ int fdtable_pending_add(struct fdtable *t, struct file *file, int host_fd)
 	}
 	pthread_mutex_unlock(&t->lock);
 	return pending ? 0 : -ENOMEM;
+}
+
+void fdtable_pending_watch(struct fdtable *t, struct file *file, int epoll_fd, int operation,
+			   const struct epoll_event *event)
+{
+	pthread_mutex_lock(&t->lock);
+	if (file->pending_count && !file->bell) {
+		int bell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+		file->bell = bell < 0 ? 0 : bell;
+	}
+	/* Fails where the set knew nothing of it, which is as it should be. */
+	if (file->bell)
+		epoll_ctl(epoll_fd, operation, file->bell, (struct epoll_event *)event);
+	pthread_mutex_unlock(&t->lock);
 }
 
 bool fdtable_pending_any(const struct fdtable *t)

@@ -37,10 +37,13 @@ struct file {
 	atomic_bool touched;	  /* sockets: options or flags were set since somebody cleared this */
 	uint8_t shut;		  /* FILE_SOCKETPAIR: 1 << SHUT_RD, 1 << SHUT_WR */
 	unsigned references;	  /* descriptors that share it; under the table's lock */
+	bool outlived; /* one of them was closed and others were not: epoll sets may still know it */
 	/* Listening sockets after a move: connections that the other host's kernel had accepted and the
-	 * program had not. Under the table's lock. */
+	 * program had not. While there are any, bell (an eventfd that can always be read) stands beside the
+	 * socket in every epoll set that waits for it. Under the table's lock. */
 	int *pending;
 	unsigned pending_count;
+	int bell; /* 0: none */
 };
 
 struct descriptor {
@@ -54,6 +57,7 @@ struct descriptor {
 };
 
 struct fdtable;
+struct epoll_event;
 
 /* A table with 0, 1 and 2 (those that are open). Ignores SIGPIPE in this process: EPIPE is the program's. */
 int fdtable_create(struct fdtable **out);
@@ -92,6 +96,9 @@ int fdtable_pending_take(struct fdtable *t, struct file *file);
 int fdtable_pending_add(struct fdtable *t, struct file *file, int host_fd);
 /* True if any listening socket has one: looked at before each wait, almost always false. */
 bool fdtable_pending_any(const struct fdtable *t);
+/* What was done with epoll_ctl() for a socket is done for its bell, if it has one. */
+void fdtable_pending_watch(struct fdtable *t, struct file *file, int epoll_fd, int operation,
+			   const struct epoll_event *event);
 
 /* For a move, while no call is under way. Descriptors in rising order: the first at or after fd, -1 at the
  * end. */

@@ -114,7 +114,7 @@ static const struct call calls[] = {
 	[SYS_ppoll]             = CALL(.handle = call_poll),
 	[SYS_epoll_create]      = CALL(.handle = call_epoll_create),
 	[SYS_epoll_create1]     = CALL(.handle = call_epoll_create),
-	[SYS_epoll_ctl]         = CALL(.fd = ARG(0) | ARG(2)),
+	[SYS_epoll_ctl]         = CALL(.fd = ARG(0) | ARG(2), .handle = call_epoll_ctl),
 	[SYS_epoll_wait]        = CALL(.fd = ARG(0), .handle = call_epoll_wait),
 	[SYS_epoll_pwait]       = CALL(.fd = ARG(0), .handle = call_epoll_wait),
 	[SYS_epoll_pwait2]      = CALL(.fd = ARG(0), .handle = call_epoll_wait),

@@ -46,6 +46,7 @@ long call_message(struct request *r);
 /* ocall_wait.c */
 long call_poll(struct request *r);
 long call_epoll_create(struct request *r);
+long call_epoll_ctl(struct request *r);
 long call_epoll_wait(struct request *r);
 
 /* ocall_limits.c */

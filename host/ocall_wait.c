@@ -2,11 +2,10 @@
  *
  * poll and epoll. After a move a listening socket may have connections that
  * only the table knows of (struct file, pending); until the program has
- * accepted them, waits report them as the kernel would.
+ * accepted them, waits report them as the kernel would: poll adds them to the
+ * kernel's answer, epoll sets have the socket's bell.
  */
 #include "host/ocall_request.h"
-
-#include "host/epoll_interest.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -105,36 +104,14 @@ long call_epoll_create(struct request *r)
 	return fd < 0 ? -errno : fdtable_add(r->fds, fd, FILE_EPOLL, flags & EPOLL_CLOEXEC);
 }
 
-/* Listening sockets with pending connections in this set, as events. A one-shot or edge-triggered interest
- * is satisfied by it: the kernel's copy is disarmed or the program goes on until EAGAIN. */
-struct pending_search {
-	struct request *r;
-	int epoll_fd;
-	struct epoll_event *out;
-	unsigned count, max;
-};
-
-static int pending_visit(void *context, int host_fd, const struct epoll_event *interest)
+long call_epoll_ctl(struct request *r)
 {
-	struct pending_search *s = context;
-	struct descriptor *d;
-	for (int fd = 0; s->count < s->max && (fd = fdtable_next(s->r->fds, fd, &d)) >= 0; fd++) {
-		d = fdtable_borrow(s->r->fds, fd);
-		if (!d)
-			continue;
-		bool found = d->host_fd == host_fd;
-		if (found && d->file->pending_count && (interest->events & EPOLLIN)) {
-			s->out[s->count++] = (struct epoll_event){.events = EPOLLIN, .data = interest->data};
-			if (interest->events & EPOLLONESHOT) {
-				struct epoll_event off = {.events = EPOLLONESHOT, .data = interest->data};
-				epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, host_fd, &off);
-			}
-		}
-		fdtable_return(s->r->fds, d);
-		if (found)
-			break;
-	}
-	return 0;
+	const long *a = r->arg;
+	long result = request_direct(SYS_epoll_ctl, a[0], a[1], a[2], a[3], 0, 0);
+	if (result == 0 && has_pending(r, r->borrowed[2]))
+		fdtable_pending_watch(r->fds, r->borrowed[2]->file, (int)a[0], (int)a[1],
+				      (const struct epoll_event *)a[3]);
+	return result;
 }
 
 long call_epoll_wait(struct request *r)
@@ -143,17 +120,6 @@ long call_epoll_wait(struct request *r)
 	struct epoll_event *events = (struct epoll_event *)r->arg[1];
 	if (max <= 0 || max > (long)(CALL_DATA_SIZE / sizeof(*events)))
 		return -EINVAL;
-	if (fdtable_pending_any(r->fds)) {
-		struct pending_search s = {r, (int)epoll_fd, events, 0, (unsigned)max};
-		epoll_interest_each((int)epoll_fd, pending_visit, &s);
-		if (s.count == s.max)
-			return (long)s.count;
-		if (s.count) {
-			long more = request_direct(SYS_epoll_wait, epoll_fd, (long)(events + s.count),
-						   max - (long)s.count, 0, 0, 0);
-			return (long)s.count + (more > 0 ? more : 0);
-		}
-	}
 	/* Without the signal mask: signals are the enclave's. */
 	if (r->nr == SYS_epoll_pwait2)
 		return request_blocking(r, SYS_epoll_pwait2, epoll_fd, (long)events, max, timeout, 0, 0);

@@ -246,7 +246,7 @@ static void host_leave(int channel, bool undo)
 	message_get(channel, undo ? 'x' : 'c', &b);
 	if (undo) {
 		fail_move(carry_source_undo(s, &why), &why);
-		server_run(300000);
+		server_run(1500000);
 	} else {
 		carry_source_forget(s);
 	}
@@ -593,7 +593,10 @@ int main(int argc, char **argv)
 
 	/* An undone move loses nothing either, nor does one whose destination dies at the last moment. */
 	for (int killed = 0; killed <= 1; killed++) {
+		uint64_t before[CLIENTS_MAX];
 		begin_move(channel[at], channel[!at], true);
+		for (unsigned i = 0; i < request_clients + 3; i++)
+			before[i] = shared->gauge[i].count;
 		if (killed)
 			kill(pid[!at], SIGKILL);
 		else
@@ -605,6 +608,8 @@ int main(int argc, char **argv)
 		printf("%s: worst silence %lu us, errors %lu\n", killed ? "destination killed" : "undone",
 		       take_worst_us(), errors());
 		CHECK(errors() == 0);
+		for (unsigned i = 0; i < request_clients + 3; i++)
+			CHECK(shared->gauge[i].count > before[i]);
 	}
 	testbed_close();
 	bytes_free(&b);

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -165,6 +166,39 @@ static void interests(void)
 	end();
 }
 
+/* The kernel keeps an interest by file and number: it lives on when the number is closed and a dup is not. */
+static void interests_of_dups(void)
+{
+	int one[2], two[2], byte;
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 1}, out[8];
+	begin();
+	int epoll = (int)CALL(&a, SYS_epoll_create1, 0);
+	CHECK(CALL(&a, SYS_pipe2, one, 0) == 0);
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, one[0], &e) == 0);
+	int lives = (int)CALL(&a, SYS_dup, one[0]);
+	CHECK(CALL(&a, SYS_close, one[0]) == 0);
+	/* The same number, here and in the host: not what the set has. */
+	CHECK(CALL(&a, SYS_pipe2, two, 0) == 0 && two[0] == one[0]);
+	int both = (int)CALL(&a, SYS_dup, two[0]);
+	e.data.u64 = 2;
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, two[0], &e) == 0);
+	e.data.u64 = 3;
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, both, &e) == 0);
+	int again = (int)CALL(&a, SYS_dup, epoll);
+	program_move_here(&a, &b, &nothing_special);
+	CHECK(CALL(&b, SYS_write, one[1], "x", 1) == 1);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1 && out[0].data.u64 == 1);
+	CHECK(CALL(&b, SYS_write, two[1], "x", 1) == 1);
+	CHECK(CALL(&b, SYS_epoll_wait, again, out, 8, 0) == 3);
+	CHECK(CALL(&b, SYS_close, two[0]) == 0);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 3);
+	CHECK(CALL(&b, SYS_close, both) == 0 && CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1);
+	CHECK(CALL(&b, SYS_read, lives, &byte, 1) == 1 && CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 0);
+	CHECK(CALL(&b, SYS_write, one[1], "x", 1) == 1 && CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1);
+	CHECK(CALL(&b, SYS_close, lives) == 0 && CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 0);
+	end();
+}
+
 /* What another process could do with the file. */
 static bool locked_for_others(int command, short start)
 {
@@ -282,6 +316,46 @@ static void handed_over(void)
 	end();
 }
 
+/* A connection came between preparation and stop over an address that does not move: the move fails, and the
+ * program is told of it as if nothing had been. */
+static void undone_accepts(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct carry_options options = {.tcp_established = true};
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = 7}, out[4];
+	struct failure why;
+	struct carry_source *s;
+	struct bytes manifest = {0}, state = {0};
+	socklen_t size = sizeof(address);
+	begin();
+	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(CALL(&a, SYS_bind, listener, &address, size) == 0 && CALL(&a, SYS_listen, listener, 17) == 0);
+	CHECK(CALL(&a, SYS_getsockname, listener, &address, &size) == 0);
+	int epoll = (int)CALL(&a, SYS_epoll_create1, 0);
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, listener, &e) == 0);
+	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0);
+	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(connect(client, (struct sockaddr *)&address, size) == 0);
+	CHECK(carry_source_freeze(s, &state, &why) == -EAGAIN);
+	CHECK(carry_source_undo(s, &why) == 0);
+	carry_source_close(s);
+	CHECK(CALL(&a, SYS_epoll_wait, epoll, out, 4, 0) == 1 && out[0].data.u32 == 7);
+	/* What it says of the socket, it says of that connection too. */
+	e.data.u32 = 8;
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_MOD, listener, &e) == 0);
+	CHECK(CALL(&a, SYS_epoll_wait, epoll, out, 4, 0) == 1 && out[0].data.u32 == 8);
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_DEL, listener, NULL) == 0);
+	CHECK(CALL(&a, SYS_epoll_wait, epoll, out, 4, 0) == 0);
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, listener, &e) == 0);
+	CHECK(CALL(&a, SYS_accept, listener, 0, 0) > 0);
+	CHECK(CALL(&a, SYS_epoll_wait, epoll, out, 4, 0) == 0);
+	close(client);
+	bytes_free(&manifest);
+	bytes_free(&state);
+	end();
+}
+
 static void expect_refusal(const char *word)
 {
 	struct carry_options options = {0};
@@ -356,6 +430,17 @@ static void unprepared(void)
 	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
 	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0 && CALL(&a, SYS_listen, fd, 1) == 0);
 	expect_unprepared("cannot be bound here");
+	CALL(&a, SYS_close, fd);
+	/* A destination that may have fewer descriptors than the program has. */
+	struct rlimit limit, few;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	few = limit;
+	few.rlim_cur = 100;
+	for (int i = 0; i < 60; i++)
+		CHECK(CALL(&a, SYS_eventfd2, 0, 0) >= 0);
+	setrlimit(RLIMIT_NOFILE, &few);
+	expect_unprepared("ulimit -n");
+	setrlimit(RLIMIT_NOFILE, &limit);
 	end();
 }
 
@@ -427,9 +512,11 @@ int main(void)
 	channels();
 	counters_and_timers();
 	interests();
+	interests_of_dups();
 	locks();
 	sockets();
 	handed_over();
+	undone_accepts();
 	refusals();
 	unprepared();
 	damage();
