@@ -37,14 +37,18 @@ static int all_zero(const void *bytes, size_t size)
 /* What makes ECREATE fault. */
 static int ecreate_faults(const struct sgx_secs *secs)
 {
-	const uint64_t attributes = PLATFORM_ATTRIBUTES & ~SGX_ATTR_INIT;
+	const uint64_t attributes = platform_attributes() & ~SGX_ATTR_INIT;
+	const unsigned int largest =
+	    secs->attributes.flags & SGX_ATTR_MODE64BIT ? PLATFORM_SIZE_LOG2 : PLATFORM_SIZE_LOG2_32;
 	size_t frame = (size_t)secs->ssa_frame_size * SGX_PAGE_SIZE;
 	size_t misc = secs->miscselect & SGX_MISC_EXINFO ? sizeof(struct sgx_exinfo) : 0;
 
-	if (secs->size < 2 * SGX_PAGE_SIZE || secs->size > 1ull << PLATFORM_SIZE_LOG2 ||
-	    secs->base & (secs->size - 1))
+	if (secs->size < 2 * SGX_PAGE_SIZE || secs->size > 1ull << largest || secs->base & (secs->size - 1))
 		return 1;
-	if (!(secs->attributes.flags & SGX_ATTR_MODE64BIT) || (secs->attributes.flags & ~attributes))
+	if (secs->attributes.flags & ~attributes)
+		return 1;
+	/* It could be made, though nobody here could enter it. */
+	if (!(secs->attributes.flags & SGX_ATTR_MODE64BIT) && secs->base >> 32)
 		return 1;
 	if ((secs->miscselect & ~SGX_MISC_EXINFO) || !xfrm_is_legal(secs->attributes.xfrm))
 		return 1;
@@ -94,7 +98,8 @@ long build_create(struct enclave *e, void *arg)
 	e->base = secs.base;
 	e->size = secs.size;
 	e->secs = secs;
-	e->attributes_allowed = SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY;
+	e->attributes_allowed = (SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY) &
+				platform_attributes();
 	measure_ecreate(&e->measurement, secs.ssa_frame_size, secs.size);
 	e->created = 1;
 	return mm_created(e);
@@ -114,11 +119,24 @@ static int secinfo_is_valid(const struct sgx_secinfo *secinfo)
 	       all_zero(secinfo->reserved, sizeof(secinfo->reserved));
 }
 
-static int tcs_is_valid(const struct sgx_tcs *tcs)
+static int tcs_is_valid(const struct enclave *e, const struct sgx_tcs *tcs)
 {
+	/* Segments are of a size where there are segments. */
+	if (!(e->secs.attributes.flags & SGX_ATTR_MODE64BIT) &&
+	    ((tcs->fslimit & 0xfff) != 0xfff || (tcs->gslimit & 0xfff) != 0xfff))
+		return 0;
 	return !(tcs->flags & ~(SGX_TCS_DBGOPTIN | SGX_TCS_AEXNOTIFY)) &&
 	       !(tcs->ossa & (SGX_PAGE_SIZE - 1)) && !(tcs->ofsbase & (SGX_PAGE_SIZE - 1)) &&
 	       !(tcs->ogsbase & (SGX_PAGE_SIZE - 1)) && all_zero(tcs->reserved, sizeof(tcs->reserved));
+}
+
+/* What is found out before the source is looked at. */
+static int page_has_place(const struct enclave *e, uint64_t offset)
+{
+	if (mm_epc_charge(1))
+		return -ENOMEM;
+	mm_epc_release(1);
+	return epcm_get(&e->epcm, offset / SGX_PAGE_SIZE) & EPCM_VALID ? -EBUSY : 0;
 }
 
 /* EADD, then EEXTEND if asked. page is our copy and may be changed. */
@@ -129,12 +147,14 @@ static int add_page(struct enclave *e, uint64_t offset, uint8_t *page, const str
 	uint32_t entry = EPCM_VALID | (uint32_t)secinfo->flags;
 	struct sgx_tcs *tcs = (void *)page;
 
-	if (epcm_get(&e->epcm, offset / SGX_PAGE_SIZE) & EPCM_VALID)
-		return -EBUSY;
+	int error = page_has_place(e, offset);
+
+	if (error)
+		return error;
 	if (mm_epc_charge(1))
 		return -ENOMEM;
 	if (epcm_type(entry) == SGX_PT_TCS) {
-		if (!tcs_is_valid(tcs)) {
+		if (!tcs_is_valid(e, tcs)) {
 			mm_epc_release(1);
 			return -EIO;
 		}
@@ -221,8 +241,12 @@ long build_add_pages(struct enclave *e, void *arg)
 		return -ENOMEM;
 	lock_take(&e->lock);
 	while (!error && done < add->length && !(done && signals_wait(e->signals_blocked))) {
-		long size = source_read(add->src + done, add->length - done, chunk, &source);
+		long size;
 
+		error = page_has_place(e, add->offset + done);
+		if (error)
+			break;
+		size = source_read(add->src + done, add->length - done, chunk, &source);
 		error = size < 0 ? size : 0;
 		for (long at = 0; !error && at < size; at += SGX_PAGE_SIZE) {
 			error = add_page(e, add->offset + done, chunk + at, &secinfo,
@@ -280,7 +304,7 @@ long build_init(struct enclave *e, void *arg)
 		return -EINVAL;
 	if (e->secs.attributes.flags & ~e->attributes_allowed)
 		return -EACCES;
-	if ((sig.attributes.flags & sig.attribute_mask.flags & ~PLATFORM_ATTRIBUTES) ||
+	if ((sig.attributes.flags & sig.attribute_mask.flags & ~platform_attributes()) ||
 	    (sig.attributes.xfrm & sig.attribute_mask.xfrm & ~platform_xfrm()) ||
 	    (sig.miscselect & sig.miscmask & ~SGX_MISC_EXINFO))
 		return -EINVAL;

@@ -59,11 +59,11 @@ static struct cpuid sgx_leaf(uint32_t subleaf)
 	uint64_t size = cpuid_epc_size();
 
 	switch (subleaf) {
-	case 0: /* SGX1, SGX2, EVERIFYREPORT2, EDECCSSA; EXINFO; largest enclave 2^31 and 2^56 */
-		return (struct cpuid){1u | 1u << 1 | 1u << 7 | 1u << 11, SGX_MISC_EXINFO, 0,
-				      31 | PLATFORM_SIZE_LOG2 << 8};
+	case 0: /* SGX1, SGX2, EVERIFYREPORT2, EDECCSSA; EXINFO; largest enclaves */
+		return (struct cpuid){platform_has_sgx2() ? 1u | 1u << 1 | 1u << 7 | 1u << 11 : 1u,
+				      SGX_MISC_EXINFO, 0, PLATFORM_SIZE_LOG2_32 | PLATFORM_SIZE_LOG2 << 8};
 	case 1:
-		return (struct cpuid){(uint32_t)(PLATFORM_ATTRIBUTES & ~SGX_ATTR_INIT), 0,
+		return (struct cpuid){(uint32_t)(platform_attributes() & ~SGX_ATTR_INIT), 0,
 				      (uint32_t)platform_xfrm(), 0};
 	case 2:
 		return (struct cpuid){(uint32_t)EPC_BASE | 1, (uint32_t)(EPC_BASE >> 32), (uint32_t)size | 1,
@@ -102,6 +102,7 @@ static void put(int fd, const char *text, size_t size)
 int cpuid_cpuinfo(void)
 {
 	static const char extra[] = " sgx sgx_lc sgx1 sgx2";
+	const size_t extra_size = sizeof(extra) - (platform_has_sgx2() ? 1 : sizeof(" sgx2"));
 	long from = SYS(SYS_openat, AT_FDCWD, "/proc/cpuinfo", O_RDONLY | O_CLOEXEC, 0);
 	int to = memory_file(), in_flags = 0, matched = 0;
 	char buffer[4096];
@@ -117,7 +118,7 @@ int cpuid_cpuinfo(void)
 			if (buffer[i] == '\n') {
 				if (in_flags) {
 					put(to, buffer + start, (size_t)(i - start));
-					put(to, extra, sizeof(extra) - 1);
+					put(to, extra, extra_size);
 					start = i;
 				}
 				in_flags = matched = 0;

@@ -11,6 +11,7 @@
 #include "softsgx/illegal.h"
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
+#include "softsgx/platform.h"
 #include "softsgx/signals.h"
 #include "softsgx/stats.h"
 #include "softsgx/thread.h"
@@ -283,19 +284,21 @@ static const struct command {
     {SGX_IOC_ENCLAVE_REMOVE_PAGES, sizeof(struct sgx_enclave_remove_pages), sgx2_remove},
 };
 
-/* Readiness comes before the argument is even looked at. */
+/* Readiness comes before the argument is even looked at. 0 or -errno. */
 static int command_ready(const struct enclave *e, unsigned long number)
 {
 	switch (number) {
 	case SGX_IOC_ENCLAVE_CREATE:
-		return !e->created;
+		return e->created ? -EINVAL : 0;
 	case SGX_IOC_ENCLAVE_ADD_PAGES:
 	case SGX_IOC_ENCLAVE_INIT:
-		return e->created && !e->initialised;
+		return e->created && !e->initialised ? 0 : -EINVAL;
 	case SGX_IOC_ENCLAVE_PROVISION:
-		return 1;
+		return 0;
 	default:
-		return e->created && e->initialised;
+		if (!platform_has_sgx2())
+			return -ENODEV;
+		return e->created && e->initialised ? 0 : -EINVAL;
 	}
 }
 
@@ -305,10 +308,10 @@ static long run_command(struct enclave *e, const struct command *command, void *
 		struct sgx_enclave_add_pages largest;
 		uint64_t words[8];
 	} arg = {0}, before;
-	long result;
+	long result = command_ready(e, command->number);
 
-	if (!command_ready(e, command->number))
-		return -EINVAL;
+	if (result)
+		return result;
 	if (sys_copy_in(&arg, u_arg, command->size))
 		return -EFAULT;
 	before = arg;

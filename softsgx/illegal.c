@@ -9,6 +9,7 @@
 #include "softsgx/cpuid.h"
 #include "softsgx/decode.h"
 #include "softsgx/mm.h"
+#include "softsgx/platform.h"
 
 #define LONGEST 15
 #define LOOK_BACK 32 /* bytes from which decoding must arrive at an instruction */
@@ -44,7 +45,11 @@ static enum how two_bytes(const uint8_t *code, size_t size)
 			return LEGAL;
 		if (memory ? reg < 2 || reg == 4 : reg == 4)
 			return RUNS;
+		if (modrm == 0xf9)
+			return platform_has_sgx2() ? LEGAL : RUNS;
 		return modrm == 0xc1 || modrm == 0xd4 ? FAULTS : LEGAL;
+	case 0x31: /* RDTSC, as RDTSCP above: SGX2 brought it */
+		return platform_has_sgx2() ? LEGAL : RUNS;
 	case 0xb2: /* LSS, LFS, LGS */
 	case 0xb4:
 	case 0xb5:

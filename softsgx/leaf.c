@@ -5,6 +5,7 @@
 #include "softsgx/abort.h"
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
+#include "softsgx/platform.h"
 
 #define RFLAGS_RESULT 0x8d5ull /* CF PF AF ZF SF OF */
 #define RFLAGS_ZF 0x40ull
@@ -300,7 +301,8 @@ int leaf_inside(struct thread *t, ucontext_t *context, unsigned int size, struct
 	greg_t at = g[REG_RIP];
 	int raised;
 
-	if (number >= SGX_ENCLU_LEAF_COUNT || !inside_leaves[number])
+	if (number >= SGX_ENCLU_LEAF_COUNT || !inside_leaves[number] ||
+	    (number > SGX_EEXIT && !platform_has_sgx2()))
 		return raise_gp(&l);
 	enclave_count(&l.e->stats.leaf[number]);
 	if (number == SGX_EEXIT)
@@ -412,7 +414,7 @@ static int enter_locked(struct leaf *l, uint64_t address, uint32_t leaf, unsigne
 	entry = e->epcm.entry[page.index];
 	if (epcm_type(entry) != SGX_PT_TCS || (entry & (EPCM_PENDING | EPCM_MODIFIED)))
 		return raise_epcm(l, ACCESS_WRITE, address);
-	if (!e->initialised)
+	if (!e->initialised || !(e->secs.attributes.flags & SGX_ATTR_MODE64BIT))
 		return raise_gp(l);
 	tcs = (void *)(e->view + page.index * SGX_PAGE_SIZE);
 	if (!tcs_claim(tcs))

@@ -503,7 +503,7 @@ uint32_t mm_present(struct enclave *e, uint64_t address, enum mm_access access, 
 	if (entry & EPCM_PRESENT)
 		return 0;
 	if (!(entry & EPCM_VALID)) {
-		if (!e->initialised || mm_epc_charge(1))
+		if (!e->initialised || !platform_has_sgx2() || mm_epc_charge(1))
 			return code | MM_BUS;
 		entry = EPCM_VALID | EPCM_PENDING | SGX_SECINFO_REG | PROT_READ | PROT_WRITE | EPCM_MAX_MASK;
 		enclave_count(&e->stats.eaug);

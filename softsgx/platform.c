@@ -4,6 +4,21 @@
 #include <stdlib.h>
 #include <sys/sysinfo.h>
 
+int platform_has_sgx2(void)
+{
+	static int has = -1;
+
+	if (has < 0)
+		has = !getenv("SOFTSGX_SGX1");
+	return has;
+}
+
+uint64_t platform_attributes(void)
+{
+	return SGX_ATTR_INIT | SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY |
+	       SGX_ATTR_EINITTOKENKEY | SGX_ATTR_KSS | (platform_has_sgx2() ? SGX_ATTR_AEXNOTIFY : 0);
+}
+
 uint64_t platform_xfrm(void)
 {
 	uint32_t low, high;

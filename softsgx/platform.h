@@ -9,11 +9,12 @@
 #include "sgx/arch.h"
 
 #define PLATFORM_SIZE_LOG2 56u
-#define PLATFORM_ATTRIBUTES                                                                                  \
-	(SGX_ATTR_INIT | SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY |                       \
-	 SGX_ATTR_EINITTOKENKEY | SGX_ATTR_KSS | SGX_ATTR_AEXNOTIFY)
-#define PLATFORM_MISCSELECT SGX_MISC_EXINFO
+#define PLATFORM_SIZE_LOG2_32 31u /* of enclaves of 32-bit programs */
 
+/* SOFTSGX_SGX1: without SGX2, AEX-Notify and the leaves that came later. */
+int platform_has_sgx2(void);
+/* SECS attributes that an enclave may have. */
+uint64_t platform_attributes(void);
 /* XCR0 bits that an enclave may have. */
 uint64_t platform_xfrm(void);
 /* Bytes of EPC that CPUID reports: SOFTSGX_EPC (a number with an optional K, M, G), else half of memory. */

@@ -62,6 +62,7 @@ int main(void)
 	REFUSED(add.offset = AT_DATA, EBUSY);
 	CHECK_EQ(add.count, 0);
 	REFUSED(add.src = 0x1000, EFAULT);
+	REFUSED(add.offset = AT_DATA; add.src = 0x1000, EBUSY); /* before the source is looked at */
 
 	/* What EADD itself refuses. */
 	memset(page, 0, 4096);
@@ -69,6 +70,12 @@ int main(void)
 	REFUSED(secinfo.flags = SGX_SECINFO_TCS, EIO);
 	memset(page, 0, 4096);
 	tcs->ossa = 0x10;
+	REFUSED(secinfo.flags = SGX_SECINFO_TCS, EIO);
+	memset(page, 0, 4096);
+	tcs->ofsbase = 8;
+	REFUSED(secinfo.flags = SGX_SECINFO_TCS, EIO);
+	memset(page, 0, 4096);
+	tcs->ogsbase = 0x800;
 	REFUSED(secinfo.flags = SGX_SECINFO_TCS, EIO);
 	memset(page, 0, 4096);
 	tcs->flags = 4;

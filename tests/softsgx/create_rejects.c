@@ -8,6 +8,8 @@
 #include <string.h>
 
 static struct sgx_secs secs __attribute__((aligned(4096)));
+static uint8_t page[4096] __attribute__((aligned(4096)));
+static struct sgx_secinfo secinfo = {.flags = SGX_SECINFO_TCS};
 static int fd;
 
 static void good(void)
@@ -51,7 +53,8 @@ int main(void)
 	REFUSED(secs.size = 1ull << 60, EIO);
 	REFUSED(secs.base += 0x1000, EIO);
 	REFUSED(secs.ssa_frame_size = 0, EIO);
-	REFUSED(secs.attributes.flags = 0, EIO);
+	REFUSED(secs.attributes.flags = 0, EIO); /* above 4 GB */
+	REFUSED(secs.attributes.flags = 0; secs.base = 0; secs.size = 1ull << 32, EIO);
 	REFUSED(secs.attributes.flags |= SGX_ATTR_INIT, EIO);
 	REFUSED(secs.attributes.flags |= 1ull << 3, EIO);
 	REFUSED(secs.attributes.flags |= 1ull << 40, EIO);
@@ -74,6 +77,19 @@ int main(void)
 	secs.config_svn = 1;
 	CHECK_EQ(create(), 0);
 	CHECK_EQ(create(), -EINVAL);
+	CHECK_EQ(softsgx_close(fd), 0);
+
+	/* One for 32-bit programs can be made; its segments have limits. */
+	fd = softsgx_open(SGX_DEVICE_ENCLAVE);
+	good();
+	secs.attributes.flags = 0;
+	secs.base = 0x10000000;
+	CHECK_EQ(create(), 0);
+	add = (struct sgx_enclave_add_pages){
+	    .src = (uint64_t)page, .length = 4096, .secinfo = (uint64_t)&secinfo};
+	CHECK_EQ(softsgx_ioctl(fd, SGX_IOC_ENCLAVE_ADD_PAGES, &add), -EIO);
+	((struct sgx_tcs *)page)->fslimit = ((struct sgx_tcs *)page)->gslimit = 0xfff;
+	CHECK_EQ(softsgx_ioctl(fd, SGX_IOC_ENCLAVE_ADD_PAGES, &add), 0);
 	CHECK_EQ(softsgx_close(fd), 0);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SOFTSGX_STATE, SOFTSGX_CPUSVN, SOFTSGX_LIMIT, SOFTSGX_STATS: each in a process
+ * SOFTSGX_STATE, SOFTSGX_CPUSVN, SOFTSGX_LIMIT, SOFTSGX_STATS, SOFTSGX_SGX1: each in a process
  * of its own, because they are read when the device is first opened.
  */
 #include "tests/softsgx/harness.h"
@@ -106,6 +106,60 @@ static void stats(void)
 	exit(0);
 }
 
+/* A machine of the first generation: what came later is not there. */
+static void sgx1(void)
+{
+	struct sgx_enclave_restrict_permissions restrict_ = {AT_DATA, 4096, SGX_SECINFO_R, 0, 0};
+	struct sgx_enclave_modify_types modify = {AT_DATA, 4096, SGX_PT_TRIM, 0, 0};
+	struct sgx_enclave_remove_pages gone = {AT_DATA, 4096, 0};
+	struct sgx_enclave_create create;
+	struct test_enclave t;
+	struct test_args args = {0};
+	struct sgx_enclave_run run;
+	int fd;
+
+	setenv("SOFTSGX_SGX1", "1", 1);
+	fd = softsgx_open(SGX_DEVICE_ENCLAVE);
+	CHECK_EQ(softsgx_ioctl(fd, SGX_IOC_ENCLAVE_REMOVE_PAGES, &gone), -ENODEV); /* before all else */
+	test_build(&t, NULL);
+	t.secs.attributes.flags |= SGX_ATTR_AEXNOTIFY;
+	create.src = (uint64_t)&t.secs;
+	CHECK_EQ(softsgx_ioctl(fd, SGX_IOC_ENCLAVE_CREATE, &create), -EIO);
+	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, &restrict_), -ENODEV);
+	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_MODIFY_TYPES, &modify), -ENODEV);
+	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_REMOVE_PAGES, &gone), -ENODEV);
+	/* No page comes by being touched. */
+	args.rbx = t.base + AT_FREE;
+	CHECK_EQ(test_enter(&t, 0, OP_READ, &args, &run), 0);
+	CHECK_EQ(run.function, SGX_ERESUME);
+	CHECK_EQ(run.exception_vector, 14);
+	CHECK_EQ(run.exception_error_code, 4);
+	exit(0);
+}
+
+static void sgx1_leaves(void)
+{
+	static const uint64_t later[] = {SGX_EACCEPT, SGX_EMODPE, SGX_EACCEPTCOPY, SGX_EVERIFYREPORT2,
+					 SGX_EDECCSSA};
+
+	setenv("SOFTSGX_SGX1", "1", 1);
+	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+		struct test_enclave t;
+		struct sgx_enclave_run run;
+		struct test_args args = {.rax = later[i]};
+
+		test_build(&t, NULL);
+		args.rbx = t.base + AT_DATA;
+		args.rcx = t.base + AT_DATA + 0x1000;
+		args.rdx = t.base + AT_DATA + 0x2000;
+		CHECK_EQ(test_enter(&t, 0, OP_LEAF, &args, &run), 0);
+		CHECK_EQ(run.function, SGX_ERESUME);
+		CHECK_EQ(run.exception_vector, 13);
+		test_destroy(&t);
+	}
+	exit(0);
+}
+
 static void run_alone(void (*what)(void))
 {
 	int status;
@@ -144,6 +198,8 @@ int main(void)
 
 	run_alone(limit);
 	run_alone(stats);
+	run_alone(sgx1);
+	run_alone(sgx1_leaves);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	CHECK_EQ(system(command), 0);
 	return 0;
