@@ -13,7 +13,8 @@
  *   EEXIT_OCALL    the call area holds a request.
  *   EEXIT_DONE     ECALL_THREAD: the thread is gone, its slot is free.
  *                  ECALL_SERVICE: done, .result is set.
- *   EEXIT_RESUME   from an exception entry (CSSA > 0): ERESUME now.
+ *   EEXIT_RESUME   from an exception entry (CSSA > 0): ERESUME now; if RDX is not 0, once the page of that
+ *                  number may have come from where the enclave was before.
  *   EEXIT_FATAL    the enclave is dead; RSI = enum fatal. Every later entry
  *                  gives EEXIT_FATAL too.
  * An exception inside the enclave (the vDSO call returns with function ==

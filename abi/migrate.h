@@ -9,14 +9,23 @@
  *   OFFER    -> struct handshake_hello  ------------>  ACCEPT (fresh enclaves only)
  *   ANSWERED <------------------------------------- -> struct handshake_hello
  *   REPORT, PEER  <--- struct evidence, both ways --->  REPORT, PEER
- *   ROUND(PREPARE) SEND...  --- RECORD_PAGES ------->  RECEIVE
- *   ROUND(LIVE)    SEND...  --- RECORD_PAGES ------->  RECEIVE        repeated
+ *   ROUND(...)     SEND...  --- RECORD_PAGES ------->  RECEIVE        repeated
+ *   EXPORT...   ----------- RECORD_MEMORY ---------->  RECEIVE        after each ROUND
  *   STOP, PENDING
  *   ROUND(FINAL)   SEND...  --- RECORD_PAGES ------->  RECEIVE
  *   EXPORT...   ----------- RECORD_MEMORY, _STATE -->  RECEIVE
  *   COMMIT  <---------------------- RECORD_READY ----  READY
  *           ----------------------- RECORD_COMMIT -->  RESUME         threads may run there
  *   FINISH  <-------------------- RECORD_RESUMED ----
+ *   if pages were deferred:
+ *   SERVE          SEND...  --- RECORD_PAGES ------->  RECEIVE
+ *   FETCH (a page a thread waits for)  -- ... ------>  RECEIVE
+ *   RELEASE <-------------------- RECORD_ARRIVED ----  ARRIVED
+ *
+ * A page lives at the source when the application has it mapped and it exists. It exists at the destination once
+ * something came for it there (and, of the image and the static heap, from the start). Pages that live and are to
+ * exist in no old version while the application runs there are never sent before, or taken out again: they are
+ * deferred, do not exist when the destination resumes, and come into being with their content.
  *
  * All integers are little-endian. Nothing here holds padding: it would leak.
  */
@@ -31,6 +40,8 @@
 #define MIGRATE_STREAMS_MAX 6
 /* "Stream" number of everything that is not pages. */
 #define MIGRATE_CONTROL 0xffu
+/* The stream of pages that are asked for one by one. */
+#define MIGRATE_URGENT 0xfeu
 
 /*
  * in/out: what the call reads and writes. Every call may fail with -EPERM when the session is not in the
@@ -48,7 +59,9 @@ enum migrate_op {
 	MIGRATE_REPORT,
 	/* both: in: the peer's struct evidence. The session is secure after it. */
 	MIGRATE_PEER,
-	/* source: arg[0] enum migrate_round. ret[0] pages to look at, ret[1] of them newly dirty. */
+	/* source: collects what was written and chooses what the next SENDs carry. arg[0] enum migrate_round, arg[1],
+	 * arg[2] see there. ret[0] pages to be sent, ret[1] pages found written, ret[2] pages that exist there in an old
+	 * version, ret[3] pages that live and do not exist there; WATCH: ret[1] counts those not seen written before. */
 	MIGRATE_ROUND,
 	/* source: arg[0] stream. out: next record. ret[0] its size, 0: the round is over for this stream;
 	 * ret[1] pages with content, ret[2] zero pages in it. */
@@ -62,29 +75,51 @@ enum migrate_op {
 	/* source: out: bitmap of the slots that hold a thread, THREAD_SLOTS_MAX / 8 bytes. Final once parked.
 	 */
 	MIGRATE_SLOTS,
-	/* source, final round sent: out: next control record. ret[0] its size, 0: all exported. */
+	/* source: out: next control record: the memory map of the last ROUND, after FINAL's the threads' state (all its
+	 * pages must have been sent). ret[0] its size, 0: all exported. */
 	MIGRATE_EXPORT,
 	/* destination, all received: out: READY. */
 	MIGRATE_READY,
 	/* source: in: READY; out: COMMIT. From here on no thread runs here. Again without input: the same
 	   bytes. */
 	MIGRATE_COMMIT,
-	/* destination: in: COMMIT; out: RESUMED. The same COMMIT again: the same answer. -ENOTRECOVERABLE: it
+	/* destination: in: COMMIT; out: RESUMED, ret[0] pages that are deferred. The same COMMIT again: the same answer. -ENOTRECOVERABLE: it
 	 * was authentic and what came before is of no use; only REFUSE is left. */
 	MIGRATE_RESUME,
-	/* source: in: RESUMED: keys are wiped. Or REFUSED: ret[0] = 1 and the threads may go on here. */
+	/* source: in: RESUMED: keys are wiped, unless ret[1] pages are still to be served. Or REFUSED: ret[0] = 1 and
+	 * the threads may go on here. */
 	MIGRATE_FINISH,
 	/* destination, before RESUME: out: REFUSED. This session can never be resumed. */
 	MIGRATE_REFUSE,
 	/* source, before COMMIT: forgets the session, un-asks the threads. */
 	MIGRATE_CANCEL,
+	/* source, after FINISH: the deferred pages, from the start; ret[0] how many. arg[0]: 0, or, after connections were
+	 * lost, the number of this attempt, higher than any before: streams get new keys. */
+	MIGRATE_SERVE,
+	/* source: arg[0] MIGRATE_URGENT, arg[1] a page. out: a record of the urgent stream with it, and with what follows
+	 * it and has not been sent; size 0: it was not deferred. */
+	MIGRATE_FETCH,
+	/* destination: arg[0] as for SERVE. */
+	MIGRATE_REOPEN,
+	/* destination: out: ARRIVED, keys are wiped. -EAGAIN: ret[0] pages are still deferred. */
+	MIGRATE_ARRIVED,
+	/* source: in: ARRIVED: keys are wiped. */
+	MIGRATE_RELEASE,
 	MIGRATE_OP_END
 };
 
 enum migrate_round {
 	ROUND_PREPARE = 0, /* where pages will come: the destination makes room */
-	ROUND_LIVE = 1,	   /* the first sends every page, later ones what became dirty */
-	ROUND_FINAL = 2,   /* parked: what is dirty, always dirty, or was never sent */
+	ROUND_LIVE = 1,	   /* every page the destination has not as it is now */
+	/* Nothing is sent: only looks at what is being written. */
+	ROUND_WATCH = 3,
+	/* Pages that were not written since the last ROUND: of those that exist there, and if arg[2] is not 0 of the
+	 * others too. If more than arg[1] pages exist there in an old version, those that were found written more than
+	 * once are taken out there. */
+	ROUND_QUIET = 4,
+	/* Parked. If more than arg[1] pages would have to go, only those that exist there in an old version do, and
+	 * what a resumed thread needs first; the others stay behind, deferred. */
+	ROUND_FINAL = 2,
 };
 
 /* ---- handshake ---- */
@@ -130,6 +165,7 @@ enum record_type {
 	RECORD_COMMIT = 5,
 	RECORD_RESUMED = 6,
 	RECORD_REFUSED = 7,
+	RECORD_ARRIVED = 8,
 };
 
 struct record_header {
@@ -149,6 +185,8 @@ enum run_kind {
 	RUN_DATA = 0,	/* count pages of the body */
 	RUN_ZERO = 1,	/* count pages of zeros */
 	RUN_EXPECT = 2, /* no content yet: make the pages exist */
+	RUN_ABSENT = 3, /* make them not exist. The destination's host trims them before its enclave gets the record,
+			   and removes them after */
 };
 struct record_run {
 	uint64_t page;

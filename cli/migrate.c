@@ -12,9 +12,10 @@
 
 static const char usage[] =
     "migrate NAME tcp:HOST:PORT [OPTIONS]\n"
-    "  --mode MODE            precopy: pages go while the program runs (the default); stop-copy: it is "
-    "stopped first\n"
-    "  --downtime-limit MS    precopy stops the program once the rest should take no longer than this (20)\n"
+    "  --mode MODE            hybrid (the default): pages go while the program runs, what it writes all the time\n"
+    "                         after it went on there; precopy: all before; postcopy: all after; stop-copy: it\n"
+    "                         stands still for all of it\n"
+    "  --downtime-limit MS    hybrid, precopy: what goes while it stands still should take no longer (5)\n"
     "  --bandwidth BYTES      per second, while the program runs; no limit unless given\n"
     "  --streams N            connections for pages (2)\n"
     "  --tcp-established      take established TCP connections and their addresses along\n"

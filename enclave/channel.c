@@ -115,10 +115,11 @@ static int expand(const uint8_t prk[static HASH_SIZE], const uint8_t *info, size
 		   : 0;
 }
 
-static int record_key(const struct handshake *h, enum migrate_role sender, unsigned stream,
+static int record_key(const struct handshake *h, enum migrate_role sender, unsigned stream, uint32_t epoch,
 		      uint8_t key[static GCM_KEY_SIZE])
 {
-	uint8_t info[] = {'r', 'e', 'c', 'o', 'r', 'd', 's', (uint8_t)sender, (uint8_t)stream};
+	uint8_t info[] = {'r', 'e', 'c', 'o', 'r', 'd', 's', (uint8_t)sender, (uint8_t)stream, 0, 0, 0, 0};
+	memcpy(info + sizeof(info) - sizeof(epoch), &epoch, sizeof(epoch));
 	return expand(h->prk, info, sizeof(info), key);
 }
 
@@ -135,10 +136,11 @@ int handshake_state_key(const struct handshake *h, const uint8_t share[static 32
 	return rc;
 }
 
-int channel_open(struct channel *c, const struct handshake *h, enum migrate_role sender, unsigned stream)
+int channel_open(struct channel *c, const struct handshake *h, enum migrate_role sender, unsigned stream,
+		 uint32_t epoch)
 {
 	uint8_t key[GCM_KEY_SIZE];
-	int rc = record_key(h, sender, stream, key);
+	int rc = record_key(h, sender, stream, epoch, key);
 	if (rc)
 		return rc;
 	gcm_expand(&c->key, key);

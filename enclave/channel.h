@@ -40,8 +40,9 @@ void handshake_report_data(const struct handshake *h, enum migrate_role role, ui
 int handshake_state_key(const struct handshake *h, const uint8_t share[static 32],
 			uint8_t key[static GCM_KEY_SIZE]);
 
-/* key = HKDF-Expand(prk, "records" || sender || stream). */
-int channel_open(struct channel *c, const struct handshake *h, enum migrate_role sender, unsigned stream);
+/* key = HKDF-Expand(prk, "records" || sender || stream || epoch): no two channels share one. */
+int channel_open(struct channel *c, const struct handshake *h, enum migrate_role sender, unsigned stream,
+		 uint32_t epoch);
 void channel_close(struct channel *c); /* wipes */
 
 #endif

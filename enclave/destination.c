@@ -41,7 +41,8 @@ static int run_check(const struct record_run *run, uint64_t stream)
 	if (run->count == 0 || run->count > RECORD_BLOCK_PAGES || run->page >= end ||
 	    run->count > end - run->page ||
 	    run->page / RECORD_BLOCK_PAGES != (run->page + run->count - 1) / RECORD_BLOCK_PAGES ||
-	    migrate_stream_of(run->page, session.streams) != stream || run->kind > RUN_EXPECT)
+	    (stream != MIGRATE_URGENT && migrate_stream_of(run->page, session.streams) != stream) ||
+	    run->kind > (session.phase == SESSION_FILLING ? RUN_ZERO : RUN_ABSENT))
 		return -EBADMSG;
 	for (uint64_t page = run->page; page < run->page + run->count; page++)
 		if (!mm_movable(page))
@@ -49,14 +50,17 @@ static int run_check(const struct record_run *run, uint64_t stream)
 	return 0;
 }
 
-/* Most pages that are zero there are zero here: reading is cheaper than writing. */
-static void page_zero(uint64_t page)
+/* One page of a run. Once the application runs, only what is still missing counts: it may have written to the
+ * rest. */
+static int install_page(uint64_t page, uint32_t kind, const uint8_t *content)
 {
-	uint64_t *word = (uint64_t *)(page << PAGE_SHIFT), any = 0;
-	for (unsigned i = 0; i < PAGE_SIZE / sizeof(*word); i++)
-		any |= word[i];
-	if (any)
-		memset(word, 0, PAGE_SIZE);
+	if (session.phase == SESSION_FILLING) {
+		int rc = mm_arrive(page, content);
+		return rc < 0 ? rc : 0;
+	}
+	return kind == RUN_EXPECT   ? mm_make_room(page)
+	       : kind == RUN_ABSENT ? mm_take_out(page)
+				    : mm_install(page, content);
 }
 
 static int install(const struct record *r, uint64_t stream, uint64_t counts[static 2])
@@ -74,19 +78,15 @@ static int install(const struct record *r, uint64_t stream, uint64_t counts[stat
 		return -EBADMSG;
 	for (uint32_t i = 0; i < r->header.run_count; i++) {
 		const struct record_run *run = &r->run[i];
-		int rc = mm_accept(run->page, run->count);
-		if (rc)
-			return rc;
-		if (run->kind == RUN_DATA) {
-			size_t size = (size_t)run->count * PAGE_SIZE;
-			memcpy((void *)(run->page << PAGE_SHIFT), content, size);
-			content += size;
-			counts[0] += run->count;
-		} else if (run->kind == RUN_ZERO) {
-			for (uint64_t page = run->page; page < run->page + run->count; page++)
-				page_zero(page);
-			counts[1] += run->count;
+		bool has_content = run->kind == RUN_DATA;
+		for (uint64_t page = run->page; page < run->page + run->count; page++) {
+			int rc = install_page(page, run->kind, has_content ? content : NULL);
+			if (rc)
+				return rc;
+			content += has_content ? PAGE_SIZE : 0;
 		}
+		if (run->kind == RUN_DATA || run->kind == RUN_ZERO)
+			counts[run->kind == RUN_ZERO] += run->count;
 	}
 	return 0;
 }
@@ -111,22 +111,36 @@ static int blob_append(struct blob *b, const struct record *r)
 	return 0;
 }
 
+/* A map is complete when its last part is: it holds from then on. */
+static int map_append(const struct record *r)
+{
+	struct blob *b = &session.memory;
+	int rc = blob_append(b, r);
+	if (rc || b->done < b->size)
+		return rc;
+	rc = mm_import(b->data, b->size);
+	b->size = b->done = 0;
+	session.mapped = true;
+	return rc;
+}
+
 int destination_receive(struct service_call *call)
 {
 	uint64_t stream = call->arg[0], counts[2] = {0, 0};
-	bool control = stream == MIGRATE_CONTROL;
-	if (!control && stream >= session.streams)
+	bool control = stream == MIGRATE_CONTROL, filling = session.phase == SESSION_FILLING;
+	if (control ? filling : stream == MIGRATE_URGENT ? !filling : stream >= session.streams)
 		return -EINVAL;
-	struct record *r = control ? session.in : session.record[stream];
+	unsigned lane = stream == MIGRATE_URGENT ? LANE_URGENT : (unsigned)stream;
+	struct record *r = control ? session.in : session.record[lane];
 	int rc = record_read(r, call->in, call->in_size);
 	if (rc == 0)
-		rc = record_open(control ? &session.receive : &session.channel[stream], r);
+		rc = record_open(control ? &session.receive : &session.channel[lane], r);
 	if (rc)
 		return rc;
 	if (!control && r->header.type == RECORD_PAGES)
 		rc = install(r, stream, counts);
 	else if (control && r->header.type == RECORD_MEMORY)
-		rc = blob_append(&session.memory, r);
+		rc = map_append(r);
 	else if (control && r->header.type == RECORD_STATE)
 		rc = blob_append(&session.state, r);
 	else
@@ -144,23 +158,21 @@ int destination_ready(struct service_call *call)
 {
 	struct record *r = session.out;
 	struct manifest m;
-	if (session.broken || session.memory.size == 0 || session.memory.done != session.memory.size ||
+	if (session.broken || !session.mapped || session.memory.size != 0 ||
 	    session.state.size < RECORD_TAG_SIZE || session.state.done != session.state.size)
 		return -EPERM;
 	memset(&m, 0, sizeof(m));
 	for (unsigned i = 0; i < session.streams; i++)
 		m.next[i] = session.channel[i].next;
 	m.control_next = session.receive.next;
-	m.memory_size = session.memory.size;
 	m.state_size = session.state.size;
+	m.deferred = mm_deferred();
 	record_start(r, RECORD_READY);
 	r->header.body_size = sizeof(m);
 	memcpy(r->body, &m, sizeof(m));
 	if (call->out_size < record_size(r))
 		return -ENOSPC;
-	int rc = mm_import(session.memory.data, session.memory.size);
-	if (rc == 0)
-		rc = call_send(call, &session.send, r);
+	int rc = call_send(call, &session.send, r);
 	if (rc)
 		session.broken = true;
 	else
@@ -193,7 +205,7 @@ int destination_resume(struct service_call *call)
 	int rc = record_read(in, call->in, call->in_size);
 	if (rc)
 		return rc;
-	if (session.phase == SESSION_RESUMED) {
+	if (session.phase != SESSION_READY) {
 		bool same = rt_memcmp_ct(in->tag, session.commit_tag, sizeof(session.commit_tag)) == 0;
 		return same ? call_write(call, out) : -EBADMSG;
 	}
@@ -212,8 +224,12 @@ int destination_resume(struct service_call *call)
 	if (rc)
 		return -ENOTRECOVERABLE; /* nothing runs: REFUSE is still open, and the source runs on */
 	memcpy(session.commit_tag, in->tag, sizeof(session.commit_tag));
-	session.phase = SESSION_RESUMED;
-	session_retire();
+	session.phase = mm_deferred() ? SESSION_FILLING : SESSION_RESUMED;
+	if (session.phase == SESSION_RESUMED)
+		session_retire();
+	blob_free(&session.memory);
+	blob_free(&session.state);
+	call->ret[0] = mm_deferred();
 	state_go();
 	return 0;
 }
@@ -226,4 +242,26 @@ int destination_refuse(struct service_call *call)
 	if (rc == 0)
 		session_close(SESSION_OVER);
 	return rc;
+}
+
+/* ---- what stayed behind ---- */
+
+int destination_reopen(struct service_call *call)
+{
+	return session_reopen(call->arg[0]);
+}
+
+int destination_arrived(struct service_call *call)
+{
+	struct record *r = session.out;
+	call->ret[0] = mm_deferred();
+	if (call->ret[0])
+		return -EAGAIN;
+	record_start(r, RECORD_ARRIVED);
+	int rc = call_send(call, &session.send, r);
+	if (rc)
+		return rc;
+	session.phase = SESSION_RESUMED;
+	session_retire();
+	return 0;
 }

@@ -178,12 +178,12 @@ fault_entry:
 	movq %gs:0, %rdi
 	call fault_c
 	movq %rax, %rsi
-	movl $3, %edi /* EEXIT_RESUME */
+	movl $3, %edi /* EEXIT_RESUME, RDX: the page waited for */
 	testq %rax, %rax
 	jz 1f
 	movl $4, %edi /* EEXIT_FATAL, reason in RSI */
-1:	xorl %edx, %edx
-	movq T_FAULT_RSP, %rsp
+	xorl %edx, %edx
+1:	movq T_FAULT_RSP, %rsp
 	movq T_FAULT_RBP, %rbp
 	movq T_FAULT_RET, %rbx
 	jmp leave

@@ -94,24 +94,25 @@ static uint64_t program_fault(struct thread *t, enum fatal why, struct sgx_gprsg
 	return rc == -EFAULT ? die_text(t, why | (uint64_t)f.signum << FATAL_SIGNAL_SHIFT, g, f.addr) : 0;
 }
 
-uint64_t fault_c(struct thread *t, uint64_t op)
+struct fault_answer fault_c(struct thread *t, uint64_t op)
 {
+	const struct fault_answer resume = {0, 0};
 	uint8_t *frame = (uint8_t *)t - THREAD_RECORD + THREAD_SSA, *frame_end = frame + PAGE_SIZE;
 	struct sgx_gprsgx *g = (void *)(frame_end - sizeof *g);
 	const struct sgx_exinfo *x = (const void *)(frame_end - sizeof *g - sizeof *x);
 
 	if (rt_dead())
-		return rt_dead();
+		return (struct fault_answer){rt_dead(), 0};
 	if (op != ECALL_FAULT || !SGX_EXITINFO_VALID(g->exitinfo))
-		return 0;
+		return resume;
 	__atomic_fetch_add(&faults, 1, __ATOMIC_RELAXED);
 	if (SGX_EXITINFO_VECTOR(g->exitinfo) == VECTOR_UD && in_runtime(g->rip) && signal_fault_return(t, g, frame))
-		return 0;
+		return resume;
 	if (SGX_EXITINFO_VECTOR(g->exitinfo) != VECTOR_PF)
-		return program_fault(t, FATAL_EXCEPTION, g, frame, x);
+		return (struct fault_answer){program_fault(t, FATAL_EXCEPTION, g, frame, x), 0};
 	uint64_t addr = x->maddr;
 	if (t->accepting) /* the fault may not need what its thread holds */
-		return die_text(t, FATAL_PAGE_ATTACK, g, addr);
+		return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, g, addr), 0};
 	switch (mm_fault(addr)) {
 	case 0:
 		break;
@@ -119,6 +120,8 @@ uint64_t fault_c(struct thread *t, uint64_t op)
 		for (int i = 0; i < 100; i++)
 			__asm__ volatile("pause");
 		break;
+	case -EINPROGRESS:
+		return (struct fault_answer){0, addr >> PAGE_SHIFT};
 	case -EEXIST:
 		/* Brought in since by another thread: once or twice. Else the host has taken it away, and an empty
 		 * page in its place is never accepted. */
@@ -126,10 +129,10 @@ uint64_t fault_c(struct thread *t, uint64_t op)
 			t->fault_repeats = 0;
 		t->fault_addr = addr;
 		if (++t->fault_repeats > FAULT_REPEATS_MAX)
-			return die_text(t, FATAL_PAGE_ATTACK, g, addr);
+			return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, g, addr), 0};
 		break;
 	default:
-		return program_fault(t, FATAL_SEGV, g, frame, x);
+		return (struct fault_answer){program_fault(t, FATAL_SEGV, g, frame, x), 0};
 	}
-	return 0;
+	return resume;
 }

@@ -17,6 +17,14 @@ static inline int encl_eaccept(const struct sgx_secinfo *secinfo, uint64_t page)
 	return (int)rax;
 }
 
+/* Makes a page that the host has just added exist with what is at from. Returns an enum sgx_error. */
+static inline int encl_eacceptcopy(const struct sgx_secinfo *secinfo, uint64_t page, uint64_t from)
+{
+	uint64_t rax = SGX_EACCEPTCOPY;
+	__asm__ volatile(ENCLU : "+a"(rax) : "b"(secinfo), "c"(page), "d"(from) : "memory", "cc");
+	return (int)rax;
+}
+
 static inline void encl_ereport(const struct sgx_targetinfo *target, const struct sgx_reportdata *data,
 				struct sgx_report *report)
 {

@@ -16,7 +16,7 @@ static int peer_check(struct service_call *call);
 #define IN(phase) (1u << (phase))
 #define ANY_ROLE (IN(ROLE_SOURCE) | IN(ROLE_DESTINATION))
 
-enum admission { ALONE, PER_STREAM };
+enum admission { ALONE, PER_STREAM, CONTROL };
 
 /* clang-format off */
 static const struct operation {
@@ -30,18 +30,23 @@ static const struct operation {
 	[MIGRATE_REPORT - MIGRATE_OFFER]   = {peer_report, ANY_ROLE, IN(SESSION_JOINED) | IN(SESSION_SECURE), ALONE},
 	[MIGRATE_PEER - MIGRATE_OFFER]     = {peer_check, ANY_ROLE, IN(SESSION_JOINED), ALONE},
 	[MIGRATE_ROUND - MIGRATE_OFFER]    = {source_round, IN(ROLE_SOURCE), IN(SESSION_SECURE), ALONE},
-	[MIGRATE_SEND - MIGRATE_OFFER]     = {source_send, IN(ROLE_SOURCE), IN(SESSION_SECURE) | IN(SESSION_FINAL), PER_STREAM},
-	[MIGRATE_RECEIVE - MIGRATE_OFFER]  = {destination_receive, IN(ROLE_DESTINATION), IN(SESSION_SECURE), PER_STREAM},
+	[MIGRATE_SEND - MIGRATE_OFFER]     = {source_send, IN(ROLE_SOURCE), IN(SESSION_SECURE) | IN(SESSION_FINAL) | IN(SESSION_SERVING), PER_STREAM},
+	[MIGRATE_RECEIVE - MIGRATE_OFFER]  = {destination_receive, IN(ROLE_DESTINATION), IN(SESSION_SECURE) | IN(SESSION_FILLING), PER_STREAM},
 	[MIGRATE_STOP - MIGRATE_OFFER]     = {source_stop, IN(ROLE_SOURCE), IN(SESSION_SECURE), ALONE},
 	[MIGRATE_PENDING - MIGRATE_OFFER]  = {source_pending, IN(ROLE_SOURCE), IN(SESSION_SECURE), ALONE},
 	[MIGRATE_SLOTS - MIGRATE_OFFER]    = {source_slots, IN(ROLE_SOURCE), IN(SESSION_SECURE) | IN(SESSION_FINAL), ALONE},
-	[MIGRATE_EXPORT - MIGRATE_OFFER]   = {source_export, IN(ROLE_SOURCE), IN(SESSION_FINAL), ALONE},
+	[MIGRATE_EXPORT - MIGRATE_OFFER]   = {source_export, IN(ROLE_SOURCE), IN(SESSION_SECURE) | IN(SESSION_FINAL), CONTROL},
 	[MIGRATE_READY - MIGRATE_OFFER]    = {destination_ready, IN(ROLE_DESTINATION), IN(SESSION_SECURE), ALONE},
 	[MIGRATE_COMMIT - MIGRATE_OFFER]   = {source_commit, IN(ROLE_SOURCE), IN(SESSION_FINAL) | IN(SESSION_COMMITTED), ALONE},
-	[MIGRATE_RESUME - MIGRATE_OFFER]   = {destination_resume, IN(ROLE_DESTINATION), IN(SESSION_READY) | IN(SESSION_RESUMED), ALONE},
+	[MIGRATE_RESUME - MIGRATE_OFFER]   = {destination_resume, IN(ROLE_DESTINATION), IN(SESSION_READY) | IN(SESSION_FILLING) | IN(SESSION_RESUMED), ALONE},
 	[MIGRATE_FINISH - MIGRATE_OFFER]   = {source_finish, IN(ROLE_SOURCE), IN(SESSION_COMMITTED), ALONE},
 	[MIGRATE_REFUSE - MIGRATE_OFFER]   = {destination_refuse, IN(ROLE_DESTINATION), IN(SESSION_SECURE) | IN(SESSION_READY), ALONE},
 	[MIGRATE_CANCEL - MIGRATE_OFFER]   = {source_cancel, IN(ROLE_SOURCE), IN(SESSION_HELLO) | IN(SESSION_JOINED) | IN(SESSION_SECURE) | IN(SESSION_FINAL), ALONE},
+	[MIGRATE_SERVE - MIGRATE_OFFER]    = {source_serve, IN(ROLE_SOURCE), IN(SESSION_SERVING), ALONE},
+	[MIGRATE_FETCH - MIGRATE_OFFER]    = {source_fetch, IN(ROLE_SOURCE), IN(SESSION_SERVING), PER_STREAM},
+	[MIGRATE_REOPEN - MIGRATE_OFFER]   = {destination_reopen, IN(ROLE_DESTINATION), IN(SESSION_FILLING), ALONE},
+	[MIGRATE_ARRIVED - MIGRATE_OFFER]  = {destination_arrived, IN(ROLE_DESTINATION), IN(SESSION_FILLING), ALONE},
+	[MIGRATE_RELEASE - MIGRATE_OFFER]  = {source_release, IN(ROLE_SOURCE), IN(SESSION_SERVING), ALONE},
 };
 /* clang-format on */
 _Static_assert(sizeof(operations) / sizeof(operations[0]) == MIGRATE_OP_END - MIGRATE_OFFER, "one line each");
@@ -76,23 +81,27 @@ static void dismiss(enum admission how, unsigned lane)
 	__atomic_store_n(&session.lane_busy[lane], 0, __ATOMIC_RELEASE);
 }
 
+static int lane_of(uint64_t stream)
+{
+	if (stream == MIGRATE_CONTROL || stream == MIGRATE_URGENT)
+		return stream == MIGRATE_CONTROL ? LANE_CONTROL : LANE_URGENT;
+	return stream < MIGRATE_STREAMS_MAX ? (int)stream : -1;
+}
+
 int migrate_service(struct service_call *call)
 {
 	if (call->op < MIGRATE_OFFER || call->op >= MIGRATE_OP_END)
 		return -ENOSYS;
 	const struct operation *op = &operations[call->op - MIGRATE_OFFER];
-	unsigned lane = 0;
-	if (op->admission == PER_STREAM) {
-		if (call->arg[0] >= MIGRATE_STREAMS_MAX && call->arg[0] != MIGRATE_CONTROL)
-			return -EINVAL;
-		lane = call->arg[0] == MIGRATE_CONTROL ? LANE_CONTROL : (unsigned)call->arg[0];
-	}
-	if (!admit(op->admission, lane))
+	int lane = op->admission == PER_STREAM ? lane_of(call->arg[0]) : LANE_CONTROL;
+	if (lane < 0)
+		return -EINVAL;
+	if (!admit(op->admission, (unsigned)lane))
 		return -EBUSY;
 	int rc = -EPERM;
 	if ((op->roles & IN(session.role)) && (op->phases & IN(session.phase)))
 		rc = op->run(call);
-	dismiss(op->admission, lane);
+	dismiss(op->admission, (unsigned)lane);
 	return rc;
 }
 

@@ -15,7 +15,8 @@ void mm_init(void);
 /* Do marks and states of this page's chunk exist? Without them no page of it does. */
 bool mm_chunk_ready(uint64_t page);
 /* Fault at addr. 0: the page exists now. -EEXIST: it did already. -EBUSY: another thread is bringing it in.
- * -EFAULT: the application has no right to it. -ENOMEM: the host has no page. */
+ * -EINPROGRESS: its content is still to come from elsewhere. -EFAULT: the application has no right to it.
+ * -ENOMEM: the host has no page. */
 int mm_fault(uint64_t addr);
 /* Is [addr, addr+size) mapped memory of the application? For pointers the application passes. */
 bool mm_app_range(uint64_t addr, uint64_t size);
@@ -29,8 +30,6 @@ int64_t mm_mprotect(uint64_t addr, uint64_t size, int prot);
 int64_t mm_mremap(uint64_t old, uint64_t old_size, uint64_t new_size, int flags, uint64_t new_addr);
 int64_t mm_madvise(uint64_t addr, uint64_t size, int advice);
 int64_t mm_brk(uint64_t addr);
-/* What mm_export() would need now. */
-size_t mm_export_max(void);
 void mm_counts(uint64_t *accepted, uint64_t *mapped);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "enclave/pageset.h"
 #include <errno.h>
+#include "enclave/mm.h"
 
 int pageset_init(struct pageset *s, uint64_t end_page)
 {
-	s->block_end = (end_page + 63) / 64;
+	/* whole chunks of the memory map */
+	s->block_end = (end_page + CHUNK_PAGES - 1) / CHUNK_PAGES * (CHUNK_PAGES / 64);
 	s->size = (s->block_end - PAGESET_FIRST / 64) * sizeof(uint64_t);
 	s->word = rt_pages_alloc(s->size);
 	if (!s->word)
@@ -28,7 +30,7 @@ void pageset_clear(struct pageset *s)
 uint64_t pageset_count(const struct pageset *s)
 {
 	uint64_t count = 0;
-	for (size_t i = 0; i < s->size / sizeof(uint64_t); i++)
+	for (size_t i = 0; i < pageset_words(s); i++)
 		count += (uint64_t)__builtin_popcountll(s->word[i]);
 	return count;
 }

@@ -27,6 +27,11 @@ void pageset_free(struct pageset *s);
 void pageset_clear(struct pageset *s);
 uint64_t pageset_count(const struct pageset *s);
 
+static inline size_t pageset_words(const struct pageset *s)
+{
+	return s->size / sizeof(uint64_t);
+}
+
 static inline uint64_t *pageset_block(const struct pageset *s, uint64_t block)
 {
 	return &s->word[block - PAGESET_FIRST / 64];

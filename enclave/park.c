@@ -253,7 +253,7 @@ size_t state_export_max(void)
 	timers_export(&w);
 	files_export(&w);
 	size_t threads = CONFIG->thread_count * (sizeof(struct context) + 16) + 64;
-	return w.used + threads + mm_export_max();
+	return w.used + threads;
 }
 
 static bool context_ok(const struct context *c)

@@ -15,7 +15,7 @@
 struct record {
 	struct record_header header;
 	struct record_run run[RECORD_RUNS_MAX];
-	_Alignas(64) uint8_t body[RECORD_BODY_MAX];
+	_Alignas(PAGE_SIZE) uint8_t body[RECORD_BODY_MAX]; /* EACCEPTCOPY takes whole pages of it */
 	uint8_t tag[RECORD_TAG_SIZE];
 };
 

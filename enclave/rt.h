@@ -39,20 +39,35 @@ uint64_t clock_mono_ns(void); /* the enclave's CLOCK_MONOTONIC */
 #define PG_NOACCESS 4u /* PROT_NONE */
 #define PG_READONLY 8u /* PROT_READ: kept, not enforced */
 #define PG_IMAGE 16u   /* part of the image's writable segments */
+#define PG_DEFERRED 64u /* lives, but its content is still elsewhere; 32 is mm_private.h's */
 /* Page index = address >> PAGE_SHIFT. A page is live when ACCEPTED and MAPPED: only live pages are sent. */
 uint8_t mm_state(uint64_t page);
 /* First live page at or after page, below end; end if none. Skips fast over empty stretches. */
 uint64_t mm_next_live(uint64_t page, uint64_t end);
 /* Application pages lie in [APP_BASE, mm_end()). */
 uint64_t mm_end_page(void);
-/* Destination: makes pages exist (accepts what is untouched). -ENOMEM when the host has none. */
-int mm_accept(uint64_t page, uint64_t count);
 /* Is this a page a peer may write (writable application image or heap, not runtime, not code)? */
 bool mm_movable(uint64_t page);
-/* Run-coded MAPPED/NOACCESS/READONLY states plus allocator state. Source, parked. Returns bytes or -ENOSPC. */
-long mm_export(uint8_t *out, size_t capacity);
-/* Checks everything, then applies. -EBADMSG on malformed input (nothing changed). */
+/* The map (mm_carry.c): protections, which pages live, allocator state; of the chunks that changed since the last
+ * time, or of all once mm_export_all() was called. live: a bit for each page from APP_BASE on, set anew for the chunks
+ * told. Returns bytes, or -ENOSPC: the next one tells all. */
+void mm_export_all(void);
+long mm_export(uint8_t *out, size_t capacity, uint64_t *live);
+/* Destination. Checks everything, then applies. -EBADMSG on malformed input (nothing changed). Pages that live
+ * there and do not exist here are deferred from now on. */
 int mm_import(const uint8_t *in, size_t size);
+
+/* Destination, before anything runs: the page has this content (a whole, aligned page of private memory; NULL: zeros).
+ * It comes into being with it if it did not exist. */
+int mm_install(uint64_t page, const void *content);
+/* The page exists, with whatever is in it. */
+int mm_make_room(uint64_t page);
+/* The page exists no more: its host has trimmed it, and here it agrees. It is deferred from now on. */
+int mm_take_out(uint64_t page);
+/* While the application runs: content of a deferred page. 1: in place, 0: not wanted (any more). */
+int mm_arrive(uint64_t page, const void *content);
+/* How many pages are deferred. */
+uint64_t mm_deferred(void);
 
 /* ---- marks (marks.c) ---- */
 void marks_set(uint64_t addr, uint64_t size);      /* after the runtime wrote application memory */
@@ -78,8 +93,9 @@ int stop_uncommit(void);
 void stop_always_dirty(void (*add)(void *ctx, uint64_t page, uint64_t count), void *ctx);
 /* Thread records, futex/clock/signal/brk state. Parked only. Returns bytes or -ENOSPC. */
 long state_export(uint8_t *out, size_t capacity);
-/* Upper bound of what state_export and mm_export need. */
+/* Upper bounds of what state_export and mm_export need. */
 size_t state_export_max(void);
+size_t mm_export_max(void);
 /* Destination, before any thread ran: checks everything, then applies. -EBADMSG. */
 int state_import(const uint8_t *in, size_t size);
 /* Bitmap of slots that state_import filled: bit i = slot i; out has THREAD_SLOTS_MAX / 8 bytes. */

@@ -19,26 +19,42 @@ int session_open(enum migrate_role role, unsigned streams)
 	session.out = rt_pages_alloc(whole_pages(sizeof(struct record)));
 	session.in = rt_pages_alloc(whole_pages(sizeof(struct record)));
 	bool complete = session.out && session.in;
-	for (unsigned i = 0; i < streams; i++) {
-		session.record[i] = rt_pages_alloc(whole_pages(sizeof(struct record)));
-		complete = complete && session.record[i];
-	}
+	for (unsigned i = 0; i <= LANE_URGENT; i++)
+		if (i < streams || i == LANE_URGENT) {
+			session.record[i] = rt_pages_alloc(whole_pages(sizeof(struct record)));
+			complete = complete && session.record[i];
+		}
 	/* Now, for pages that have to be accepted first would cost time while the program stands still. */
-	size_t room = state_export_max() + RECORD_TAG_SIZE;
-	if (!complete || blob_reserve(&session.memory, room) || blob_reserve(&session.state, room))
+	if (!complete || blob_reserve(&session.memory, mm_export_max()) ||
+	    blob_reserve(&session.state, state_export_max() + RECORD_TAG_SIZE))
 		return -ENOMEM;
 	return 0;
+}
+
+static int page_channels(void)
+{
+	int rc = channel_open(&session.channel[LANE_URGENT], &session.handshake, ROLE_SOURCE, MIGRATE_URGENT,
+			      session.epoch);
+	for (unsigned i = 0; rc == 0 && i < session.streams; i++)
+		rc = channel_open(&session.channel[i], &session.handshake, ROLE_SOURCE, i, session.epoch);
+	return rc;
 }
 
 int session_channels(void)
 {
 	enum migrate_role peer = session.role == ROLE_SOURCE ? ROLE_DESTINATION : ROLE_SOURCE;
-	int rc = channel_open(&session.send, &session.handshake, session.role, MIGRATE_CONTROL);
+	int rc = channel_open(&session.send, &session.handshake, session.role, MIGRATE_CONTROL, 0);
 	if (rc == 0)
-		rc = channel_open(&session.receive, &session.handshake, peer, MIGRATE_CONTROL);
-	for (unsigned i = 0; rc == 0 && i < session.streams; i++)
-		rc = channel_open(&session.channel[i], &session.handshake, ROLE_SOURCE, i);
-	return rc;
+		rc = channel_open(&session.receive, &session.handshake, peer, MIGRATE_CONTROL, 0);
+	return rc ? rc : page_channels();
+}
+
+int session_reopen(uint64_t epoch)
+{
+	if (epoch <= session.epoch || epoch > UINT32_MAX)
+		return -EINVAL;
+	session.epoch = (uint32_t)epoch;
+	return page_channels();
 }
 
 static void record_free(struct record **r)
@@ -50,17 +66,18 @@ static void record_free(struct record **r)
 
 void session_retire(void)
 {
-	for (unsigned i = 0; i < MIGRATE_STREAMS_MAX; i++) {
+	for (unsigned i = 0; i <= LANE_URGENT; i++) {
 		channel_close(&session.channel[i]);
 		record_free(&session.record[i]);
-		session.cursor[i] = 0;
 	}
 	channel_close(&session.send);
 	channel_close(&session.receive);
 	blob_free(&session.memory);
 	blob_free(&session.state);
-	pageset_free(&session.pending);
-	pageset_free(&session.sent);
+	struct source_pages *p = &session.pages;
+	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		pageset_free(all[i]);
 	rt_wipe(&session.handshake, sizeof(session.handshake));
 	rt_wipe(session.share, sizeof(session.share));
 }
@@ -70,7 +87,8 @@ void session_close(enum session_phase phase)
 	session_retire();
 	record_free(&session.out);
 	record_free(&session.in);
-	session.stopping = session.prepare = session.everything = session.broken = false;
+	session.stopping = session.prepare = session.mapped = session.broken = false;
+	session.epoch = 0;
 	session.role = phase == SESSION_NONE ? ROLE_NONE : session.role;
 	session.phase = phase;
 }

@@ -21,8 +21,10 @@ enum session_phase {
 	SESSION_SECURE,	   /* the peer is an enclave like this one */
 	SESSION_FINAL,	   /* source: parked, the last round is being sent */
 	SESSION_COMMITTED, /* source: nothing runs here any more unless REFUSED comes back */
-	SESSION_READY,	   /* destination: all is in place except the thread state */
-	SESSION_RESUMED,   /* destination: runs here */
+	SESSION_SERVING,   /* source: it runs there, and deferred pages are still here */
+	SESSION_READY,	   /* destination: all is in place except the thread state and deferred pages */
+	SESSION_FILLING,   /* destination: runs here, deferred pages are to come */
+	SESSION_RESUMED,   /* destination: runs here, on its own */
 	SESSION_OVER,	   /* no way on: moved away, refused, or failed half-way */
 };
 
@@ -34,44 +36,61 @@ struct blob {
 	size_t done;	 /* bytes sent or received */
 };
 
-#define LANE_CONTROL MIGRATE_STREAMS_MAX
+/* Streams, then the two that are always there. */
+#define LANE_URGENT MIGRATE_STREAMS_MAX
+#define LANE_CONTROL (MIGRATE_STREAMS_MAX + 1)
+#define LANES (MIGRATE_STREAMS_MAX + 2)
 
 struct session {
 	/* migrator.c: who may be inside */
-	int admitted; /* calls for a stream or control now inside, -1: one alone */
-	uint32_t lane_busy[MIGRATE_STREAMS_MAX + 1];
+	int admitted; /* calls for a lane now inside, -1: one alone */
+	uint32_t lane_busy[LANES];
 
 	enum migrate_role role;
 	enum session_phase phase;
 	unsigned streams;
+	uint32_t epoch; /* of the pages' channels: how often connections were made anew while pages were deferred */
 	struct handshake handshake;
 	struct channel send, receive; /* control, both directions */
 	struct record *out, *in;      /* control */
 	struct blob memory, state;
 
-	/* per stream */
-	struct channel channel[MIGRATE_STREAMS_MAX];
-	struct record *record[MIGRATE_STREAMS_MAX];
+	/* per lane of pages: streams and the urgent one */
+	struct channel channel[LANE_URGENT + 1];
+	struct record *record[LANE_URGENT + 1];
 
 	/* source */
-	bool stopping;			      /* threads were asked to park */
-	bool prepare;			      /* the round under way sends no content */
-	bool everything;		      /* a round of all pages was begun */
-	struct pageset pending;		      /* still to be sent */
-	struct pageset sent;		      /* were sent at least once */
+	bool stopping;	 /* threads were asked to park */
+	bool prepare;	 /* the round under way sends no content */
+	uint8_t share[32]; /* completes the state's key; leaves with COMMIT */
+	struct source_pages {
+		struct pageset live;	/* as last told by mm_export() */
+		struct pageset there;	/* exist at the destination */
+		struct pageset current; /* the destination has them as they are: sent, and not found written since */
+		struct pageset dirty;	/* found written by the last collection */
+		struct pageset again;	/* were found written when they had been quiet, or before they were sent */
+		struct pageset leaving; /* of pending: to be taken out */
+		struct pageset pending; /* still to be dealt with in this round */
+		struct pageset left;	/* deferred */
+	} pages;
 	uint64_t cursor[MIGRATE_STREAMS_MAX]; /* next block of pending to look at, 0: the first */
-	uint8_t share[32];		      /* completes the state's key; leaves with COMMIT */
+	bool hot_first[MIGRATE_STREAMS_MAX];  /* SERVE: of the first of two passes, which takes dirty pages only */
 
 	/* destination */
+	bool mapped;			     /* a memory map came */
 	bool broken;			     /* an authentic record could not be installed: never READY */
 	uint8_t commit_tag[RECORD_TAG_SIZE]; /* of the COMMIT that was obeyed */
 };
+
+#define SOURCE_PAGESETS(p)                                                                                   \
+	&(p)->live, &(p)->there, &(p)->current, &(p)->dirty, &(p)->again, &(p)->leaving, &(p)->pending, &(p)->left
 
 /* What READY tells the source: it goes on only if its own counters say the same. */
 struct manifest {
 	uint64_t next[MIGRATE_STREAMS_MAX];
 	uint64_t control_next;
-	uint64_t memory_size, state_size;
+	uint64_t state_size;
+	uint64_t deferred; /* pages */
 } __attribute__((packed));
 
 extern struct session session;
@@ -80,7 +99,9 @@ extern struct session session;
 int session_open(enum migrate_role role, unsigned streams);
 /* After the handshake: the channels of this role. */
 int session_channels(void);
-/* Wipes all keys and frees what belongs to streams and state; the control records stay, to be repeated. */
+/* The pages' channels anew, with keys of that epoch, which must be higher than any before. -EINVAL. */
+int session_reopen(uint64_t epoch);
+/* Wipes all keys and frees what belongs to streams, pages and state; the control records stay, to be repeated. */
 void session_retire(void);
 /* Wipes everything; phase is what is left to be. */
 void session_close(enum session_phase phase);
@@ -111,6 +132,14 @@ int source_export(struct service_call *call);
 int source_commit(struct service_call *call);
 int source_finish(struct service_call *call);
 int source_cancel(struct service_call *call);
+/* source_serve.c */
+int source_serve(struct service_call *call);
+int source_fetch(struct service_call *call);
+int source_release(struct service_call *call);
+/* How many pages stay behind. */
+uint64_t source_left(void);
+/* Pages of one block from pending into the record, of those in mask. False when the record is full. */
+bool source_take_block(struct record *r, uint64_t block, uint64_t mask, uint64_t counts[static 2]);
 
 /* destination.c */
 int destination_accept(struct service_call *call);
@@ -118,5 +147,7 @@ int destination_receive(struct service_call *call);
 int destination_ready(struct service_call *call);
 int destination_resume(struct service_call *call);
 int destination_refuse(struct service_call *call);
+int destination_reopen(struct service_call *call);
+int destination_arrived(struct service_call *call);
 
 #endif

@@ -199,7 +199,7 @@ static int frame_room(uint64_t sp, uint64_t size)
 	for (uint64_t page = sp >> PAGE_SHIFT; page <= (sp + size - 1) >> PAGE_SHIFT; page++) {
 		int rc = page << PAGE_SHIFT < HEAP_BASE ? -EEXIST : mm_fault(page << PAGE_SHIFT);
 		if (rc < 0 && rc != -EEXIST)
-			return rc == -EBUSY ? -EAGAIN : -EFAULT;
+			return rc == -EBUSY || rc == -EINPROGRESS ? -EAGAIN : -EFAULT;
 	}
 	return 0;
 }

@@ -6,6 +6,38 @@
 #include <errno.h>
 #include "enclave/session.h"
 
+/* What was written since the last time: the destination has these pages no more as they are. */
+static uint64_t collect(void)
+{
+	struct source_pages *p = &session.pages;
+	pageset_clear(&p->dirty);
+	uint64_t found = marks_take(PAGESET_FIRST, mm_end_page() - PAGESET_FIRST, p->dirty.word);
+	for (size_t i = 0; i < pageset_words(&p->dirty); i++)
+		p->current.word[i] &= ~p->dirty.word[i];
+	return found;
+}
+
+static int pages_begin(void)
+{
+	struct source_pages *p = &session.pages;
+	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
+	int rc = 0;
+	for (unsigned i = 0; rc == 0 && i < sizeof(all) / sizeof(all[0]); i++)
+		rc = pageset_init(all[i], mm_end_page());
+	if (rc)
+		return rc;
+	/* What a fresh enclave has from the start. */
+	for (uint32_t i = 0; i < CONFIG->range_count; i++)
+		for (uint64_t page = CONFIG->range[i].start >> PAGE_SHIFT;
+		     page < CONFIG->range[i].end >> PAGE_SHIFT; page++)
+			pageset_add(&p->there, page);
+	for (uint64_t page = 0; page < CONFIG->heap_static >> PAGE_SHIFT; page++)
+		pageset_add(&p->there, (CONFIG->heap_base >> PAGE_SHIFT) + page);
+	mm_export_all();
+	collect(); /* what was written before says nothing about now */
+	return 0;
+}
+
 int source_offer(struct service_call *call)
 {
 	uint64_t streams = call->arg[0];
@@ -13,11 +45,8 @@ int source_offer(struct service_call *call)
 		return -EINVAL;
 	session_close(SESSION_NONE);
 	int rc = session_open(ROLE_SOURCE, (unsigned)streams);
-	uint64_t end = mm_end_page();
 	if (rc == 0)
-		rc = pageset_init(&session.pending, end);
-	if (rc == 0)
-		rc = pageset_init(&session.sent, end);
+		rc = pages_begin();
 	if (rc == 0)
 		rc = handshake_start(&session.handshake, ROLE_SOURCE, session.streams);
 	if (rc == 0)
@@ -42,78 +71,135 @@ int source_answered(struct service_call *call)
 
 /* ---- rounds ---- */
 
-static bool page_live(uint64_t page)
+/* The map of what changed, and so which pages live, goes before what is chosen by it. */
+static int tell_map(void)
 {
-	return (mm_state(page) & (PG_ACCEPTED | PG_MAPPED)) == (PG_ACCEPTED | PG_MAPPED);
+	struct blob *b = &session.memory;
+	if (b->done < b->size)
+		return -EPERM;
+	long size = mm_export(b->data, b->capacity, session.pages.live.word);
+	for (int tries = 0; size == -ENOSPC && tries < 3; tries++) {
+		int rc = blob_reserve(b, mm_export_max());
+		if (rc)
+			return rc;
+		size = mm_export(b->data, b->capacity, session.pages.live.word);
+	}
+	if (size < 0)
+		return (int)size;
+	b->size = (size_t)size;
+	b->done = 0;
+	return 0;
 }
 
-static void add_live(void)
+static void choose_live(void)
 {
-	uint64_t end = session.pending.block_end * 64;
-	for (uint64_t page = mm_next_live(PAGESET_FIRST, end); page < end; page = mm_next_live(page + 1, end))
-		pageset_add(&session.pending, page);
+	struct source_pages *p = &session.pages;
+	for (size_t i = 0; i < pageset_words(&p->pending); i++)
+		p->pending.word[i] =
+		    p->live.word[i] & (session.prepare ? ~p->there.word[i] : ~p->current.word[i]);
 }
 
-/* Live pages that no round has carried. Whole blocks that went are skipped: while parked, time counts. */
-static void add_never_sent(void)
+/* Pages seen written for the first time. */
+static uint64_t choose_watch(void)
 {
-	uint64_t end = session.pending.block_end * 64, page = PAGESET_FIRST;
-	while ((page = mm_next_live(page, end)) < end) {
-		uint64_t sent = *pageset_block(&session.sent, page / 64);
-		if (~sent == 0) {
-			page = (page | 63) + 1;
-			continue;
-		}
-		if (!(sent >> (page % 64) & 1))
-			pageset_add(&session.pending, page);
-		page++;
+	struct source_pages *p = &session.pages;
+	uint64_t news = 0;
+	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
+		news += (uint64_t)__builtin_popcountll(p->dirty.word[i] & ~p->again.word[i]);
+		p->again.word[i] |= p->dirty.word[i];
+	}
+	return news;
+}
+
+static void choose_quiet(bool take_out, bool grow)
+{
+	struct source_pages *p = &session.pages;
+	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
+		uint64_t old = p->live.word[i] & ~p->current.word[i], dirty = p->dirty.word[i];
+		uint64_t restless = old & p->there.word[i] & dirty;
+		p->leaving.word[i] = take_out ? restless & p->again.word[i] : 0;
+		p->again.word[i] |= restless;
+		p->pending.word[i] = (old & ~dirty & (grow ? ~0ull : p->there.word[i])) | p->leaving.word[i];
 	}
 }
 
 static void add_range(void *context, uint64_t page, uint64_t count)
 {
-	for (uint64_t end = session.pending.block_end * 64; count && page < end; page++, count--)
+	struct pageset *s = context;
+	for (uint64_t end = s->block_end * 64; count && page < end; page++, count--)
 		if (page >= PAGESET_FIRST)
-			pageset_add(&session.pending, page);
+			pageset_add(s, page);
+}
+
+static void choose_final(bool all)
+{
+	struct source_pages *p = &session.pages;
+	for (size_t i = 0; i < pageset_words(&p->pending); i++)
+		p->pending.word[i] = p->live.word[i] & ~p->current.word[i] & (all ? ~0ull : p->there.word[i]);
+	stop_always_dirty(add_range, &p->pending);
+	for (size_t i = 0; i < pageset_words(&p->pending); i++)
+		p->left.word[i] = p->live.word[i] & ~p->there.word[i] & ~p->pending.word[i];
+}
+
+uint64_t source_left(void)
+{
+	return pageset_count(&session.pages.left);
+}
+
+struct page_counts {
+	uint64_t old, absent; /* live pages that exist there as they were; that do not exist there */
+};
+
+static struct page_counts count_pages(void)
+{
+	const struct source_pages *p = &session.pages;
+	struct page_counts c = {0, 0};
+	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
+		uint64_t live = p->live.word[i], there = p->there.word[i];
+		c.old += (uint64_t)__builtin_popcountll(live & there & ~p->current.word[i]);
+		c.absent += (uint64_t)__builtin_popcountll(live & ~there);
+	}
+	return c;
 }
 
 int source_round(struct service_call *call)
 {
-	uint64_t pages = session.pending.block_end * 64 - PAGESET_FIRST;
-	uint64_t dirty = 0;
-	if (mm_end_page() > session.pending.block_end * 64)
-		return -EOVERFLOW;
-	switch (call->arg[0]) {
-	case ROUND_PREPARE:
-		if (session.everything)
-			return -EPERM;
-		add_live();
+	uint64_t kind = call->arg[0];
+	if (kind > ROUND_QUIET || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
+		return kind > ROUND_QUIET ? -EINVAL : -EPERM;
+	int rc = tell_map();
+	if (rc)
+		return rc;
+	uint64_t found = collect();
+	struct page_counts counts = count_pages();
+	session.prepare = kind == ROUND_PREPARE;
+	pageset_clear(&session.pages.leaving);
+	switch (kind) {
+	case ROUND_WATCH:
+		found = choose_watch();
+		pageset_clear(&session.pages.pending);
 		break;
-	case ROUND_LIVE:
-		if (!session.everything)
-			add_live();
-		/* Cleared before the pages are copied, by an exchange: a store that comes later marks again.
-		 */
-		dirty = marks_take(PAGESET_FIRST, pages, session.pending.word);
-		session.everything = true;
+	case ROUND_QUIET:
+		choose_quiet(counts.old > call->arg[1], call->arg[2] != 0);
 		break;
 	case ROUND_FINAL:
-		if (!session.stopping || stop_pending() != 0)
-			return -EPERM;
-		dirty = marks_take(PAGESET_FIRST, pages, session.pending.word);
-		stop_always_dirty(add_range, NULL);
-		add_never_sent();
+		choose_final(counts.old + counts.absent <= call->arg[1]);
 		session.phase = SESSION_FINAL;
 		break;
 	default:
-		return -EINVAL;
+		choose_live();
 	}
-	session.prepare = call->arg[0] == ROUND_PREPARE;
-	for (unsigned i = 0; i < session.streams; i++)
-		session.cursor[i] = 0;
-	call->ret[0] = pageset_count(&session.pending);
-	call->ret[1] = dirty;
+	memset(session.cursor, 0, sizeof(session.cursor));
+	call->ret[0] = pageset_count(&session.pages.pending);
+	call->ret[1] = found;
+	call->ret[2] = counts.old;
+	call->ret[3] = counts.absent;
 	return 0;
+}
+
+static bool page_live(uint64_t page)
+{
+	return (mm_state(page) & (PG_ACCEPTED | PG_MAPPED)) == (PG_ACCEPTED | PG_MAPPED);
 }
 
 /* Copies a page and says whether anything but zeros was in it. The application may be writing to it: what
@@ -130,71 +216,88 @@ static bool page_copy(uint8_t *to, uint64_t page)
 	return any != 0;
 }
 
-/* False if the record has no room for another run. */
-static bool add_page(struct record *r, uint64_t page, enum run_kind kind)
+static void add_page(struct record *r, uint64_t page, enum run_kind kind)
 {
 	struct record_header *h = &r->header;
 	struct record_run *last = h->run_count ? &r->run[h->run_count - 1] : NULL;
-	if (last && last->kind == kind && last->page + last->count == page &&
-	    page % RECORD_BLOCK_PAGES != 0) {
+	if (last && last->kind == kind && last->page + last->count == page && page % RECORD_BLOCK_PAGES != 0)
 		last->count++;
-		return true;
+	else
+		r->run[h->run_count++] = (struct record_run){.page = page, .count = 1, .kind = kind};
+	if (kind == RUN_DATA)
+		h->body_size += PAGE_SIZE;
+}
+
+/* Whoever takes a page out of pending sends it: while pages are served, two lanes may want the same one. */
+static bool claim(uint64_t *pending, uint64_t mask)
+{
+	return __atomic_fetch_and(pending, ~mask, __ATOMIC_RELAXED) & mask;
+}
+
+bool source_take_block(struct record *r, uint64_t block, uint64_t among, uint64_t counts[static 2])
+{
+	struct source_pages *p = &session.pages;
+	uint64_t *pending = pageset_block(&p->pending, block), *there = pageset_block(&p->there, block);
+	uint64_t *current = pageset_block(&p->current, block), leaving = *pageset_block(&p->leaving, block),
+		 todo;
+	while ((todo = __atomic_load_n(pending, __ATOMIC_RELAXED) & among)) {
+		unsigned bit = (unsigned)__builtin_ctzll(todo);
+		uint64_t page = block * 64 + bit, mask = 1ull << bit;
+		if (r->header.body_size == RECORD_BODY_MAX || r->header.run_count == RECORD_RUNS_MAX)
+			return false;
+		if (!claim(pending, mask) || !page_live(page))
+			continue; /* gone meanwhile: should it come back, it has a mark */
+		if (session.prepare || leaving & mask) {
+			add_page(r, page, session.prepare ? RUN_EXPECT : RUN_ABSENT);
+			*there = session.prepare ? *there | mask : *there & ~mask;
+			continue;
+		}
+		bool data = page_copy(r->body + r->header.body_size, page);
+		add_page(r, page, data ? RUN_DATA : RUN_ZERO);
+		counts[!data]++;
+		if (session.phase != SESSION_SERVING) {
+			*there |= mask;
+			*current |= mask;
+		}
 	}
-	if (h->run_count == RECORD_RUNS_MAX)
-		return false;
-	r->run[h->run_count++] = (struct record_run){.page = page, .count = 1, .kind = kind};
 	return true;
 }
 
-/* Moves pages of one block from pending into the record. False when the record is full. */
-static bool take_block(struct record *r, uint64_t block, uint64_t counts[static 2])
+static uint64_t first_block(uint64_t stream)
 {
-	uint64_t *pending = pageset_block(&session.pending, block);
-	uint64_t *sent = pageset_block(&session.sent, block);
-	while (*pending) {
-		unsigned bit = (unsigned)__builtin_ctzll(*pending);
-		uint64_t page = block * 64 + bit, mask = 1ull << bit;
-		enum run_kind kind = RUN_EXPECT;
-		if (!page_live(page)) {
-			/* Gone meanwhile. Should it come back, it counts as never sent. */
-			*pending &= ~mask;
-			*sent &= ~mask;
-			continue;
-		}
-		if (!session.prepare) {
-			if (r->header.body_size == RECORD_BODY_MAX)
-				return false;
-			kind = page_copy(r->body + r->header.body_size, page) ? RUN_DATA : RUN_ZERO;
-		}
-		if (!add_page(r, page, kind))
-			return false;
-		if (kind == RUN_DATA)
-			r->header.body_size += PAGE_SIZE;
-		if (kind != RUN_EXPECT) {
-			counts[kind == RUN_ZERO]++;
-			*sent |= mask;
-		}
-		*pending &= ~mask;
-	}
-	return true;
+	uint64_t block = PAGESET_FIRST / 64;
+	while (block % session.streams != stream)
+		block++;
+	return block;
 }
 
 int source_send(struct service_call *call)
 {
-	uint64_t stream = call->arg[0];
+	const struct source_pages *p = &session.pages;
+	uint64_t stream = call->arg[0], counts[2] = {0, 0};
 	if (stream >= session.streams)
 		return -EINVAL;
 	if (call->out_size < RECORD_SIZE_MAX)
 		return -ENOSPC;
 	struct record *r = session.record[stream];
-	uint64_t counts[2] = {0, 0}, block = session.cursor[stream];
+	uint64_t *block = &session.cursor[stream];
 	record_start(r, RECORD_PAGES);
-	if (block == 0)
-		for (block = PAGESET_FIRST / 64; block % session.streams != stream;)
-			block++;
-	while (block < session.pending.block_end && take_block(r, block, counts))
-		block += session.streams;
-	session.cursor[stream] = block;
+	if (*block == 0)
+		*block = first_block(stream);
+	for (;;) {
+		bool hot = session.hot_first[stream];
+		while (*block < p->pending.block_end &&
+		       source_take_block(r, *block,
+					 hot ? *pageset_block(&p->dirty, *block) |
+						   *pageset_block(&p->again, *block)
+					     : ~0ull,
+					 counts))
+			*block += session.streams;
+		if (*block < p->pending.block_end || !hot)
+			break;
+		session.hot_first[stream] = false;
+		*block = first_block(stream);
+	}
 	call->ret[1] = counts[0];
 	call->ret[2] = counts[1];
 	return r->header.run_count ? call_send(call, &session.channel[stream], r) : call_nothing(call);
@@ -244,41 +347,27 @@ static int seal_state(struct blob *b)
 	return rc;
 }
 
-static int export_begin(void)
-{
-	size_t room = state_export_max() + RECORD_TAG_SIZE;
-	if (pageset_count(&session.pending) != 0)
-		return -EPERM;
-	int rc = blob_reserve(&session.memory, room);
-	if (rc == 0)
-		rc = blob_reserve(&session.state, room);
-	if (rc)
-		return rc;
-	long size = mm_export(session.memory.data, session.memory.capacity);
-	if (size < 0)
-		return (int)size;
-	session.memory.size = (size_t)size;
-	return seal_state(&session.state);
-}
-
 int source_export(struct service_call *call)
 {
 	if (call->out_size < RECORD_SIZE_MAX)
 		return -ENOSPC;
-	if (session.state.size == 0) {
-		int rc = export_begin();
+	bool memory_done = session.memory.done == session.memory.size;
+	if (memory_done && session.phase == SESSION_FINAL && session.state.size == 0 &&
+	    pageset_count(&session.pages.pending) == 0) {
+		int rc = blob_reserve(&session.state, state_export_max() + RECORD_TAG_SIZE);
+		if (rc == 0)
+			rc = seal_state(&session.state);
 		if (rc)
 			return rc;
 	}
 	struct record *r = session.out;
-	bool memory = session.memory.done < session.memory.size;
-	struct blob *b = memory ? &session.memory : &session.state;
+	struct blob *b = memory_done ? &session.state : &session.memory;
 	size_t size = b->size - b->done;
 	if (size == 0)
 		return call_nothing(call);
 	if (size > RECORD_BODY_MAX)
 		size = RECORD_BODY_MAX;
-	record_start(r, memory ? RECORD_MEMORY : RECORD_STATE);
+	record_start(r, memory_done ? RECORD_STATE : RECORD_MEMORY);
 	r->header.offset = b->done;
 	r->header.total = b->size;
 	r->header.body_size = (uint32_t)size;
@@ -306,9 +395,9 @@ static int manifest_check(void)
 	for (unsigned i = 0; i < session.streams; i++)
 		if (m.next[i] != session.channel[i].next)
 			return -EBADMSG;
-	bool same = m.control_next == session.send.next && m.memory_size == session.memory.size &&
-		    m.state_size == session.state.size && session.state.size != 0 &&
-		    session.state.done == session.state.size;
+	bool same = m.control_next == session.send.next && m.deferred == source_left() &&
+		    session.memory.done == session.memory.size && m.state_size == session.state.size &&
+		    session.state.size != 0 && session.state.done == session.state.size;
 	return same ? 0 : -EBADMSG;
 }
 
@@ -347,7 +436,11 @@ int source_finish(struct service_call *call)
 		return rc;
 	switch (session.in->header.type) {
 	case RECORD_RESUMED:
-		session_close(SESSION_OVER);
+		call->ret[1] = source_left();
+		if (call->ret[1] == 0)
+			session_close(SESSION_OVER);
+		else
+			session.phase = SESSION_SERVING;
 		return 0;
 	case RECORD_REFUSED:
 		/* Authentic, so the instance that got the share has wiped what the share opens. */

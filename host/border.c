@@ -48,6 +48,8 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 				*status = w.rsi;
 				return w.rdi;
 			}
+			if (w.rdx)
+				page_wait(e, w.rdx);
 			function = SGX_ERESUME;
 			fault = false;
 			continue;

@@ -80,6 +80,7 @@ int enclave_load(const char *image_path, struct enclave **out, struct failure *w
 		return fail(why, -ENOMEM, "out of memory");
 	e->device.fd = -1;
 	pthread_mutex_init(&e->lock, NULL);
+	pthread_mutex_init(&e->change_lock, NULL);
 	pthread_cond_init(&e->changed, NULL);
 	rc = image_load(e, &image, image_path, why);
 	if (!rc)
@@ -113,6 +114,7 @@ void enclave_destroy(struct enclave *e)
 	fdtable_destroy(e->fds);
 	timepage_destroy(e->time);
 	pthread_cond_destroy(&e->changed);
+	pthread_mutex_destroy(&e->change_lock);
 	pthread_mutex_destroy(&e->lock);
 	free(e->slot);
 	free(e);

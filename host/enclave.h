@@ -54,6 +54,13 @@ void enclave_unpark_all(struct enclave *e);
 /* The moved-away source: host threads in OCALL_PARK, now or later, end without entering again. */
 void enclave_abandon(struct enclave *e);
 
+/* Before the enclave agrees to give pages up, and after: EMODT to TRIM and EREMOVE, by the kernel. */
+int enclave_trim(struct enclave *e, uint64_t page, uint64_t count);
+int enclave_remove(struct enclave *e, uint64_t page, uint64_t count);
+/* A thread inside needs a page whose content is elsewhere. wait() is called in that thread, outside the enclave; when
+ * it returns the thread goes on, and asks again if the page has not come. NULL: threads ask again soon. */
+void enclave_set_pager(struct enclave *e, void (*wait)(void *context, uint64_t page), void *context);
+
 enum enclave_end { ENCLAVE_EXITED, ENCLAVE_SIGNALED, ENCLAVE_DIED, ENCLAVE_MOVED };
 /* Blocks until the program ended; status: exit code, signal number, or enum fatal. */
 enum enclave_end enclave_wait(struct enclave *e, int *status);

@@ -6,6 +6,7 @@
  *   border.c   one entry, with the exceptions on its way
  *   thread.c   a host thread per application slot; what the enclave asks of it
  *   service.c  service slots
+ *   pages.c    pages given up, pages waited for
  */
 #ifndef HOST_ENCLAVE_PRIVATE_H
 #define HOST_ENCLAVE_PRIVATE_H
@@ -50,6 +51,12 @@ struct enclave {
 	atomic_bool abandoned;		/* parked threads end */
 	atomic_uint unpark_generation;	/* futex of the parked: each wakes on its own, by no lock */
 
+	pthread_mutex_t change_lock; /* of ioctls that change pages */
+
+	/* set while no thread runs inside */
+	void (*page_wait)(void *context, uint64_t page);
+	void *page_context;
+
 	pthread_mutex_t lock; /* protects the following, and part of struct slot */
 	pthread_cond_t changed;
 
@@ -67,6 +74,9 @@ static inline uint64_t slot_tcs(unsigned slot)
 /* border.c: enters and goes on through exceptions until the enclave asks for something: EEXIT_OCALL,
  * EEXIT_DONE or EEXIT_FATAL (*status: enum fatal). words: what the enclave is told. */
 enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[static 3], uint64_t *status);
+
+/* pages.c */
+void page_wait(struct enclave *e, uint64_t page);
 
 /* thread.c: -EINVAL for a slot that is none of the application's. */
 int thread_start(struct enclave *e, uint64_t slot);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- *   hello -> load -> handshake -> prepare -> rounds -> READY -> COMMIT -> home
+ *   hello -> load -> handshake -> prepare -> rounds -> READY -> COMMIT -> home (-> fill)
  *   `--------------- discard ------------------------'   |
  *                             waits for COMMIT, also over a new connection;
  *                             given up only by an authentic REFUSED
@@ -22,6 +22,7 @@
 #include "host/log.h"
 #include "host/signals.h"
 #include "migrate/address.h"
+#include "migrate/arrivals.h"
 #include "migrate/control.h"
 #include "migrate/image_find.h"
 #include "migrate/inflow.h"
@@ -45,6 +46,11 @@ struct destination {
 	pthread_mutex_t send_lock; /* streams' threads send on the control connection too */
 	struct enclave *e;
 	struct inflow flow;
+	int urgent_fd;
+	struct arrivals arrivals;
+	uint64_t deferred;  /* pages that were still at the source when the program resumed here */
+	atomic_bool served; /* the source has sent them all */
+	atomic_bool filling;
 	struct carry_destination *carry;
 	struct hook *hook;
 	struct softsgx_stats before;
@@ -123,39 +129,95 @@ static int channel_receive(struct destination *d, int timeout_ms, struct frame_a
 	return 0;
 }
 
+static void wake(struct destination *d)
+{
+	uint64_t one = 1;
+	if (write(d->wake_fd, &one, sizeof(one)) < 0)
+		return; /* full: it is awake */
+}
+
 static void round_done(void *context, uint32_t round)
 {
 	struct destination *d = context;
 	struct frame_round done = {round};
-	tell(d, FRAME_ROUND_DONE, &done, sizeof(done), NULL, 0);
+	if (atomic_load(&d->filling)) {
+		atomic_store(&d->served, true);
+		wake(d);
+	} else {
+		tell(d, FRAME_ROUND_DONE, &done, sizeof(done), NULL, 0);
+	}
+}
+
+static int record(void *context, unsigned stream, const void *data, size_t size)
+{
+	struct destination *d = context;
+	return arrivals_record(&d->arrivals, stream, data, size);
+}
+
+static const struct inflow_ops stream_ops = {record, round_done};
+
+/* Connections of one attempt, until all are there. */
+struct connections {
+	int fd[MIGRATE_STREAMS_MAX + 1]; /* the last is the urgent one; -1: not yet */
+	unsigned count;
+};
+
+static void connections_init(struct connections *c)
+{
+	memset(c->fd, 0xff, sizeof(c->fd));
+	c->count = 0;
+}
+
+static void connections_close(struct connections *c)
+{
+	for (unsigned i = 0; i <= MIGRATE_STREAMS_MAX; i++)
+		if (c->fd[i] >= 0)
+			close(c->fd[i]);
+	connections_init(c);
+}
+
+/* Takes over fd. */
+static int connections_add(struct connections *c, unsigned streams, uint32_t stream, int fd)
+{
+	unsigned i = stream == MIGRATE_URGENT ? MIGRATE_STREAMS_MAX : stream;
+	if ((stream != MIGRATE_URGENT && stream >= streams) || c->fd[i] >= 0) {
+		close(fd);
+		return -EPROTO;
+	}
+	address_tune(fd, SILENCE_MS);
+	c->fd[i] = fd;
+	c->count++;
+	return 0;
+}
+
+/* The streams' threads begin. Takes over all of c but the urgent connection. */
+static int flow_open(struct destination *d, struct connections *c, struct failure *why)
+{
+	int rc = inflow_open(&d->flow, c->fd, d->hello->streams, d->wake_fd, stream_ops, d);
+	connections_init(c);
+	if (rc == 0)
+		inflow_background(&d->flow, true);
+	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
 }
 
 static int streams_open(struct destination *d, struct failure *why)
 {
-	int fds[MIGRATE_STREAMS_MAX], fd;
-	unsigned count = d->hello->streams, have = 0;
-	struct frame_attach attach;
-	memset(fds, 0xff, sizeof(fds));
-	while (have < count) {
-		int rc = channel_receive(d, SILENCE_MS, &attach, &fd);
-		if (rc == 0 && (attach.stream >= count || fds[attach.stream] >= 0)) {
-			close(fd);
-			rc = -EPROTO;
-		}
+	struct connections c;
+	unsigned want = d->hello->streams + 1;
+	connections_init(&c);
+	while (c.count < want) {
+		struct frame_attach attach;
+		int fd, rc = channel_receive(d, SILENCE_MS, &attach, &fd);
+		if (rc == 0)
+			rc = connections_add(&c, d->hello->streams, attach.stream, fd);
 		if (rc) {
-			for (unsigned i = 0; i < count; i++)
-				if (fds[i] >= 0)
-					close(fds[i]);
-			return fail(why, rc, "only %u of %u streams were connected", have, count);
+			unsigned have = c.count;
+			connections_close(&c);
+			return fail(why, rc, "only %u of %u connections were made", have, want);
 		}
-		address_tune(fd, SILENCE_MS);
-		fds[attach.stream] = fd;
-		have++;
 	}
-	int rc = inflow_open(&d->flow, d->e, fds, count, d->wake_fd, round_done, d);
-	if (rc == 0)
-		inflow_background(&d->flow, true);
-	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
+	d->urgent_fd = c.fd[MIGRATE_STREAMS_MAX];
+	return flow_open(d, &c, why);
 }
 
 /* Is the name free, or is its bearer the program that is about to come? */
@@ -201,6 +263,7 @@ static int load(struct destination *d, struct failure *why)
 		rc = fail(why, -ENOENT, "the image changed while it was loaded");
 	if (rc)
 		return rc;
+	arrivals_init(&d->arrivals, d->e, d->wake_fd);
 	enclave_stats(d->e, &d->before);
 	if (d->o->hook)
 		rc = hook_start(d->o->hook, "destination", &d->hook, why);
@@ -291,9 +354,15 @@ static int on_final(struct destination *d, struct failure *why)
 	if (d->control.size != sizeof(final) || !d->carry)
 		return link_failed(-EPROTO, why);
 	memcpy(&final, d->control.data, sizeof(final));
+	/* Ready to ask for pages before any thread can need one. */
+	int rc = arrivals_begin(&d->arrivals);
+	if (rc == 0)
+		rc = arrivals_connect(&d->arrivals, d->urgent_fd);
+	if (rc)
+		return fail(why, rc, "%s", strerror(-rc));
 	d->usual_nice =
 	    thread_urgent_begin(); /* no more threads are made from here to serve_commit()'s end */
-	int rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
+	rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
 	if (rc)
 		return flow_failed(d, why);
 	rc = hook_tell(d->hook, HOOK_PRE_RESUME, d->name, HOOK_TIMEOUT_MS, why);
@@ -369,6 +438,8 @@ static int await_source(struct destination *d, uint64_t until_us)
 static void threads_go(struct destination *d)
 {
 	struct failure why;
+	if (d->deferred)
+		atomic_store(&d->filling, true);
 	if (carry_destination_release(d->carry, &why))
 		log_line("%s: %s", d->name, why.message);
 	enclave_unpark_all(d->e);
@@ -386,6 +457,7 @@ static int on_commit(struct destination *d, struct failure *why)
 		return enclave_failed(rc, "the commit", why);
 	if (!d->handed_over) {
 		d->handed_over = true;
+		d->deferred = c.ret[0];
 		threads_go(d);
 		downtime_us = now_us() - d->parking_us;
 	}
@@ -447,12 +519,14 @@ static int serve_commit(struct destination *d, struct failure *why)
 
 static void send_report(struct destination *d)
 {
+	uint64_t waits = atomic_load(&d->arrivals.waits);
 	struct softsgx_stats now;
 	char host[64] = "", where[96];
 	gethostname(host, sizeof(host) - 1);
 	snprintf(where, sizeof(where), "%s:%d", host, getpid());
 	json_t *leaves = enclave_stats(d->e, &now) ? json_object() : migrate_leaves_json(&now, &d->before);
-	json_t *report = json_pack("{s:s, s:o}", "enclave", where, "leaves", leaves);
+	json_t *report = json_pack("{s:s, s:o, s:I}", "enclave", where, "leaves", leaves, "postcopy_faults",
+				   (json_int_t)waits);
 	char *text = json_dumps(report, JSON_COMPACT);
 	if (text)
 		tell(d, FRAME_REPORT, text, strlen(text), NULL, 0);
@@ -460,20 +534,152 @@ static void send_report(struct destination *d)
 	json_decref(report);
 }
 
+/* ---- pages that are still at the source ---- */
+
+static void hear_bye(struct destination *d)
+{
+	uint64_t signals;
+	if (d->control.size != sizeof(signals))
+		return;
+	memcpy(&signals, d->control.data, sizeof(signals));
+	signals_give(d->e, signals);
+}
+
+static void connections_drop(struct destination *d)
+{
+	inflow_close(&d->flow);
+	arrivals_disconnect(&d->arrivals);
+	wire_close(&d->control); /* so the source knows */
+	uint64_t count;
+	while (read(d->wake_fd, &count, sizeof(count)) > 0)
+		; /* of what was just closed */
+}
+
+/* The source has made all connections again. */
+static int reopen(struct destination *d, struct connections *c, struct failure *why)
+{
+	struct frame_serve again;
+	if (d->control.size != sizeof(again) || c->count != d->hello->streams + 1)
+		return fail(why, -EPROTO, "connections are missing");
+	memcpy(&again, d->control.data, sizeof(again));
+	inflow_close(&d->flow);
+	arrivals_disconnect(&d->arrivals);
+	atomic_store(&d->served, false);
+	int rc = trusted(d->e, MIGRATE_REOPEN, again.epoch, NULL);
+	if (rc)
+		return enclave_failed(rc, "new connections", why);
+	int urgent_fd = c->fd[MIGRATE_STREAMS_MAX];
+	rc = flow_open(d, c, why);
+	if (rc == 0)
+		rc = arrivals_connect(&d->arrivals, urgent_fd);
+	return rc ? rc : tell(d, FRAME_SERVE, &again, sizeof(again), NULL, 0);
+}
+
+static int on_fill_frame(struct destination *d, struct connections *c, struct failure *why)
+{
+	switch (d->control.type) {
+	case FRAME_BYE:
+		hear_bye(d);
+		return 0;
+	case FRAME_COMMIT:
+		return on_commit(d, why);
+	case FRAME_SERVE:
+		return reopen(d, c, why);
+	default:
+		return fail(why, -EPROTO, "the source sent frame %u out of order", d->control.type);
+	}
+}
+
+/* Everything was sent: the enclave knows whether everything has come. */
+static int filled(struct destination *d, struct failure *why)
+{
+	uint8_t record[1024];
+	struct trusted_call c = {.out = record, .out_size = sizeof(record)};
+	inflow_close(&d->flow);
+	arrivals_disconnect(&d->arrivals);
+	int rc = trusted(d->e, MIGRATE_ARRIVED, 0, &c);
+	if (rc)
+		return fail(why, rc, "%llu pages have not come", (unsigned long long)c.ret[0]);
+	arrivals_end(&d->arrivals);
+	tell(d, FRAME_ARRIVED, record, c.out_size, NULL, 0);
+	return 0;
+}
+
+/* One thing that happens. 1: all pages are here. */
+static int fill_step(struct destination *d, struct connections *c, struct failure *why)
+{
+	struct pollfd polled[3] = {{.fd = d->control.fd, .events = POLLIN},
+				   {.fd = d->channel_fd, .events = POLLIN},
+				   {.fd = d->wake_fd, .events = POLLIN}};
+	struct frame_attach attach;
+	uint64_t count;
+	int fd, rc;
+	if (poll(polled, 3, -1) <= 0)
+		return 0;
+	if (polled[2].revents && read(d->wake_fd, &count, sizeof(count)) > 0) {
+		if (atomic_load(&d->served)) {
+			rc = filled(d, why);
+			return rc ? rc : 1;
+		}
+		return d->control.fd < 0 ? 0 : fail(why, -ECONNRESET, "a connection was lost");
+	}
+	if (polled[1].revents) {
+		rc = channel_receive(d, 0, &attach, &fd);
+		if (rc) {
+			d->channel_fd = -1; /* nobody can come any more */
+			log_line("%s: the receive service is gone", d->name);
+			return 0;
+		}
+		if (attach.stream != MIGRATE_CONTROL)
+			return connections_add(c, d->hello->streams, attach.stream, fd)
+				   ? fail(why, -EPROTO, "a connection too many")
+				   : 0;
+		connections_close(c);
+		connections_drop(d);
+		address_tune(fd, SILENCE_MS);
+		wire_init(&d->control, fd);
+		return 0;
+	}
+	rc = wire_recv(&d->control, (struct wait){now_us() + 2 * 1000 * 1000, -1});
+	return rc ? link_failed(rc, why) : on_fill_frame(d, c, why);
+}
+
+/* Until all pages are here. A thread that needs one waits for as long as that takes: the source alone has it.
+ */
+static void fill(struct destination *d)
+{
+	struct connections c;
+	struct failure why;
+	int rc;
+	connections_init(&c);
+	while ((rc = fill_step(d, &c, &why)) != 1) {
+		if (rc == 0)
+			continue;
+		log_line("%s: %s; pages are still at the source, it is waited for", d->name, why.message);
+		connections_close(&c);
+		connections_drop(d);
+	}
+	atomic_store(&d->filling, false);
+	log_line("%s: all pages are here", d->name);
+}
+
 /* Beside the running program: what is left to say to the source and the neighbours. */
 static void *epilogue_main(void *context)
 {
 	struct destination *d = context;
 	struct failure why;
-	send_report(d);
+	if (!d->deferred)
+		send_report(d);
 	hook_tell(d->hook, HOOK_POST_RESUME, d->name, HOOK_TIMEOUT_MS, &why);
 	carry_destination_finish(d->carry);
-	for (uint64_t until_us = now_us() + REFUSED_KEPT_US; await_source(d, until_us) == 0;) {
-		uint64_t signals;
-		if (d->control.type == FRAME_BYE && d->control.size == sizeof(signals)) {
-			memcpy(&signals, d->control.data, sizeof(signals));
-			signals_give(d->e, signals);
-		}
+	if (d->deferred) {
+		fill(d);
+		send_report(d);
+	}
+	for (uint64_t until_us = now_us() + REFUSED_KEPT_US;
+	     !d->deferred && await_source(d, until_us) == 0;) {
+		if (d->control.type == FRAME_BYE)
+			hear_bye(d);
 		if (d->control.type != FRAME_COMMIT)
 			break;
 		/* It did not hear the answer. */
@@ -499,9 +705,17 @@ static enum enclave_end live_here(struct destination *d, int *status)
 	if (send(d->channel_fd, &running, 1, MSG_NOSIGNAL) < 0)
 		log_line("%s: the receive service is gone", d->name);
 	bool epilogue_runs = pthread_create(&epilogue, NULL, epilogue_main, d) == 0;
-	inflow_close(&d->flow);
+	if (!d->deferred) {
+		inflow_close(&d->flow);
+		arrivals_end(&d->arrivals);
+	} else {
+		inflow_background(&d->flow, true); /* the program comes first again */
+	}
 	log_line("%s: runs here now", d->name);
 	enum enclave_end end = enclave_wait(d->e, status);
+	if (atomic_load(&d->filling))
+		tell(d, FRAME_BYE, NULL, 0, NULL,
+		     0); /* what is still at the source is of no use to anybody */
 	control_close(control);
 	if (end == ENCLAVE_EXITED)
 		log_line("%s: ended with status %d", d->name, *status);

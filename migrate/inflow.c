@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include "migrate/trusted.h"
 
 static void stream_failed(struct instream *s, int error, bool refused)
 {
@@ -74,7 +73,7 @@ static int round_ended(struct instream *s, const struct ring_slot *slot)
 	if (!last)
 		return 0;
 	/* The source hears of the round before it hears of anything that waits for it here. */
-	f->round_done(f->context, end.round);
+	f->op.round_done(f->context, end.round);
 	pthread_mutex_lock(&f->lock);
 	f->done = end.round;
 	pthread_cond_broadcast(&f->changed);
@@ -86,11 +85,7 @@ static int install(struct instream *s, const struct ring_slot *slot)
 {
 	if (slot->note == FRAME_ROUND_END)
 		return round_ended(s, slot);
-	struct trusted_call c = {.in = slot->data, .in_size = slot->size};
-	int rc = trusted(s->flow->enclave, MIGRATE_RECEIVE, s->index, &c);
-	if (rc == 0)
-		atomic_fetch_add(&s->flow->pages, c.ret[1] + c.ret[2]);
-	return rc;
+	return s->flow->op.record(s->flow->context, s->index, slot->data, slot->size);
 }
 
 static void *installer_main(void *context)
@@ -109,15 +104,13 @@ static void *installer_main(void *context)
 	return NULL;
 }
 
-int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd,
-		void (*round_done)(void *context, uint32_t round), void *context)
+int inflow_open(struct inflow *f, const int *fds, unsigned count, int wake_fd, struct inflow_ops op, void *context)
 {
 	int rc = 0;
 	memset(f, 0, sizeof(*f));
-	f->enclave = e;
 	f->count = count;
 	f->wake_fd = wake_fd;
-	f->round_done = round_done;
+	f->op = op;
 	f->context = context;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);

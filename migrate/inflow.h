@@ -8,11 +8,18 @@
 #define MIGRATE_INFLOW_H
 
 #include <stdatomic.h>
-#include "host/enclave.h"
 #include "migrate/lane.h"
 #include "migrate/wire.h"
 
 struct inflow;
+
+/* Called by the streams' threads. */
+struct inflow_ops {
+	/* Takes a record of that stream: 0, or -errno, which ends all streams. */
+	int (*record)(void *context, unsigned stream, const void *record, size_t size);
+	/* The last of a round was taken. */
+	void (*round_done)(void *context, uint32_t round);
+};
 
 struct instream {
 	struct inflow *flow;
@@ -22,14 +29,11 @@ struct instream {
 };
 
 struct inflow {
-	struct enclave *enclave;
 	unsigned count;
 	struct instream stream[MIGRATE_STREAMS_MAX];
 	int wake_fd;
-	/* Called by the thread that installed the last of a round. */
-	void (*round_done)(void *context, uint32_t round);
+	struct inflow_ops op;
 	void *context;
-	atomic_uint_fast64_t pages;
 
 	pthread_mutex_t lock; /* protects the following */
 	pthread_cond_t changed;
@@ -40,8 +44,7 @@ struct inflow {
 	bool closing;
 };
 
-int inflow_open(struct inflow *f, struct enclave *e, const int *fds, unsigned count, int wake_fd,
-		void (*round_done)(void *context, uint32_t round), void *context);
+int inflow_open(struct inflow *f, const int *fds, unsigned count, int wake_fd, struct inflow_ops op, void *context);
 /* Until that round is installed. 0, a stream's error, -ETIMEDOUT. */
 int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us);
 /* The first error. *refused: the enclave did not take a record. */

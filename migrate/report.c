@@ -9,8 +9,10 @@ static const struct {
 	const char *name;
 	enum migrate_mode mode;
 } modes[] = {
-    {"precopy", MODE_PRECOPY},
-    {"stop-copy", MODE_STOP_COPY},
+    [MODE_HYBRID] = {"hybrid", MODE_HYBRID},
+    [MODE_PRECOPY] = {"precopy", MODE_PRECOPY},
+    [MODE_POSTCOPY] = {"postcopy", MODE_POSTCOPY},
+    [MODE_STOP_COPY] = {"stop-copy", MODE_STOP_COPY},
 };
 
 static const char *mode_name(enum migrate_mode mode)
@@ -25,14 +27,14 @@ int migrate_mode_parse(const char *text, enum migrate_mode *out, struct failure 
 			*out = modes[i].mode;
 			return 0;
 		}
-	return fail(why, -EINVAL, "no mode \"%.32s\": precopy or stop-copy", text);
+	return fail(why, -EINVAL, "no mode \"%.32s\": hybrid, precopy, postcopy or stop-copy", text);
 }
 
 struct migrate_options migrate_options_default(void)
 {
-	return (struct migrate_options){.mode = MODE_PRECOPY,
+	return (struct migrate_options){.mode = MODE_HYBRID,
 					.streams = 2,
-					.downtime_limit_us = 20 * 1000,
+					.downtime_limit_us = 5 * 1000,
 					.switch_timeout_us = 500 * 1000};
 }
 
@@ -62,7 +64,7 @@ static int number_of(const json_t *in, const char *key, uint64_t max, uint64_t *
 int migrate_options_parse(const json_t *in, struct migrate_options *o, struct failure *why)
 {
 	const uint64_t hour_us = 3600ull * 1000 * 1000;
-	char mode[32] = "precopy";
+	char mode[32] = "hybrid";
 	*o = migrate_options_default();
 	uint64_t streams = o->streams;
 	int rc = text_of(in, "to", o->to, sizeof(o->to), why);
@@ -162,7 +164,7 @@ json_t *migrate_report_json(const struct migrate_report *r)
 	if (r->leaves_destination)
 		json_object_set(leaves, "destination", r->leaves_destination);
 	return json_pack(
-	    "{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:i, s:i, s:i, "
+	    "{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, "
 	    "s:b, s:o, s:s, s:s}",
 	    "schema_version", 1, "result", results[r->result], "error", error_json(&r->failure), "mode",
 	    mode_name(r->mode), "page_size", PAGE_SIZE, "setup_us", (json_int_t)r->setup_us, "total_us",
@@ -170,6 +172,7 @@ json_t *migrate_report_json(const struct migrate_report *r)
 	    (json_int_t)r->downtime_destination_us, "park_us", (json_int_t)r->park_us, "switchover_bytes",
 	    (json_int_t)r->switchover_bytes, "rounds", rounds_json(r), "bytes_sent",
 	    (json_int_t)r->bytes_sent, "pages_total", (json_int_t)r->pages_total, "pages_staged", 0,
-	    "pages_deferred", 0, "postcopy_faults", 0, "postcopy_us", 0, "converged", r->converged, "leaves",
+	    "pages_deferred", (json_int_t)r->pages_deferred, "postcopy_faults", (json_int_t)r->postcopy_faults,
+	    "postcopy_us", (json_int_t)r->postcopy_us, "watch_us", (json_int_t)r->watch_us, "converged", r->converged, "leaves",
 	    leaves, "source_enclave", r->source, "destination_enclave", r->destination);
 }

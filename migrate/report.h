@@ -13,9 +13,16 @@
 #include "softsgx/softsgx.h"
 
 enum migrate_mode {
+	MODE_HYBRID,
 	MODE_PRECOPY,
+	MODE_POSTCOPY,
 	MODE_STOP_COPY,
 };
+/* May pages stay behind when the program goes on? */
+static inline bool migrate_mode_defers(enum migrate_mode mode)
+{
+	return mode == MODE_HYBRID || mode == MODE_POSTCOPY;
+}
 
 struct migrate_options {
 	char to[300];
@@ -49,9 +56,10 @@ struct migrate_report {
 	enum migrate_mode mode;
 	uint64_t setup_us, total_us, downtime_us, downtime_destination_us, park_us;
 	uint64_t switchover_bytes, bytes_sent, pages_total;
+	uint64_t watch_us, pages_deferred, postcopy_faults, postcopy_us;
 	struct migrate_round_report round[REPORT_ROUNDS_MAX];
 	unsigned round_count;
-	bool converged; /* the last pages fitted the downtime limit */
+	bool converged; /* what had to go in the switch fitted the downtime limit */
 	bool has_leaves;
 	struct softsgx_stats leaves;	    /* of the source, during the migration */
 	json_t *leaves_destination;	    /* as it reported them; may be NULL */
@@ -61,7 +69,7 @@ json_t *migrate_report_json(const struct migrate_report *r);
 json_t *migrate_leaves_json(const struct softsgx_stats *now, const struct softsgx_stats *before);
 
 struct migrate_progress {
-	const char *phase; /* "connect", "prepare", "round", "switch", "commit", "after" */
+	const char *phase; /* "connect", "prepare", "watch", "round", "switch", "commit", "postcopy", "after" */
 	unsigned round;
 	uint64_t pages_total, pages, bytes, elapsed_us;
 };

@@ -75,23 +75,43 @@ void source_progress(struct source *s, const char *phase)
 
 /* ---- after, or back ---- */
 
-static void after(struct source *s)
+/* The destination's own account; without it the report is shorter. */
+static void hear_report(struct source *s)
 {
 	struct wait wait = {now_us() + AFTER_TIMEOUT_US, -1};
+	int rc;
+	while ((rc = wire_recv(&s->control, wait)) == 0 && s->control.type != FRAME_REPORT)
+		;
+	if (rc)
+		return;
+	json_t *report = json_loadb((const char *)s->control.data, s->control.size, 0, NULL);
+	const char *where = json_string_value(json_object_get(report, "enclave"));
+	snprintf(s->r->destination, sizeof(s->r->destination), "%s", where ? where : "");
+	wire_text(s->r->destination, sizeof(s->r->destination));
+	s->r->leaves_destination = json_incref(json_object_get(report, "leaves"));
+	s->r->postcopy_faults = (uint64_t)json_integer_value(json_object_get(report, "postcopy_faults"));
+	json_decref(report);
+}
+
+static int after(struct source *s, struct failure *why)
+{
+	uint64_t resumed_us = now_us(), signals;
+	int rc = 0;
 	enclave_abandon(s->e);
-	source_progress(s, "after");
-	/* The destination's own account; without it the report is shorter. */
-	if (wire_recv(&s->control, wait) == 0 && s->control.type == FRAME_REPORT) {
-		json_t *report = json_loadb((const char *)s->control.data, s->control.size, 0, NULL);
-		const char *where = json_string_value(json_object_get(report, "enclave"));
-		snprintf(s->r->destination, sizeof(s->r->destination), "%s", where ? where : "");
-		wire_text(s->r->destination, sizeof(s->r->destination));
-		s->r->leaves_destination = json_incref(json_object_get(report, "leaves"));
-		json_decref(report);
-	}
+	if (s->left && source_serve_begin(s, why))
+		rc = why->code = -ENOTRECOVERABLE;
 	carry_source_forget(s->carry);
-	uint64_t signals = signals_take();
-	wire_send(s->control.fd, FRAME_BYE, &signals, sizeof(signals), NULL, 0, wait);
+	signals = signals_take();
+	wire_send(s->control.fd, FRAME_BYE, &signals, sizeof(signals), NULL, 0,
+		  (struct wait){now_us() + AFTER_TIMEOUT_US, -1});
+	if (rc == 0 && s->left) {
+		rc = source_serve(s, why);
+		s->r->postcopy_us = now_us() - resumed_us;
+	}
+	source_progress(s, "after");
+	if (rc == 0)
+		hear_report(s);
+	return rc;
 }
 
 /* In reverse. The program runs when this returns. */
@@ -162,6 +182,7 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	gethostname(host, sizeof(host) - 1);
 	snprintf(r->source, sizeof(r->source), "%s:%d", host, getpid());
 	wire_init(&s.control, -1);
+	s.urgent_fd = -1;
 	enclave_stats(s.e, &s.before);
 
 	int rc = m->options.to[0] ? begin(&s, &r->failure) : leave_only(&s, &r->failure);
@@ -169,17 +190,16 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	if (possible)
 		rc = fail(&only_asked, -ECANCELED, "it only wanted to know");
 	atomic_store(&s.flow.bandwidth, m->options.bandwidth);
-	if (rc == 0 && m->options.mode == MODE_PRECOPY)
+	if (rc == 0)
 		rc = source_rounds(&s, &r->failure);
 	if (rc == 0)
 		rc = source_switch_over(&s, &r->failure);
-	account(&s);
-
 	if (rc == 0)
-		after(&s);
-	else if (rc == -ENOTRECOVERABLE)
+		rc = after(&s, &r->failure);
+	account(&s);
+	if (rc == -ENOTRECOVERABLE)
 		enclave_abandon(s.e);
-	else
+	else if (rc)
 		undo(&s, possible ? &only_asked : &r->failure);
 	r->total_us = now_us() - s.begun_us;
 	r->result = possible	       ? RESULT_POSSIBLE
@@ -187,6 +207,7 @@ int migration_run(struct migration *m, struct migrate_report *r)
 		    : rc == -ECANCELED ? RESULT_CANCELLED
 				       : RESULT_FAILED;
 	outflow_close(&s.flow);
+	source_urgent_stop(&s);
 	carry_source_close(s.carry);
 	hook_stop(s.hook);
 	wire_close(&s.control);

@@ -126,7 +126,7 @@ static int connect_control(struct source *s, struct failure *why)
 	return rc;
 }
 
-static int attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struct failure *why)
+int source_attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struct failure *why)
 {
 	struct frame_attach frame = {.stream = stream};
 	int rc = connect_one(s, wake_fd, fd, why);
@@ -145,18 +145,20 @@ int source_reattach(struct source *s, struct failure *why)
 {
 	if (s->control.fd >= 0)
 		close(s->control.fd);
-	int rc = attach(s, MIGRATE_CONTROL, -1, &s->control.fd, why);
+	int rc = source_attach(s, MIGRATE_CONTROL, -1, &s->control.fd, why);
 	if (rc)
 		s->control.fd = -1;
 	return rc;
 }
 
-static int connect_streams(struct source *s, struct failure *why)
+int source_connect_streams(struct source *s, int wake_fd, struct failure *why)
 {
 	int fds[MIGRATE_STREAMS_MAX], rc = 0;
 	unsigned count = 0;
-	while (count < s->o->streams && (rc = attach(s, count, s->m->wake_fd, &fds[count], why)) == 0)
+	while (count < s->o->streams && (rc = source_attach(s, count, wake_fd, &fds[count], why)) == 0)
 		count++;
+	if (rc == 0)
+		rc = source_attach(s, MIGRATE_URGENT, wake_fd, &s->urgent_fd, why);
 	if (rc) {
 		while (count)
 			close(fds[--count]);
@@ -165,6 +167,7 @@ static int connect_streams(struct source *s, struct failure *why)
 	/* Owns the descriptors from here on, also if it fails. */
 	rc = outflow_open(&s->flow, s->e, fds, count, s->m->wake_fd);
 	s->attached = rc == 0;
+	s->round = 0;
 	if (rc == 0)
 		outflow_background(&s->flow, true);
 	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
@@ -173,5 +176,5 @@ static int connect_streams(struct source *s, struct failure *why)
 int source_connect(struct source *s, struct failure *why)
 {
 	int rc = connect_control(s, why);
-	return rc ? rc : connect_streams(s, why);
+	return rc ? rc : source_connect_streams(s, s->m->wake_fd, why);
 }

@@ -18,7 +18,10 @@ int source_handshake(struct source *s, struct failure *why)
 	struct trusted_call c = {.out = &hello, .out_size = sizeof(hello)};
 	int rc = trusted(s->e, MIGRATE_OFFER, s->o->streams, &c);
 	if (rc)
-		return source_enclave_failed(rc, rc == -EPERM ? "a second migration" : "to begin", why);
+		return source_enclave_failed(
+		    rc,
+		    rc == -EPERM ? "to move while the pages of its last move are still coming" : "to begin",
+		    why);
 	s->offered = true;
 	rc = source_tell(s, FRAME_HANDSHAKE, &hello, sizeof(hello), why);
 	if (rc == 0)
@@ -96,13 +99,11 @@ static int prepare_carry(struct source *s, struct failure *why)
 /* The destination makes room for every page there is now. */
 static int prepare_pages(struct source *s, struct failure *why)
 {
-	int rc = source_round_begin(s, ROUND_PREPARE, &s->r->pages_total, why);
-	if (rc)
-		return rc;
-	s->round++;
-	outflow_round(&s->flow);
+	struct round_choice choice;
+	int rc = source_round_begin(s, ROUND_PREPARE, 0, false, &choice, why);
+	s->r->pages_total = choice.absent + choice.old;
 	/* Each page is accepted on its own: a large enclave takes its time. */
-	return source_round_installed(s, PREPARE_TIMEOUT_US, why);
+	return rc ? rc : source_round_send(s, PREPARE_TIMEOUT_US, why);
 }
 
 int source_prepare(struct source *s, struct failure *why)
@@ -116,7 +117,8 @@ int source_prepare(struct source *s, struct failure *why)
 		return 0;
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
-	if (rc == 0)
+	/* Where pages may stay behind, one exists once its content has come. */
+	if (rc == 0 && !migrate_mode_defers(s->o->mode))
 		rc = prepare_pages(s, why);
 	s->r->setup_us = now_us() - s->begun_us;
 	return rc;

@@ -7,6 +7,7 @@
  *   source_prepare.c  handshake, preflight
  *   source_rounds.c   rounds while the program runs
  *   source_switch.c   from the first thread asked to park to the answer to COMMIT
+ *   source_serve.c    pages that stayed behind
  */
 #ifndef MIGRATE_SOURCE_PRIVATE_H
 #define MIGRATE_SOURCE_PRIVATE_H
@@ -33,7 +34,16 @@ struct source {
 	uint8_t session[SESSION_ID_SIZE];
 	struct wire control;
 	struct outflow flow;
-	uint32_t round; /* of the streams, PREPARE is the first */
+	int urgent_fd; /* of pages that are asked for; -1: none */
+	pthread_t urgent;
+	bool urgent_runs;
+	uint32_t round; /* of the streams */
+	uint64_t left;	/* pages the destination does not have when the program resumes there */
+
+	/* what rounds have taught */
+	double page_us, new_page_us; /* a page that exists there; one that comes into being */
+	uint64_t trip_us;	     /* shortest round of few pages: what a switch costs beside its pages */
+
 	struct softsgx_stats before;
 
 	/* what undo has to take back */
@@ -64,6 +74,10 @@ int source_tell(struct source *s, enum frame_type type, const void *data, size_t
 int source_expect(struct source *s, enum frame_type type, uint64_t us, struct failure *why);
 int source_enclave_failed(int rc, const char *what, struct failure *why);
 int source_connect(struct source *s, struct failure *why);
+/* A connection of this session. wake_fd: gives up with -ECANCELED when it is readable; -1: none. */
+int source_attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struct failure *why);
+/* Streams and the urgent connection; the streams' threads begin. */
+int source_connect_streams(struct source *s, int wake_fd, struct failure *why);
 /* The control connection again, after it was lost. */
 int source_reattach(struct source *s, struct failure *why);
 
@@ -74,16 +88,32 @@ int source_prepare(struct source *s, struct failure *why);
 int source_tell_slots(struct source *s, struct failure *why);
 
 /* source_rounds.c */
-int source_round_begin(struct source *s, enum migrate_round kind, uint64_t *pages, struct failure *why);
-/* Until the destination has installed the round that the streams were told to send. */
-int source_round_installed(struct source *s, uint64_t silence_us, struct failure *why);
+/* What the enclave says of the round it has chosen: abi/migrate.h. */
+struct round_choice {
+	uint64_t pages, written, old, absent;
+};
+int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, bool grow,
+		       struct round_choice *out, struct failure *why);
+/* The memory map of that round, to its last record. */
+int source_send_map(struct source *s, struct failure *why);
+/* Sends what was chosen, waits until it is installed. */
+int source_round_send(struct source *s, uint64_t silence_us, struct failure *why);
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why);
 struct counts source_counts_now(struct source *s);
 struct migrate_round_report *source_round_report(struct source *s, struct counts before);
 int source_rounds(struct source *s, struct failure *why);
 
+/* How many pages may go in the switch, at that price each. */
+uint64_t source_affordable(const struct source *s, double page_us);
+
 /* source_switch.c */
 int source_switch_over(struct source *s, struct failure *why);
+
+/* source_serve.c: begins; then until the destination has all. -ENOTRECOVERABLE: it is gone, and the program
+ * with it. */
+int source_serve_begin(struct source *s, struct failure *why);
+int source_serve(struct source *s, struct failure *why);
+void source_urgent_stop(struct source *s);
 
 #endif

@@ -7,17 +7,38 @@
 
 #define ROUNDS_MAX 30
 #define RATE_PAGES_MIN 256
-#define SWITCH_FIXED_US 2000 /* parking, descriptors, three round trips on one machine */
-#define STUBBORN_ROUNDS 3    /* so many that hardly shrink end the hope that it converges */
+#define TRIP_PAGES_MAX 32
+#define TRIP_US 1000	  /* until one was seen: parking, descriptors, two round trips */
+#define STUBBORN_ROUNDS 3 /* so many that hardly shrink end the hope that it converges */
+#define WATCH_STEP_US (20ull * 1000)
+#define WATCH_MAX_US (3000ull * 1000)
+#define WATCH_NEWS_PER_S                                                                                     \
+	10000 /* pages seen written for the first time: fewer, and the rest counts as quiet */
+#define RESTLESS_US (5ull * 1000)
 
-int source_round_begin(struct source *s, enum migrate_round kind, uint64_t *pages, struct failure *why)
+int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, bool grow,
+		       struct round_choice *out, struct failure *why)
 {
-	struct trusted_call c = {0};
+	struct trusted_call c = {.more = {most, grow}};
 	int rc = trusted(s->e, MIGRATE_ROUND, kind, &c);
-	if (rc)
-		return source_enclave_failed(rc, "a round", why);
-	*pages = c.ret[0];
-	return 0;
+	*out = (struct round_choice){c.ret[0], c.ret[1], c.ret[2], c.ret[3]};
+	return rc ? source_enclave_failed(rc, "a round", why) : 0;
+}
+
+int source_send_map(struct source *s, struct failure *why)
+{
+	static uint8_t record[RECORD_SIZE_MAX];
+	for (;;) {
+		struct trusted_call c = {.out = record, .out_size = sizeof(record)};
+		int rc = trusted(s->e, MIGRATE_EXPORT, 0, &c);
+		if (rc)
+			return source_enclave_failed(rc, "to hand out its memory map", why);
+		if (c.ret[0] == 0)
+			return 0;
+		rc = source_tell(s, FRAME_CONTROL, record, c.out_size, why);
+		if (rc)
+			return rc;
+	}
 }
 
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
@@ -42,11 +63,14 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 	}
 }
 
-/* Until the destination has installed the round that the streams were told to send. */
-int source_round_installed(struct source *s, uint64_t silence_us, struct failure *why)
+int source_round_send(struct source *s, uint64_t silence_us, struct failure *why)
 {
 	struct frame_round done;
-	int rc = source_await_answer(s, silence_us, "round", why);
+	s->round++;
+	outflow_round(&s->flow);
+	int rc = source_send_map(s, why);
+	if (rc == 0)
+		rc = source_await_answer(s, silence_us, "round", why);
 	if (rc == 0)
 		rc = source_expect(s, FRAME_ROUND_DONE, silence_us, why);
 	if (rc)
@@ -75,39 +99,158 @@ struct migrate_round_report *source_round_report(struct source *s, struct counts
 	return out;
 }
 
+/* ---- prices ---- */
+
+uint64_t source_affordable(const struct source *s, double page_us)
+{
+	uint64_t trip_us = s->trip_us ? s->trip_us : TRIP_US, limit_us = s->o->downtime_limit_us;
+	/* A round is one round trip and two crossings of each border; a switch is two, parking and
+	 * descriptors. */
+	return limit_us > 3 * trip_us && page_us > 0 ? (uint64_t)((double)(limit_us - 3 * trip_us) / page_us)
+						     : 0;
+}
+
+/* Sends what was chosen and learns from it. old: the pages existed there. */
+static int measured_round(struct source *s, bool old, struct failure *why)
+{
+	struct counts before = source_counts_now(s);
+	int rc = source_round_send(s, SILENCE_US, why);
+	if (rc)
+		return rc;
+	const struct migrate_round_report *round = source_round_report(s, before);
+	/* The limit on bandwidth ends with the rounds: what it cost does not count. */
+	uint64_t paced_us = atomic_load(&s->flow.paced_us) - before.paced_us;
+	uint64_t us = round->us - (paced_us < round->us ? paced_us : 0);
+	double page_us = (double)us / (double)(round->pages + 1);
+	if (round->pages <= TRIP_PAGES_MAX && (s->trip_us == 0 || us < s->trip_us))
+		s->trip_us = us;
+	if (round->pages >= RATE_PAGES_MIN && old)
+		s->page_us = page_us;
+	if (round->pages >= RATE_PAGES_MIN && !old)
+		s->new_page_us = page_us;
+	if (s->page_us == 0)
+		s->page_us = page_us;
+	if (s->new_page_us == 0)
+		s->new_page_us = page_us;
+	return 0;
+}
+
+/* ---- precopy ---- */
+
 /* Rounds until what is dirty fits the downtime limit at the best rate seen, fixed costs included. Some
  * programs write faster than that: after STUBBORN_ROUNDS that hardly shrink they are stopped anyway, and the
  * report says so. */
-int source_rounds(struct source *s, struct failure *why)
+static int precopy_rounds(struct source *s, struct failure *why)
 {
-	uint64_t dirty, last = UINT64_MAX;
-	double page_us = 0;
+	struct round_choice choice;
+	uint64_t last = UINT64_MAX;
 	unsigned stubborn = 0;
-	int rc = source_round_begin(s, ROUND_LIVE, &dirty, why);
+	int rc = source_round_begin(s, ROUND_LIVE, 0, false, &choice, why);
 	for (unsigned i = 0; rc == 0; i++) {
-		struct counts before = source_counts_now(s);
-		s->round++;
-		outflow_round(&s->flow);
-		rc = source_round_installed(s, SILENCE_US, why);
-		if (rc)
-			break;
-		const struct migrate_round_report *round = source_round_report(s, before);
-		/* The limit on bandwidth ends with the rounds: what it cost does not count. */
-		uint64_t paced_us = atomic_load(&s->flow.paced_us) - before.paced_us;
-		if (round->pages >= RATE_PAGES_MIN || i == 0)
-			page_us =
-			    (double)(round->us - (paced_us < round->us ? paced_us : 0)) / (round->pages + 1);
+		rc = measured_round(s, true, why);
 		if (i == 0)
-			s->r->pages_total = round->pages;
+			s->r->pages_total = choice.pages;
 		/* Takes what was dirtied meanwhile: sent by the next round, be it the last. */
-		rc = source_round_begin(s, ROUND_LIVE, &dirty, why);
+		if (rc == 0)
+			rc = source_round_begin(s, ROUND_LIVE, 0, false, &choice, why);
 		if (rc)
 			break;
-		s->r->converged = dirty == 0 || SWITCH_FIXED_US + dirty * page_us <= s->o->downtime_limit_us;
-		stubborn = dirty > last - last / 10 ? stubborn + 1 : 0;
-		last = dirty;
+		s->r->converged = choice.pages <= source_affordable(s, s->page_us);
+		stubborn = choice.pages > last - last / 10 ? stubborn + 1 : 0;
+		last = choice.pages;
 		if (s->r->converged || stubborn == STUBBORN_ROUNDS || i + 1 == ROUNDS_MAX)
-			break;
+			return source_send_map(s, why);
 	}
 	return rc;
+}
+
+/* ---- hybrid and postcopy ---- */
+
+/* Waits that long, or until there is something else to do. */
+static int pause_us(struct source *s, uint64_t us, struct failure *why)
+{
+	struct pollfd polled = {.fd = s->m->wake_fd, .events = POLLIN};
+	source_progress(s, "watch");
+	if (poll(&polled, 1, (int)(us / 1000)) > 0)
+		return source_link_failed(s, -ECANCELED, why);
+	return source_out_of_time(s) ? source_timed_out(s, why) : 0;
+}
+
+/* Looks at what is written before anything is sent: what is written all the time is not worth it. */
+static int watch(struct source *s, struct failure *why)
+{
+	struct round_choice choice;
+	uint64_t begun = now_us(), last = begun;
+	int rc;
+	do {
+		rc = pause_us(s, WATCH_STEP_US, why);
+		if (rc == 0)
+			rc = source_round_begin(s, ROUND_WATCH, 0, false, &choice, why);
+		if (rc == 0)
+			rc = source_send_map(s, why);
+		if (rc)
+			return rc;
+		uint64_t now = now_us(), news_per_s = choice.written * 1000000 / (now - last + 1);
+		bool first = last == begun; /* since the session began: no rate */
+		last = now;
+		if (!first && news_per_s < WATCH_NEWS_PER_S)
+			break;
+	} while (last - begun < WATCH_MAX_US);
+	s->r->watch_us = last - begun;
+	return 0;
+}
+
+/*
+ * Sends what is quiet, again what has changed since, until what exists there in an old version fits the
+ * downtime limit. A page that is found written twice is taken out there and stays behind, so every page goes
+ * at most a few times, and this ends however fast the program writes. grow: pages that do not exist there are
+ * sent too.
+ */
+static int quiet_rounds(struct source *s, bool grow, struct failure *why)
+{
+	struct round_choice choice;
+	uint64_t sent = 0;
+	for (unsigned i = 0;; i++) {
+		uint64_t most = source_affordable(s, s->page_us);
+		int rc = source_round_begin(s, ROUND_QUIET, most, grow, &choice, why);
+		if (rc)
+			return rc;
+		if (i == 0)
+			s->r->pages_total = choice.old + choice.absent;
+		s->r->converged = choice.old <= most;
+		if ((i > 0 && s->r->converged && choice.pages <= most) || i == ROUNDS_MAX)
+			return source_send_map(s, why);
+		/* Much of what was quiet is not: then it is not worth sending more of its kind. */
+		if (i > 0 && choice.old > sent / 8)
+			grow = false;
+		if (choice.pages == 0) {
+			rc = source_send_map(s, why);
+			if (rc == 0)
+				rc = pause_us(s, RESTLESS_US, why);
+			if (rc)
+				return rc;
+			continue;
+		}
+		sent = choice.pages;
+		rc = measured_round(s, choice.pages <= choice.old, why);
+		if (rc)
+			return rc;
+	}
+}
+
+int source_rounds(struct source *s, struct failure *why)
+{
+	int rc = 0;
+	switch (s->o->mode) {
+	case MODE_STOP_COPY:
+		return 0;
+	case MODE_PRECOPY:
+		return precopy_rounds(s, why);
+	case MODE_POSTCOPY:
+		return quiet_rounds(s, false, why);
+	case MODE_HYBRID:
+		rc = watch(s, why);
+		return rc ? rc : quiet_rounds(s, true, why);
+	}
+	return fail(why, -EINVAL, "no such mode");
 }

@@ -76,11 +76,19 @@ static int send_state(struct source *s, struct failure *why)
 	}
 }
 
+/* More pages than these stay behind. */
+static uint64_t most_now(const struct source *s)
+{
+	return !migrate_mode_defers(s->o->mode) ? UINT64_MAX
+	       : s->o->mode == MODE_POSTCOPY	? 0
+						: source_affordable(s, s->new_page_us);
+}
+
 /* Everything that has to move while nothing runs, up to READY in control.data. */
 static int hand_over(struct source *s, struct failure *why)
 {
 	struct counts before = source_counts_now(s);
-	uint64_t pages;
+	struct round_choice choice;
 	uint8_t nothing = 0;
 	outflow_background(&s->flow, false);
 	int rc = source_tell(s, FRAME_PARKING, &nothing, 1, why);
@@ -92,14 +100,16 @@ static int hand_over(struct source *s, struct failure *why)
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	if (rc == 0)
-		rc = source_round_begin(s, ROUND_FINAL, &pages, why);
+		rc = source_round_begin(s, ROUND_FINAL, most_now(s), false, &choice, why);
 	if (rc)
 		return rc;
 	atomic_store(&s->flow.bandwidth, 0);
 	s->round++;
 	outflow_round(&s->flow);
 	/* Beside the pages. */
-	rc = send_carried(s, why);
+	rc = source_send_map(s, why);
+	if (rc == 0)
+		rc = send_carried(s, why);
 	if (rc)
 		return rc;
 	rc = outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
@@ -189,6 +199,7 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 		return fail(why, -ECONNREFUSED,
 			    "the destination refused at the last moment; the program runs on");
 	}
+	s->left = s->r->pages_deferred = c.ret[1];
 	s->r->downtime_us = answered_us - stopped_us;
 	s->r->downtime_destination_us = times.downtime_us;
 	return 0;

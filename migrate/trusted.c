@@ -8,6 +8,8 @@ int trusted(struct enclave *e, enum migrate_op op, uint64_t arg, struct trusted_
 {
 	struct service_call call = {.op = op, .arg = {arg}};
 	if (c) {
+		call.arg[1] = c->more[0];
+		call.arg[2] = c->more[1];
 		call.in = (uintptr_t)c->in;
 		call.in_size = c->in_size;
 		call.out = (uintptr_t)c->out;

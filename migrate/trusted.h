@@ -15,6 +15,7 @@ struct trusted_call {
 	size_t in_size;
 	void *out;
 	size_t out_size; /* capacity, then what was written */
+	uint64_t more[2]; /* arg[1], arg[2] */
 	uint64_t ret[4];
 };
 

@@ -34,6 +34,9 @@ static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_REPORT] = 65536,
     [FRAME_BYE] = sizeof(uint64_t),
     [FRAME_FAILED] = sizeof(struct frame_failed),
+    [FRAME_WANT] = sizeof(struct frame_want),
+    [FRAME_SERVE] = sizeof(struct frame_serve),
+    [FRAME_ARRIVED] = 1024,
 };
 
 uint64_t now_us(void)

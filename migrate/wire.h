@@ -15,6 +15,9 @@
  *   s > d  FINAL           d > s  READY
  *   s > d  COMMIT          d > s  RESUMED or REFUSED, then REPORT
  *   s > d  BYE, with the signals that came too late to be handed out
+ *   pages that were deferred: on the streams as before; on the urgent connection d > s WANT, s > d RECORD; then
+ *   d > s  ARRIVED         s > d  BYE
+ *   connections lost meanwhile: all ATTACH again, then s > d SERVE, d > s SERVE
  *   any time before COMMIT: either side FAILED
  */
 #ifndef MIGRATE_WIRE_H
@@ -47,6 +50,9 @@ enum frame_type {
 	FRAME_REPORT,
 	FRAME_BYE,
 	FRAME_FAILED,
+	FRAME_WANT,
+	FRAME_SERVE,
+	FRAME_ARRIVED,
 	FRAME_TYPE_COUNT
 };
 
@@ -60,7 +66,7 @@ struct frame_header {
 
 #define SESSION_ID_SIZE 16
 #define MIGRATE_NAME_MAX 64
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 
 struct frame_hello {
 	uint32_t version; /* WIRE_VERSION */
@@ -73,11 +79,20 @@ struct frame_hello {
 
 struct frame_attach {
 	uint8_t session[SESSION_ID_SIZE];
-	uint32_t stream; /* or MIGRATE_CONTROL: the control connection, again */
+	uint32_t stream; /* or MIGRATE_URGENT, or MIGRATE_CONTROL: the control connection, again */
 } __attribute__((packed));
 
 struct frame_round {
 	uint32_t round;
+} __attribute__((packed));
+
+/* A page that a thread waits for. */
+struct frame_want {
+	uint64_t page;
+} __attribute__((packed));
+
+struct frame_serve {
+	uint32_t epoch;
 } __attribute__((packed));
 
 struct frame_failed {

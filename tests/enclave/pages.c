@@ -174,24 +174,108 @@ static void in_child(void (*run)(const uint8_t *map, size_t size), const uint8_t
 	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-static uint8_t before[1 << 16], after[1 << 16], bad[1 << 16];
+static uint8_t before[1 << 18], after[1 << 18], bad[1 << 18];
+static uint64_t live[(HEAP_BASE + HEAP_SIZE - APP_BASE) / PAGE_SIZE / 64 + CHUNK_PAGES / 64];
+
+static long export_all(uint8_t *out, size_t capacity)
+{
+	mm_export_all();
+	return mm_export(out, capacity, live);
+}
+
+static bool lives(uint64_t page)
+{
+	page -= APP_BASE >> PAGE_SHIFT;
+	return live[page / 64] >> (page % 64) & 1;
+}
+
+static uint8_t page_content(uint64_t page)
+{
+	return (uint8_t)(page * 7 + 3);
+}
+
+void page_wanted(uint64_t page)
+{
+	static _Alignas(PAGE_SIZE) uint8_t content[PAGE_SIZE];
+	memset(content, page_content(page), PAGE_SIZE);
+	CHECK(mm_arrive(page, content) == 1);
+}
+
+/* What lives there and does not exist here is deferred: everybody gets it once, and content that came for what the
+ * program has thrown away since is not wanted. */
+static void deferred_pages(void)
+{
+	uint64_t first = BASE >> PAGE_SHIFT, page;
+	for (page = first; page < first + PAGES && !(mm_state(page) & PG_DEFERRED && !(mm_state(page) & PG_NOACCESS)); page++)
+		;
+	CHECK(page < first + PAGES && mm_deferred() > 4);
+	uint64_t left = mm_deferred();
+	/* touched: it is waited for, and there */
+	CHECK(*(volatile uint8_t *)(page << PAGE_SHIFT) == page_content(page) && mm_deferred() == left - 1);
+	CHECK(mm_arrive(page, NULL) == 0 && *(volatile uint8_t *)(page << PAGE_SHIFT) == page_content(page));
+	/* thrown away while it was still to come */
+	while (!(mm_state(++page) & PG_DEFERRED) || mm_state(page) & PG_NOACCESS)
+		CHECK(page < first + PAGES);
+	left = mm_deferred();
+	CHECK(mm_munmap(page << PAGE_SHIFT, PAGE_SIZE) == 0 && mm_deferred() == left - 1);
+	CHECK(mm_mmap(page << PAGE_SHIFT, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED) > 0);
+	CHECK(mm_arrive(page, before) == 0 && *(volatile uint8_t *)(page << PAGE_SHIFT) == 0);
+	while (!(mm_state(++page) & PG_DEFERRED) || mm_state(page) & PG_NOACCESS)
+		CHECK(page < first + PAGES);
+	CHECK(mm_madvise(page << PAGE_SHIFT, PAGE_SIZE, MADV_DONTNEED) == 0);
+	CHECK(mm_arrive(page, before) == 0 && *(volatile uint8_t *)(page << PAGE_SHIFT) == 0);
+	/* all others, from two sides */
+	for (page = first; page < first + PAGES; page++)
+		if (mm_state(page) & PG_DEFERRED) {
+			CHECK(mm_arrive(page, NULL) == 1 && mm_arrive(page, NULL) == 0);
+			CHECK(!(mm_state(page) & PG_DEFERRED) && mm_state(page) & PG_ACCEPTED);
+		}
+}
+
+/* Before anything runs: content comes, pages are taken out again, and a newer map changes what is missing. */
+static void pages_come_and_leave(void)
+{
+	uint64_t page = BASE >> PAGE_SHIFT, image = APP_BASE >> PAGE_SHIFT;
+	while (!(mm_state(page) & PG_DEFERRED))
+		page++;
+	uint64_t left = mm_deferred();
+	memset(before, 0x5a, PAGE_SIZE);
+	CHECK(mm_install(page, before) == 0 && mm_deferred() == left - 1);
+	CHECK(*(uint8_t *)(page << PAGE_SHIFT) == 0x5a);
+	CHECK(mm_install(page, NULL) == 0 && *(uint8_t *)(page << PAGE_SHIFT) == 0);
+	CHECK(mm_take_out(page) == 0 && mm_deferred() == left && mm_take_out(page) == 0);
+	CHECK(mm_install(page, before) == 0 && mm_deferred() == left - 1);
+	CHECK(mm_take_out(image) == 0 && mm_deferred() == left);
+	CHECK(mm_install(image, before) == 0 && *(uint8_t *)APP_BASE == 0x5a && mm_deferred() == left - 1);
+	CHECK(mm_make_room(page) == 0 && *(uint8_t *)(page << PAGE_SHIFT) == 0x5a);
+	CHECK(mm_take_out(page) == 0 && mm_deferred() == left);
+}
 
 static void import_same(const uint8_t *map, size_t size)
 {
-	CHECK(mm_import(map, size) == 0 && mm_export(after, sizeof(after)) == (long)size);
-	CHECK(memcmp(map, after, size) == 0);
+	static _Alignas(PAGE_SIZE) uint8_t zero[PAGE_SIZE];
+	CHECK(mm_import(map, size) == 0);
+	uint64_t left = mm_deferred();
+	CHECK(left > 0 && mm_import(map, size) == 0 && mm_deferred() == left);
+	pages_come_and_leave();
+	/* once everything has come, the map is the one that was sent */
+	for (uint64_t page = HEAP_BASE >> PAGE_SHIFT; page < (HEAP_BASE + HEAP_SIZE) >> PAGE_SHIFT; page++)
+		if (mm_state(page) & PG_DEFERRED)
+			CHECK(mm_install(page, zero) == 0);
+	CHECK(mm_deferred() == 0 && export_all(after, sizeof(after)) == (long)size && memcmp(map, after, size) == 0);
+}
+
+static void import_and_run(const uint8_t *map, size_t size)
+{
+	CHECK(mm_import(map, size) == 0);
+	deferred_pages();
 }
 
 /* Whatever is not one is refused and changes nothing; what differs and still is one ends the process it was
  * tried in. */
 static void import_damaged(const uint8_t *map, size_t size)
 {
-	long none = mm_export(before, sizeof(before));
-	/* three numbers, then runs of three: two of them in the wrong order */
-	memcpy(bad, map, size);
-	memcpy(bad + 24, map + 48, 24);
-	memcpy(bad + 48, map + 24, 24);
-	CHECK(size > 72 && mm_import(bad, size) == -EBADMSG);
+	long none = export_all(before, sizeof(before));
 	for (int i = 0; i < 200; i++) {
 		size_t n = random_below(&seed, 2) ? size : random_below(&seed, size);
 		memcpy(bad, map, n);
@@ -199,13 +283,34 @@ static void import_damaged(const uint8_t *map, size_t size)
 			bad[random_below(&seed, n)] ^= (uint8_t)(1 + random_below(&seed, 255));
 		if (mm_import(bad, n) != -EBADMSG)
 			return;
-		CHECK(mm_export(after, sizeof(after)) == none && memcmp(before, after, (size_t)none) == 0);
+		CHECK(mm_deferred() == 0 && export_all(after, sizeof(after)) == none && memcmp(before, after, (size_t)none) == 0);
 	}
+}
+
+/* Only what changed since is told again, and all of it. */
+static void changes_are_told(void)
+{
+	static uint8_t map[1 << 18];
+	uint64_t page = (BASE >> PAGE_SHIFT) + 3;
+	CHECK(export_all(map, sizeof(map)) > 0);
+	long nothing = mm_export(map, sizeof(map), live);
+	CHECK(mm_munmap(page << PAGE_SHIFT, PAGE_SIZE) == 0);
+	long gone = mm_export(map, sizeof(map), live);
+	CHECK(gone > nothing && !lives(page) && mm_export(map, sizeof(map), live) == nothing);
+	CHECK(mm_mmap(page << PAGE_SHIFT, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED) > 0);
+	CHECK(mm_export(map, sizeof(map), live) > nothing);
+	*(volatile uint8_t *)(page << PAGE_SHIFT) = 1;
+	mm_export(map, sizeof(map), live);
+	CHECK(lives(page) && mm_export(map, sizeof(map), live) == nothing);
+	CHECK(mm_mprotect(page << PAGE_SHIFT, PAGE_SIZE, PROT_NONE) == 0);
+	CHECK(mm_export(map, sizeof(map), live) > nothing);
+	CHECK(mm_mprotect(page << PAGE_SHIFT, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);
 }
 
 static void import_in_child(const uint8_t *map, size_t size)
 {
 	in_child(import_same, map, size);
+	in_child(import_and_run, map, size);
 	for (int i = 0; i < 20; i++) {
 		in_child(import_damaged, map, size);
 		seed += 7;
@@ -283,10 +388,12 @@ int main(void)
 		limits();
 		touched_together();
 		marks_race();
-		long size = mm_export(map, sizeof(map));
-		CHECK(size > 0 && mm_export(map, (size_t)size - 1) == -ENOSPC &&
-		      mm_export_max() == (size_t)size);
-		CHECK(mm_export(map, sizeof(map)) == size && write(ends[1], map, (size_t)size) == size);
+		changes_are_told();
+		long size = export_all(map, sizeof(map));
+		CHECK(size > 0 && mm_export_max() >= (size_t)size);
+		mm_export_all();
+		CHECK(mm_export(map, (size_t)size - 1, live) == -ENOSPC);
+		CHECK(mm_export(map, sizeof(map), live) == size && write(ends[1], map, (size_t)size) == size);
 		exit(0);
 	}
 	CHECK(waitpid(work, &status, 0) == work && WIFEXITED(status));

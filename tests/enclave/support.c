@@ -17,6 +17,7 @@
 #include "sgx/arch.h"
 
 static atomic_ulong accepted;
+static uint8_t exists[(4ull << 30) >> PAGE_SHIFT];
 
 unsigned long pages_accepted(void)
 {
@@ -33,27 +34,47 @@ static void map(uint64_t start, uint64_t size, int prot)
 	}
 }
 
+void __attribute__((weak)) page_wanted(uint64_t page)
+{
+	printf("page %#lx is waited for, and nobody brings it\n", (unsigned long)page);
+	exit(1);
+}
+
+/* As the processor: a page is accepted once, unless it was trimmed in between. */
+static void leaf(greg_t *g)
+{
+	const struct sgx_secinfo *secinfo = (const void *)g[REG_RBX];
+	void *page = (void *)g[REG_RCX];
+	bool trim = g[REG_RAX] == SGX_EACCEPT && (secinfo->flags & SGX_SECINFO_TRIM) == SGX_SECINFO_TRIM;
+	uint8_t was = __atomic_exchange_n(&exists[(uint64_t)page >> PAGE_SHIFT], !trim, __ATOMIC_SEQ_CST);
+	if (was != trim || mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE)) {
+		printf("page %p accepted twice\n", page);
+		exit(1);
+	}
+	if (g[REG_RAX] == SGX_EACCEPTCOPY)
+		memcpy(page, (void *)g[REG_RDX], PAGE_SIZE);
+	if (trim) {
+		memset(page, 0, PAGE_SIZE);
+		mprotect(page, PAGE_SIZE, PROT_NONE);
+	}
+	accepted += trim ? -1ul : 1;
+	g[REG_RAX] = 0;
+	g[REG_RIP] += 3;
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
 	static const uint8_t enclu[] = {0x0f, 0x01, 0xd7};
 
-	if (memcmp((void *)g[REG_RIP], enclu, sizeof(enclu)) == 0 && g[REG_RAX] == SGX_EACCEPT) {
-		/* As the processor: a page is accepted once. */
-		static uint8_t seen[(4ull << 30) >> PAGE_SHIFT];
-		uint64_t page = (uint64_t)g[REG_RCX] >> PAGE_SHIFT;
-		if (__atomic_exchange_n(&seen[page], 1, __ATOMIC_SEQ_CST) ||
-		    mprotect((void *)g[REG_RCX], PAGE_SIZE, PROT_READ | PROT_WRITE)) {
-			printf("page %#llx accepted twice\n", g[REG_RCX]);
-			exit(1);
-		}
-		accepted++;
-		g[REG_RAX] = 0;
-		g[REG_RIP] += 3;
+	if (memcmp((void *)g[REG_RIP], enclu, sizeof(enclu)) == 0) {
+		leaf(g);
 		return;
 	}
 	int rc = number == SIGSEGV ? mm_fault((uint64_t)info->si_addr) : -EFAULT;
-	if (rc == 0 || rc == -EBUSY || rc == -EEXIST)
+	if (rc == -EINPROGRESS)
+		page_wanted((uint64_t)info->si_addr >> PAGE_SHIFT);
+	if (rc == 0 || rc == -EBUSY || rc == -EEXIST || rc == -EINPROGRESS)
 		return;
 	printf("signal %d, address %p, instruction %#llx\n", number, info->si_addr, g[REG_RIP]);
 	exit(1);
@@ -76,6 +97,7 @@ struct thread *enclave_thread(unsigned slot)
 
 void enclave_begin(void)
 {
+	memset(exists + (APP_BASE >> PAGE_SHIFT), 1, IMAGE_SIZE >> PAGE_SHIFT);
 	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
 	struct image_config *c = (void *)CONFIG_BASE;
 

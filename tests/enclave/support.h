@@ -28,6 +28,8 @@ void enclave_begin(void); /* maps everything, mm_init(), this thread is slot THR
 struct thread *enclave_thread(unsigned slot); /* the calling host thread is this slot's */
 uint64_t random_below(uint64_t *seed, uint64_t end);
 unsigned long pages_accepted(void);
+/* A thread touched a page whose content is still to come: the test may bring it. */
+void page_wanted(uint64_t page);
 void host_answer(struct thread *t, struct call_area *area); /* the test's own host */
 
 #endif

@@ -20,6 +20,7 @@ static struct identity self;
 /* The root is one made for the test; the symbol is the real one's, which the header calls constant. */
 uint8_t test_root_key[64] __asm__("softsgx_root_public_key");
 static uint8_t state[PAIR_PAGES], mark[PAIR_PAGES], always[PAIR_PAGES];
+static uint64_t deferred;
 static char threads[4096];
 static size_t threads_size;
 static unsigned busy;
@@ -99,11 +100,48 @@ uint64_t mm_end_page(void)
 	return PAIR_FIRST + PAIR_PAGES;
 }
 
-int mm_accept(uint64_t page, uint64_t count)
+static void exists(uint64_t page)
 {
-	for (; count; page++, count--)
-		state[page - PAIR_FIRST] |= PG_ACCEPTED;
+	deferred -= (state[page - PAIR_FIRST] & PG_DEFERRED) != 0;
+	state[page - PAIR_FIRST] |= PG_ACCEPTED;
+	state[page - PAIR_FIRST] &= (uint8_t)~PG_DEFERRED;
+}
+
+int mm_install(uint64_t page, const void *content)
+{
+	void *at = (void *)(page << PAGE_SHIFT);
+	exists(page);
+	if (content)
+		memcpy(at, content, PAGE_SIZE);
+	else
+		memset(at, 0, PAGE_SIZE);
 	return 0;
+}
+
+int mm_make_room(uint64_t page)
+{
+	exists(page);
+	return 0;
+}
+
+int mm_take_out(uint64_t page)
+{
+	deferred += !(state[page - PAIR_FIRST] & PG_DEFERRED);
+	state[page - PAIR_FIRST] = (uint8_t)((state[page - PAIR_FIRST] & ~PG_ACCEPTED) | PG_DEFERRED);
+	return 0;
+}
+
+int mm_arrive(uint64_t page, const void *content)
+{
+	if (!(state[page - PAIR_FIRST] & PG_DEFERRED))
+		return 0;
+	mm_install(page, content);
+	return 1;
+}
+
+uint64_t mm_deferred(void)
+{
+	return deferred;
 }
 
 bool mm_movable(uint64_t page)
@@ -111,9 +149,22 @@ bool mm_movable(uint64_t page)
 	return page - PAIR_FIRST < PAIR_PAGES;
 }
 
-long mm_export(uint8_t *out, size_t capacity)
+void mm_export_all(void)
+{
+}
+
+size_t mm_export_max(void)
+{
+	return sizeof(state);
+}
+
+long mm_export(uint8_t *out, size_t capacity, uint64_t *live)
 {
 	memcpy(out, state, sizeof(state));
+	memset(live, 0, PAIR_PAGES / 8);
+	for (unsigned i = 0; i < PAIR_PAGES; i++)
+		if ((state[i] & PG_ACCEPTED) && (state[i] & PG_MAPPED))
+			live[i / 64] |= 1ull << (i % 64);
 	return sizeof(state);
 }
 
@@ -121,8 +172,13 @@ int mm_import(const uint8_t *in, size_t size)
 {
 	if (size != sizeof(state))
 		return -EBADMSG;
-	for (unsigned i = 0; i < PAIR_PAGES; i++)
-		state[i] |= in[i] & PG_MAPPED;
+	for (unsigned i = 0; i < PAIR_PAGES; i++) {
+		bool lives = (in[i] & PG_ACCEPTED) && (in[i] & PG_MAPPED), here = state[i] & PG_ACCEPTED;
+		deferred -= (state[i] & PG_DEFERRED) != 0;
+		state[i] = (uint8_t)((in[i] & PG_MAPPED) | (here ? PG_ACCEPTED : 0) |
+				     (lives && !here ? PG_DEFERRED : 0));
+		deferred += lives && !here;
+	}
 	return 0;
 }
 
@@ -242,6 +298,9 @@ static int poke(struct service_call *call)
 	case POKE_READ:
 		memcpy((void *)call->out, (void *)(uint64_t)(APP_BASE + call->arg[0] * PAGE_SIZE), PAGE_SIZE);
 		call->out_size = PAGE_SIZE;
+		return 0;
+	case POKE_EXISTS:
+		call->ret[0] = (state[call->arg[0]] & PG_ACCEPTED) != 0;
 		return 0;
 	case POKE_GONE:
 		state[call->arg[0]] &= (uint8_t)~PG_MAPPED;

@@ -12,7 +12,7 @@ $(MIGRATE_TRUSTED): $(MIGRATE_TRUSTED_OBJS)
 	$(LD) -r -o $@ $^ $(RT_CRYPTO_LIBS)
 	$(OBJCOPY) --keep-global-symbol=migrate_service $@
 
-MIGRATE_TESTS := $(addprefix $(B)/tests/migrate/,handshake records commit)
+MIGRATE_TESTS := $(addprefix $(B)/tests/migrate/,handshake records commit deferred)
 $(MIGRATE_TESTS): $(B)/tests/migrate/%: $(B)/tests/migrate/%.o $(B)/tests/migrate/pair.o \
 		$(B)/tests/migrate/fake_runtime.o $(MIGRATE_TRUSTED)
 	@mkdir -p $(@D)

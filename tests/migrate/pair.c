@@ -86,11 +86,11 @@ static ssize_t write_plain(int fd, void *data, size_t size)
 	return write(fd, data, size);
 }
 
-int side_call(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1, const void *in, size_t in_size,
-	      void *out, size_t *out_size, uint64_t ret[4])
+static int side_exchange(struct side *s, struct service_call *c, const void *in, void *out, size_t *out_size,
+			 uint64_t ret[4])
 {
-	struct service_call call = {
-	    .op = op, .in_size = in_size, .out_size = out_size ? *out_size : 0, .arg = {arg0, arg1}};
+	struct service_call call = *c;
+	size_t in_size = call.in_size;
 	transfer_all(write_plain, s->fd, &call, sizeof(call));
 	transfer_all(write_plain, s->fd, (void *)in, in_size);
 	transfer_all(read, s->fd, &call, sizeof(call));
@@ -101,6 +101,14 @@ int side_call(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1, const v
 	if (ret)
 		memcpy(ret, call.ret, sizeof(call.ret));
 	return call.result;
+}
+
+int side_call(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1, const void *in, size_t in_size,
+	      void *out, size_t *out_size, uint64_t ret[4])
+{
+	struct service_call call = {
+	    .op = op, .in_size = in_size, .out_size = out_size ? *out_size : 0, .arg = {arg0, arg1}};
+	return side_exchange(s, &call, in, out, out_size, ret);
 }
 
 int side_do(struct side *s, uint32_t op, uint64_t arg0, uint64_t arg1)
@@ -200,10 +208,16 @@ int pair_secure(struct pair *p, unsigned streams)
 	return rc ? rc : pair_attest(p);
 }
 
-void pair_round(struct pair *p, unsigned streams, enum migrate_round kind, uint64_t counts[2])
+void pair_choose(struct pair *p, enum migrate_round kind, uint64_t most, uint64_t grow, uint64_t ret[4])
+{
+	struct service_call call = {.op = MIGRATE_ROUND, .arg = {kind, most, grow}};
+	CHECK(side_exchange(&p->source, &call, NULL, NULL, NULL, ret) == 0);
+	pair_export(p);
+}
+
+void pair_send(struct pair *p, unsigned streams, uint64_t counts[2])
 {
 	static struct message record;
-	CHECK(side_do(&p->source, MIGRATE_ROUND, kind, 0) == 0);
 	for (unsigned stream = 0; stream < streams; stream++) {
 		for (;;) {
 			uint64_t sent[4], got[4];
@@ -221,6 +235,12 @@ void pair_round(struct pair *p, unsigned streams, enum migrate_round kind, uint6
 			}
 		}
 	}
+}
+
+void pair_round(struct pair *p, unsigned streams, enum migrate_round kind, uint64_t counts[2])
+{
+	pair_choose(p, kind, UINT64_MAX, 0, NULL);
+	pair_send(p, streams, counts);
 }
 
 void pair_stop(struct pair *p)

@@ -41,6 +41,7 @@ enum poke {
 	POKE_BUSY,	  /* arg[0]: threads that do not park */
 	POKE_START,	  /* as if the program had been started */
 	POKE_DIRTY,	  /* arg[0] page: always dirty from now on */
+	POKE_EXISTS,	  /* arg[0] page; ret[0] 1 if it does */
 };
 
 void side_open(struct side *s, const struct identity *who);
@@ -70,8 +71,11 @@ void evidence_make(struct side *s, struct message *evidence); /* what the quotin
 void evidence_sign(struct message *evidence);		      /* again, after a test changed it */
 int pair_attest(struct pair *p);
 int pair_secure(struct pair *p, unsigned streams); /* all of it; must succeed */
-/* All of a round from one to the other; must succeed. Counts may be NULL. */
+/* All of a round and its map from one to the other; must succeed. Counts may be NULL. */
 void pair_round(struct pair *p, unsigned streams, enum migrate_round kind, uint64_t counts[2]);
+/* The same, with what ROUND asks for and says. most, grow: arg[1], arg[2]; ret may be NULL. */
+void pair_choose(struct pair *p, enum migrate_round kind, uint64_t most, uint64_t grow, uint64_t ret[4]);
+void pair_send(struct pair *p, unsigned streams, uint64_t counts[2]);
 void pair_stop(struct pair *p);
 void pair_export(struct pair *p);
 

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The program runs there; pages that stayed behind are pushed over the streams,
+ * and one that a thread waits for goes at once over the urgent connection. There
+ * is no way back, so a lost connection is made again for as long as the
+ * destination lives.
+ */
+#include "migrate/source_private.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include "host/log.h"
+#include "migrate/trusted.h"
+
+#define SERVE_GIVE_UP_US (600ull * 1000 * 1000)
+#define ANSWER_US (5ull * 1000 * 1000)
+
+/* ---- pages that are asked for ---- */
+
+static int urgent_answer(struct source *s, uint64_t page, uint8_t *record)
+{
+	struct trusted_call c = {.out = record, .out_size = RECORD_SIZE_MAX, .more = {page}};
+	int rc = trusted(s->e, MIGRATE_FETCH, MIGRATE_URGENT, &c);
+	if (rc || c.ret[0] == 0)
+		return rc;
+	atomic_fetch_add(&s->flow.pages, c.ret[1]);
+	atomic_fetch_add(&s->flow.zero_pages, c.ret[2]);
+	return wire_send(s->urgent_fd, FRAME_RECORD, record, c.out_size, NULL, 0,
+			 (struct wait){WIRE_FOREVER, -1});
+}
+
+static void *urgent_main(void *context)
+{
+	struct source *s = context;
+	struct wire w;
+	uint8_t *record = malloc(RECORD_SIZE_MAX);
+	wire_init(&w, s->urgent_fd);
+	while (record && wire_recv(&w, (struct wait){WIRE_FOREVER, -1}) == 0) {
+		struct frame_want want;
+		if (w.type != FRAME_WANT || w.size != sizeof(want))
+			break;
+		memcpy(&want, w.data, sizeof(want));
+		if (urgent_answer(s, want.page, record))
+			break;
+	}
+	/* The other side sees it end, and the streams with it. */
+	shutdown(s->urgent_fd, SHUT_RDWR);
+	free(record);
+	w.fd = -1; /* urgent_stop()'s */
+	wire_close(&w);
+	return NULL;
+}
+
+void source_urgent_stop(struct source *s)
+{
+	if (s->urgent_fd < 0)
+		return;
+	shutdown(s->urgent_fd, SHUT_RDWR);
+	if (s->urgent_runs)
+		pthread_join(s->urgent, NULL);
+	s->urgent_runs = false;
+	close(s->urgent_fd);
+	s->urgent_fd = -1;
+}
+
+/* ---- serving ---- */
+
+static int begin(struct source *s, uint32_t epoch, struct failure *why)
+{
+	struct trusted_call c = {0};
+	int rc = trusted(s->e, MIGRATE_SERVE, epoch, &c);
+	if (rc)
+		return source_enclave_failed(rc, "to serve its pages", why);
+	rc = -pthread_create(&s->urgent, NULL, urgent_main, s);
+	if (rc)
+		return fail(why, rc, "cannot start a thread: %s", strerror(-rc));
+	s->urgent_runs = true;
+	outflow_background(&s->flow, true);
+	s->round++;
+	outflow_round(&s->flow);
+	return 0;
+}
+
+int source_serve_begin(struct source *s, struct failure *why)
+{
+	return begin(s, 0, why);
+}
+
+/* 1: over. 0: goes on. */
+static int on_frame(struct source *s, struct failure *why)
+{
+	struct trusted_call c = {.in = s->control.data, .in_size = s->control.size};
+	int rc;
+	switch (s->control.type) {
+	case FRAME_ARRIVED:
+		rc = trusted(s->e, MIGRATE_RELEASE, 0, &c);
+		return rc ? source_enclave_failed(rc, "the word that all pages have arrived", why) : 1;
+	case FRAME_BYE:
+		return 1; /* the program has ended there */
+	default:
+		return 0;
+	}
+}
+
+/* Until it is over (0) or a connection fails. */
+static int serve_once(struct source *s, struct failure *why)
+{
+	for (;;) {
+		struct pollfd polled[2] = {{.fd = s->control.fd, .events = POLLIN},
+					   {.fd = s->m->wake_fd, .events = POLLIN}};
+		uint64_t count;
+		int n = poll(polled, 2, 50), rc = outflow_error(&s->flow);
+		source_progress(s, "postcopy");
+		if (polled[1].revents && read(s->m->wake_fd, &count, sizeof(count)) < 0)
+			rc = rc ? rc : -errno;
+		if (rc)
+			return fail(why, rc, "%s: %s", s->to.text, strerror(-rc));
+		if (n <= 0 || !polled[0].revents)
+			continue;
+		rc = wire_recv(&s->control, (struct wait){now_us() + ANSWER_US, -1});
+		if (rc)
+			return fail(why, rc, "%s: %s", s->to.text, strerror(-rc));
+		rc = on_frame(s, why);
+		if (rc)
+			return rc < 0 ? rc : 0;
+	}
+}
+
+static int connect_again(struct source *s, uint32_t epoch, struct failure *why)
+{
+	struct frame_serve again = {epoch};
+	int rc = source_reattach(s, why);
+	if (rc == 0)
+		rc = source_connect_streams(s, -1, why);
+	if (rc == 0)
+		rc = source_tell(s, FRAME_SERVE, &again, sizeof(again), why);
+	if (rc == 0)
+		rc = source_expect(s, FRAME_SERVE, ANSWER_US, why);
+	return rc ? rc : begin(s, epoch, why);
+}
+
+int source_serve(struct source *s, struct failure *why)
+{
+	uint32_t epoch = 0;
+	uint64_t alive_us = now_us();
+	while (serve_once(s, why)) {
+		log_line("%s: %s; %llu pages stayed behind, trying again", s->m->name, why->message,
+			 (unsigned long long)s->left);
+		int rc;
+		do {
+			outflow_close(&s->flow);
+			source_urgent_stop(s);
+			rc = connect_again(s, ++epoch, why);
+			if (rc == 0)
+				alive_us = now_us();
+			else if (rc == -ENOENT || now_us() - alive_us > SERVE_GIVE_UP_US)
+				return fail(why, -ENOTRECOVERABLE,
+					    "%s took over the program and ended before %llu pages had "
+					    "arrived: the program is lost",
+					    s->to.text, (unsigned long long)s->left);
+			else
+				nanosleep(&(struct timespec){0, 200 * 1000 * 1000}, NULL);
+		} while (rc);
+	}
+	return 0;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Pages that stay behind: none is there in an old version when the program goes on,
+ * each arrives once, whatever connections and hosts do, and no page that the
+ * program has written to since is overwritten.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "tests/migrate/pair.h"
+
+static const char threads[] = "threads";
+static struct message ready, commit, resumed, record, other, arrived;
+
+static void fill(struct side *s, unsigned page, uint8_t value)
+{
+	CHECK(side_do(s, POKE_FILL, page, value) == 0);
+}
+
+static bool exists(struct side *s, unsigned page)
+{
+	return side_ask(s, POKE_EXISTS, page);
+}
+
+static uint8_t value_of(struct side *s, unsigned page)
+{
+	uint8_t content[PAGE_SIZE];
+	size_t size = sizeof(content);
+	CHECK(side_call(s, POKE_READ, page, 0, NULL, 0, content, &size, NULL) == 0);
+	for (size_t i = 1; i < size; i++)
+		CHECK(content[i] == content[0]);
+	return content[0];
+}
+
+/* From the last look at what was written to the program running there. */
+static void hand_over(struct pair *p, unsigned streams, uint64_t most, uint64_t deferred)
+{
+	uint64_t ret[4];
+	size_t size = sizeof(resumed.data);
+	pair_stop(p);
+	pair_choose(p, ROUND_FINAL, most, 0, NULL);
+	pair_send(p, streams, NULL);
+	pair_export(p);
+	CHECK(message_get(&p->destination, MIGRATE_READY, 0, NULL, &ready) == 0);
+	CHECK(message_get(&p->source, MIGRATE_COMMIT, 0, &ready, &commit) == 0);
+	CHECK(side_call(&p->destination, MIGRATE_RESUME, 0, 0, commit.data, commit.size, resumed.data, &size,
+			ret) == 0);
+	CHECK(ret[0] == deferred);
+	resumed.size = size;
+	CHECK(side_call(&p->source, MIGRATE_FINISH, 0, 0, resumed.data, resumed.size, NULL, NULL, ret) == 0);
+	CHECK(ret[0] == 0 && ret[1] == deferred);
+}
+
+static void pair_begin(struct pair *p, unsigned streams, unsigned pages)
+{
+	pair_open(p, &IDENTITY_DEFAULT, &IDENTITY_DEFAULT);
+	CHECK(side_call(&p->source, POKE_STATE, 0, 0, threads, sizeof(threads), NULL, NULL, NULL) == 0);
+	for (unsigned i = 0; i < pages; i++)
+		fill(&p->source, i, (uint8_t)(i % 250 + 1));
+	CHECK(pair_secure(p, streams) == 0);
+}
+
+static int arrive(struct pair *p, uint64_t stream, const struct message *m)
+{
+	return message_put(&p->destination, MIGRATE_RECEIVE, stream, m);
+}
+
+static void fetch(struct pair *p, unsigned page, struct message *m)
+{
+	m->size = sizeof(m->data);
+	CHECK(side_call(&p->source, MIGRATE_FETCH, MIGRATE_URGENT, (APP_BASE >> PAGE_SHIFT) + page, NULL, 0,
+			m->data, &m->size, NULL) == 0);
+}
+
+static void all_arrived(struct pair *p)
+{
+	CHECK(message_get(&p->destination, MIGRATE_ARRIVED, 0, NULL, &arrived) == 0);
+	arrived.data[arrived.size - 1] ^= 1;
+	CHECK(message_put(&p->source, MIGRATE_RELEASE, 0, &arrived) == -EBADMSG);
+	arrived.data[arrived.size - 1] ^= 1;
+	CHECK(message_put(&p->source, MIGRATE_RELEASE, 0, &arrived) == 0);
+	CHECK(side_do(&p->source, MIGRATE_SERVE, 0, 0) == -EPERM);
+	/* what has arrived may move on */
+	CHECK(message_get(&p->destination, MIGRATE_OFFER, 1, NULL, &other) == 0);
+}
+
+static void what_is_written_all_the_time_stays_behind(void)
+{
+	struct pair p;
+	uint64_t ret[4], counts[2] = {0, 0};
+	pair_begin(&p, 2, 300);
+	/* the session begins anew: what was written before says nothing */
+	fill(&p.source, 5, 50);
+	pair_choose(&p, ROUND_WATCH, 0, 0, ret);
+	CHECK(ret[0] == 0 && ret[1] == 1);
+	fill(&p.source, 5, 51);
+	fill(&p.source, 6, 60);
+	pair_choose(&p, ROUND_WATCH, 0, 0, ret);
+	CHECK(ret[1] == 1); /* 5 is no news */
+	fill(&p.source, 5, 52);
+	pair_choose(&p, ROUND_QUIET, 10, 1, ret);
+	CHECK(ret[0] == 299 && ret[1] == 1 && ret[2] == 0 && ret[3] == 300);
+	pair_send(&p, 2, counts);
+	CHECK(counts[0] == 299 && !exists(&p.destination, 5) && value_of(&p.destination, 6) == 60);
+	/* what changes after it went is sent again */
+	fill(&p.source, 7, 70);
+	pair_choose(&p, ROUND_QUIET, 10, 1, ret);
+	CHECK(ret[0] == 1 && ret[2] == 1 && ret[3] == 1); /* 5, quiet now */
+	pair_choose(&p, ROUND_QUIET, 10, 1, ret);
+	CHECK(ret[0] == 2);
+	fill(&p.source, 5, 53);
+	fill(&p.source, 8, 80);
+	pair_choose(&p, ROUND_QUIET, 10, 0, ret);
+	CHECK(ret[0] == 1 && ret[2] == 2); /* 7; 8 must wait */
+	/* 5 does not exist there, 7 and 8 do: they go */
+	hand_over(&p, 2, 0, 1);
+	CHECK(!exists(&p.destination, 5) && value_of(&p.destination, 7) == 70 &&
+	      value_of(&p.destination, 8) == 80);
+	CHECK(side_ask(&p.source, MIGRATE_SERVE, 0) == 1);
+	CHECK(message_get(&p.destination, MIGRATE_ARRIVED, 0, NULL, &arrived) == -EAGAIN);
+	CHECK(message_get(&p.destination, MIGRATE_OFFER, 1, NULL, &other) == -EPERM);
+	pair_send(&p, 2, NULL);
+	CHECK(value_of(&p.destination, 5) == 53);
+	all_arrived(&p);
+	pair_close(&p);
+}
+
+/* More pages are there in an old version than may be sent in the switch: those that change again and again
+ * leave. */
+static void old_versions_are_taken_out(void)
+{
+	struct pair p;
+	uint64_t ret[4];
+	pair_begin(&p, 1, 100);
+	pair_choose(&p, ROUND_QUIET, 0, 1, ret);
+	CHECK(ret[0] == 100);
+	pair_send(&p, 1, NULL);
+	for (unsigned i = 0; i < 20; i++)
+		fill(&p.source, i, 201);
+	pair_choose(&p, ROUND_QUIET, 4, 1, ret);
+	CHECK(ret[0] == 0 && ret[2] == 20);
+	for (unsigned i = 0; i < 10; i++)
+		fill(&p.source, i, 202);
+	pair_choose(&p, ROUND_QUIET, 4, 1, ret);
+	CHECK(ret[0] == 20);
+	pair_send(&p, 1, NULL);
+	for (unsigned i = 0; i < 20; i++)
+		CHECK(exists(&p.destination, i) == (i >= 10));
+	CHECK(value_of(&p.destination, 15) == 201);
+	/* within the limit nobody is taken out */
+	for (int k = 0; k < 3; k++) {
+		fill(&p.source, 15, 203);
+		pair_choose(&p, ROUND_QUIET, 4, 0, ret);
+		CHECK(ret[0] == 0 && ret[2] == 1 && ret[3] == 10);
+	}
+	hand_over(&p, 1, 0, 10);
+	CHECK(value_of(&p.destination, 15) == 203);
+	CHECK(side_ask(&p.source, MIGRATE_SERVE, 0) == 10);
+	pair_send(&p, 1, NULL);
+	for (unsigned i = 0; i < 10; i++)
+		CHECK(value_of(&p.destination, i) == 202);
+	all_arrived(&p);
+	pair_close(&p);
+}
+
+static void few_pages_all_go(void)
+{
+	struct pair p;
+	pair_begin(&p, 1, 50);
+	pair_choose(&p, ROUND_QUIET, 0, 0, NULL);
+	hand_over(&p, 1, 50, 0);
+	CHECK(value_of(&p.destination, 49) == 50);
+	CHECK(side_do(&p.source, MIGRATE_SERVE, 0, 0) == -EPERM);
+	CHECK(message_get(&p.destination, MIGRATE_OFFER, 1, NULL, &other) == 0);
+	pair_close(&p);
+}
+
+/* Nothing was sent before; what runs needs goes in the switch, as always. */
+static void all_may_stay_behind(void)
+{
+	struct pair p;
+	pair_begin(&p, 3, 1000);
+	CHECK(side_do(&p.source, POKE_DIRTY, 77, 0) == 0);
+	hand_over(&p, 3, 0, 999);
+	CHECK(exists(&p.destination, 77) && !exists(&p.destination, 78));
+	CHECK(side_ask(&p.source, MIGRATE_SERVE, 0) == 999);
+
+	/* one that is waited for, with those behind it */
+	fetch(&p, 500, &record);
+	CHECK(arrive(&p, MIGRATE_URGENT, &record) == 0);
+	CHECK(value_of(&p.destination, 500) == 1 && exists(&p.destination, 501) &&
+	      !exists(&p.destination, 499));
+	CHECK(arrive(&p, MIGRATE_URGENT, &record) == -EBADMSG);
+	/* the program writes to it; it comes again, and is not wanted */
+	fill(&p.destination, 500, 233);
+	fetch(&p, 500, &record);
+	CHECK(record.size != 0 && arrive(&p, MIGRATE_URGENT, &record) == 0);
+	CHECK(value_of(&p.destination, 500) == 233);
+	/* nothing to fetch: never deferred, not the program's */
+	fetch(&p, 77, &record);
+	CHECK(record.size == 0);
+	CHECK(side_do(&p.source, MIGRATE_FETCH, MIGRATE_URGENT, 5) == -EINVAL);
+	/* rounds, and what belongs to preparation, are over */
+	CHECK(side_do(&p.source, MIGRATE_ROUND, ROUND_LIVE, 0) == -EPERM);
+	CHECK(side_do(&p.source, MIGRATE_CANCEL, 0, 0) == -EPERM);
+	CHECK(arrive(&p, MIGRATE_CONTROL, &record) == -EINVAL);
+
+	/* connections break: a record that was on its way is lost, new ones have new keys */
+	CHECK(message_get(&p.source, MIGRATE_SEND, 0, NULL, &record) == 0);
+	CHECK(side_do(&p.source, MIGRATE_SERVE, 1, 0) == 0 &&
+	      side_do(&p.destination, MIGRATE_REOPEN, 1, 0) == 0);
+	CHECK(arrive(&p, 0, &record) == -EBADMSG);
+	CHECK(side_do(&p.source, MIGRATE_SERVE, 1, 0) == -EINVAL &&
+	      side_do(&p.destination, MIGRATE_REOPEN, 1, 0) == -EINVAL);
+	pair_send(&p, 3, NULL);
+	CHECK(value_of(&p.destination, 500) == 233);
+	for (unsigned i = 0; i < 1000; i++)
+		CHECK(i == 500 || value_of(&p.destination, i) == i % 250 + 1);
+	all_arrived(&p);
+	pair_close(&p);
+}
+
+/* Before the program runs no page may be asked for, after it none may be taken out. */
+static void order_is_kept(void)
+{
+	struct pair p;
+	pair_begin(&p, 1, 10);
+	CHECK(side_do(&p.source, MIGRATE_SERVE, 0, 0) == -EPERM);
+	CHECK(side_do(&p.source, MIGRATE_FETCH, MIGRATE_URGENT, APP_BASE >> PAGE_SHIFT) == -EPERM);
+	CHECK(side_do(&p.destination, MIGRATE_REOPEN, 1, 0) == -EPERM);
+	CHECK(message_get(&p.destination, MIGRATE_ARRIVED, 0, NULL, &arrived) == -EPERM);
+	/* a map that was kept back: no next round before it went */
+	CHECK(side_do(&p.source, MIGRATE_ROUND, ROUND_WATCH, 0) == 0);
+	CHECK(side_do(&p.source, MIGRATE_ROUND, ROUND_WATCH, 0) == -EPERM);
+	pair_close(&p);
+}
+
+int main(void)
+{
+	what_is_written_all_the_time_stays_behind();
+	old_versions_are_taken_out();
+	few_pages_all_go();
+	all_may_stay_behind();
+	order_is_kept();
+	puts("deferred: each page came once, none in an old version");
+	return 0;
+}
