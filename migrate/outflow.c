@@ -74,7 +74,9 @@ static int produce_round(struct outstream *s, unsigned round)
 	frame_put(slot, FRAME_ROUND_END, sizeof(end));
 	ring_fill_end(&s->lane.ring);
 	pthread_mutex_lock(&s->flow->lock);
-	s->flow->produced++;
+	/* The destination may have had the end of this round, and the next one begun, before this thread came here. */
+	if (s->flow->round == round)
+		s->flow->produced++;
 	pthread_cond_broadcast(&s->flow->changed);
 	pthread_mutex_unlock(&s->flow->lock);
 	return 0;
