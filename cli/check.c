@@ -18,12 +18,13 @@
 #include "cli/command.h"
 #include "host/device.h"
 #include "host/vdso.h"
+#include "migrate/report.h"
 
 static const char usage[] =
     "check [--json]\n"
-    "       optmig check NAME [tcp:HOST:PORT] [--tcp-established] [--json]\n"
-    "  Says what this machine lacks to run and to move programs, and what to do about it; or whether a program\n"
-    "  that runs here could leave, and could move to that machine.";
+    "       optmig check NAME [tcp:HOST:PORT] [--tcp-established] [--file-locks] [--files check|ignore] [--json]\n"
+    "  Says what this machine lacks to run and to move programs, and what to do about it; or what a program that\n"
+    "  runs here has open, how each of it would go along, and whether it could leave, and move to that machine.";
 
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
@@ -148,23 +149,31 @@ int command_check(int argc, char **argv)
 	static const struct option options[] = {
 	    {"json", no_argument, NULL, 'j'},
 	    {"tcp-established", no_argument, NULL, 't'},
+	    {"file-locks", no_argument, NULL, 'l'},
+	    {"files", required_argument, NULL, 'f'},
 	    {NULL, 0, NULL, 0},
 	};
-	bool ok[ITEM_COUNT], json = false, tcp_established = false;
+	struct migrate_options o = migrate_options_default();
+	bool ok[ITEM_COUNT], json = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'j')
 			json = true;
 		else if (option == 't')
-			tcp_established = true;
-		else
+			o.tcp_established = true;
+		else if (option == 'l')
+			o.file_locks = true;
+		else if (option != 'f' || !files_option(optarg, &o.files_ignore))
 			return command_usage(usage);
 	}
 	if (argc - optind > 2)
 		return command_usage(usage);
-	if (optind < argc)
-		return check_move(argv[optind], argv[optind + 1], tcp_established, json);
+	if (optind < argc) {
+		o.only_check = true;
+		snprintf(o.to, sizeof(o.to), "%s", argv[optind + 1] ? argv[optind + 1] : "");
+		return check_move(argv[optind], &o, json);
+	}
 	for (size_t i = 0; i < ITEM_COUNT; i++)
 		ok[i] = items[i].has();
 	return json ? print_json(ok) : print_text(ok);

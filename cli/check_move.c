@@ -4,14 +4,16 @@
  * anything has moved. Both enclaves have checked each other by then, and both
  * hosts everything the program has open.
  */
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli/ask.h"
 #include "cli/command.h"
 #include "migrate/report.h"
 
-/* True if it could. why is filled otherwise. */
-static bool could_move(const char *name, const struct migrate_options *o, struct failure *why)
+/* True if it could. why is filled otherwise; carried: what there is to carry, the caller's, or NULL. */
+static bool could_move(const char *name, const struct migrate_options *o, json_t **carried,
+		       struct failure *why)
 {
 	struct ask ask;
 	json_t *question = migrate_options_json(o), *answer;
@@ -23,6 +25,8 @@ static bool could_move(const char *name, const struct migrate_options *o, struct
 		const char *result = json_string_value(json_object_get(answer, "result"));
 		ended = result != NULL;
 		possible = ended && !strcmp(result, "possible");
+		if (ended)
+			*carried = json_incref(json_object_get(answer, "carried"));
 		if (ended && !possible)
 			ask_failed(answer, why);
 		json_decref(answer);
@@ -33,27 +37,58 @@ static bool could_move(const char *name, const struct migrate_options *o, struct
 	return possible;
 }
 
-int check_move(const char *name, const char *to, bool tcp_established, bool json)
+static const char *text_of(const json_t *item, const char *key)
 {
-	struct migrate_options o = migrate_options_default();
+	const char *text = json_string_value(json_object_get(item, key));
+	return text ? text : "";
+}
+
+static void print_carried(const json_t *carried)
+{
+	const json_t *item, *fd;
+	size_t i, k;
+	int widest = 4;
+	json_array_foreach(carried, i, item)
+	{
+		int width = (int)strlen(text_of(item, "what"));
+		widest = width > widest && width <= 48 ? width : widest;
+	}
+	json_array_foreach(carried, i, item)
+	{
+		char numbers[64] = "";
+		int n = 0;
+		json_array_foreach(json_object_get(item, "descriptors"), k,
+				   fd) if (n + 12 < (int)sizeof(numbers)) n +=
+		    snprintf(numbers + n, sizeof(numbers) - (size_t)n, "%s%lld", k ? "," : "",
+			     json_integer_value(fd));
+		printf("%8s  %-*s  %s\n", numbers, widest, text_of(item, "what"), text_of(item, "how"));
+		if (*text_of(item, "obstacle"))
+			printf("%8s  %-*s  IN THE WAY: %s\n", "", widest, "", text_of(item, "obstacle"));
+	}
+}
+
+int check_move(const char *name, const struct migrate_options *o, bool json)
+{
 	struct failure why = {0};
-	o.only_check = true;
-	o.tcp_established = tcp_established;
-	snprintf(o.to, sizeof(o.to), "%s", to ? to : "");
-	bool possible = could_move(name, &o, &why);
+	json_t *carried = NULL;
+	bool possible = could_move(name, o, &carried, &why);
 	if (json) {
 		json_t *out =
-		    json_pack("{s:i, s:s, s:s, s:b, s:o}", "schema_version", 1, "name", name, "to", o.to,
-			      "possible", possible, "error",
+		    json_pack("{s:i, s:s, s:s, s:b, s:o, s:O?}", "schema_version", 1, "name", name, "to",
+			      o->to, "possible", possible, "error",
 			      possible ? json_null()
-				       : json_pack("{s:i, s:s}", "code", -why.code, "message", why.message));
+				       : json_pack("{s:i, s:s}", "code", -why.code, "message", why.message),
+			      "carried", carried);
 		json_dumpf(out, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
 		putchar('\n');
 		json_decref(out);
-	} else if (possible) {
-		printf("%s could %s%s\n", name, to ? "move to " : "leave this machine", o.to);
 	} else {
-		return command_failed(&why);
+		print_carried(carried);
+		if (possible)
+			printf("%s could %s%s\n", name, o->to[0] ? "move to " : "leave this machine", o->to);
+		else
+			command_failed(&why);
 	}
+	json_decref(carried);
 	return possible ? EXIT_DONE : EXIT_FAILED;
 }

@@ -27,8 +27,9 @@ int command_print(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_ps(int argc, char **argv);
 int command_check(int argc, char **argv);
-/* The part of check that asks a running program; to may be NULL. */
-int check_move(const char *name, const char *to, bool tcp_established, bool json);
+/* The part of check that asks a running program. */
+struct migrate_options;
+int check_move(const char *name, const struct migrate_options *o, bool json);
 int command_migrate(int argc, char **argv);
 int command_receive(int argc, char **argv);
 int command_status(int argc, char **argv);
@@ -38,6 +39,8 @@ int command_cancel(int argc, char **argv);
 int command_end(enum enclave_end end, int status);
 /* "64", "64K", "1M", "2G", "1T" -> bytes. False if it is none, or does not fit. */
 bool size_parse(const char *text, uint64_t *out);
+/* "check" or "ignore". */
+bool files_option(const char *text, bool *ignore);
 /* Options of a command that knows only --json; optind is then its first argument. False: another was given. */
 bool json_option(int argc, char **argv, bool *json);
 /* 2 size hexadecimal digits and NUL. */

@@ -41,6 +41,12 @@ int command_failed(const struct failure *why)
 	return EXIT_FAILED;
 }
 
+bool files_option(const char *text, bool *ignore)
+{
+	*ignore = !strcmp(text, "ignore");
+	return *ignore || !strcmp(text, "check");
+}
+
 bool json_option(int argc, char **argv, bool *json)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};

@@ -19,6 +19,8 @@ static const char usage[] =
     "  --bandwidth BYTES      per second, while the program runs; no limit unless given\n"
     "  --streams N            connections for pages (2)\n"
     "  --tcp-established      take established TCP connections and their addresses along\n"
+    "  --file-locks           take locks on files along\n"
+    "  --files check, ignore  compare the files the program has open with those at the other side (check)\n"
     "  --hook PROGRAM         is told pre-stop, post-stop and failed\n"
     "  --timeout S            give up, and let the program run on, if not done by then\n"
     "  --switch-timeout MS    undo if nothing moves for that long while the program is stopped (500)\n"
@@ -51,6 +53,8 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 	    {"bandwidth", required_argument, NULL, 'b'},
 	    {"streams", required_argument, NULL, 's'},
 	    {"tcp-established", no_argument, NULL, 't'},
+	    {"file-locks", no_argument, NULL, 'l'},
+	    {"files", required_argument, NULL, 'f'},
 	    {"hook", required_argument, NULL, 'h'},
 	    {"timeout", required_argument, NULL, 'T'},
 	    {"detach", no_argument, NULL, 'D'},
@@ -81,6 +85,12 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 			break;
 		case 't':
 			o->tcp_established = true;
+			break;
+		case 'l':
+			o->file_locks = true;
+			break;
+		case 'f':
+			good = files_option(optarg, &o->files_ignore);
 			break;
 		case 'h':
 			good = strlen(optarg) < sizeof(o->hook);

@@ -65,6 +65,7 @@ static const struct call table[] = {
 	[SYS_copy_file_range] = CALL(BYTES(4), V, {INOUT, 8}, V, {INOUT, 8}, V, V),
 	[SYS_open]          = CALL(FD, P, V, V),
 	[SYS_openat]        = CALL(FD, V, P, V, V),
+	[SYS_memfd_create]  = CALL(FD, P, V),
 	[SYS_creat]         = CALL(FD, P, V),
 	[SYS_close]         = CALL(ZERO, V),
 	[SYS_close_range]   = CALL(ZERO, V, V, V),

@@ -329,6 +329,10 @@ static int64_t do_fcntl(struct thread *t, const uint64_t a[6])
 	case F_SETFD:
 	case F_GETFL:
 	case F_SETFL:
+	case F_GETPIPE_SZ:
+	case F_SETPIPE_SZ:
+	case F_ADD_SEALS:
+	case F_GET_SEALS:
 		return bounded(call_out(t, SYS_fcntl, a), INT_MAX);
 	default:
 		return -EINVAL;
@@ -519,6 +523,7 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 	case SYS_openat:
 		return new_fd(t, calls_host(t, nr, a), random_path(a[nr == SYS_openat]) ? TAG_RANDOM : 0);
 	case SYS_creat:
+	case SYS_memfd_create:
 	case SYS_eventfd:
 	case SYS_eventfd2:
 	case SYS_socket:

@@ -33,8 +33,21 @@
 
 struct fdtable;
 
+/* One thing the program has open, for people. */
+struct carry_item {
+	const int *fd; /* the numbers that share it */
+	unsigned fd_count;
+	const char *what, *how;
+	const char *obstacle; /* NULL: it can move */
+};
+
 struct carry_options {
+	/* preflight: told of everything there is, and goes on past what cannot move. NULL: stops there. */
+	void (*tell)(void *context, const struct carry_item *item);
+	void *context;
 	bool tcp_established; /* move established TCP connections and the addresses they live on */
+	bool file_locks;      /* take file locks along */
+	bool files_ignore;    /* do not compare size and time of files with those at the other side */
 	/* The migration stream's own local end: its address cannot be moved away from under it. ss_family 0:
 	 * none. */
 	struct sockaddr_storage stream_local;

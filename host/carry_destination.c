@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "host/carry_local.h"
+#include "host/carry_meeting.h"
 #include "host/carry_network.h"
 #include "host/carry_record.h"
 #include "host/carry_wire.h"
@@ -19,6 +20,7 @@
 
 struct carry_destination {
 	struct network network;
+	int meeting; /* -1: another kernel than the source's */
 	struct restore restore;
 	struct made *made; /* by file; entered ones have references */
 	unsigned made_count;
@@ -44,7 +46,10 @@ static void destination_free(struct carry_destination *d)
 	free(d->restore.connection);
 	free(d->restore.connecting);
 	free(d->made);
+	files_restored(&d->restore);
 	network_close(&d->network);
+	if (d->meeting >= 0)
+		close(d->meeting);
 	if (d->restore.source >= 0)
 		close(d->restore.source);
 	free(d);
@@ -70,7 +75,7 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 	if (!d)
 		return fail(why, -ENOMEM, "out of memory");
 	d->restore.fds = fds;
-	d->restore.source = -1;
+	d->restore.source = d->meeting = -1;
 	network_init(&d->network);
 
 	struct reader in = reader_of(manifest, size);
@@ -79,6 +84,8 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 		r = fail(why, -EBADMSG, "the manifest is not one of this version");
 	if (!r && reader_u8(&in))
 		r = local_open(&in, &d->restore.source, why);
+	if (!r)
+		d->meeting = meeting_find(&in);
 	if (!r)
 		r = check_limit(reader_u32(&in), why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 8); !r && count; count--)
@@ -132,7 +139,9 @@ static int restore_file(struct carry_destination *d, struct reader *in, struct m
 	switch (record) {
 	case RECORD_STDIO:
 	case RECORD_PATH:
-		return files_restore(record, in, out, why);
+	case RECORD_UNNAMED:
+	case RECORD_HANDED:
+		return files_restore(&d->restore, record, in, out, why);
 	case RECORD_PIPE:
 	case RECORD_EVENTFD:
 	case RECORD_TIMERFD:
@@ -259,6 +268,7 @@ int carry_destination_restore(struct carry_destination *d, const void *state, si
 	if (reader_u32(&in) != CARRY_STATE)
 		return fail(why, -EBADMSG, "the state is not one of this version");
 	fdtable_reset(d->restore.fds, false);
+	files_take(&d->restore, d->meeting);
 	int r = restore_process(d, &in, why);
 	if (!r)
 		r = restore_files(d, &in, why);
@@ -266,9 +276,12 @@ int carry_destination_restore(struct carry_destination *d, const void *state, si
 		r = restore_descriptors(d, &in, why);
 	if (!r)
 		r = restore_interests(d, &in, why);
+	if (!r)
+		r = locks_restore(&d->restore, d->made, d->made_count, &in, why);
 	if (!r && (in.error || in.left))
 		r = fail(why, -EBADMSG, "the state is damaged");
 	if (!r) {
+		files_restored(&d->restore);
 		channels_restored(&d->restore);
 		free_prebound(&d->restore);
 	}

@@ -150,7 +150,7 @@ static int dump_file(struct carry_source *s, unsigned i, struct bytes *out, stru
 	switch (f->file->kind) {
 	case FILE_STDIO:
 	case FILE_OPENED:
-		return files_dump(f, out, why);
+		return files_dump(f, &s->hand_over, out, why);
 	case FILE_SOCKET:
 		if (s->local) {
 			sockets_dump_shared(f, out);
@@ -226,26 +226,13 @@ static int classify_all(struct carry_source *s, struct failure *why)
 	return 0;
 }
 
-/* The destination takes the locks before COMMIT; nobody runs here meanwhile. */
-static int give_up_locks(struct carry_source *s, struct failure *why)
+static int hand_all(struct carry_source *s, struct failure *why)
 {
-	for (unsigned i = 0; i < s->inventory.file_count; i++) {
-		if (s->inventory.file[i].file->kind != FILE_OPENED)
-			continue;
-		struct unlocked *all = realloc(s->unlocked, (s->unlocked_count + 1) * sizeof(*all));
-		if (!all)
-			return fail(why, -ENOMEM, "out of memory");
-		s->unlocked = all;
-		struct unlocked *u = &all[s->unlocked_count];
-		u->host_fd = s->inventory.file[i].host_fd;
-		int r = files_unlock(u->host_fd, &u->locks);
-		if (u->locks.lock_count)
-			s->unlocked_count++;
-		if (r)
-			return fail(why, r, "descriptor %d: locks: %s", s->inventory.file[i].fd,
-				    strerror(-r));
-	}
-	return 0;
+	const struct hand_over *h = &s->hand_over;
+	int r = 0;
+	for (unsigned i = 0; !r && i < h->count; i++)
+		r = meeting_hand(h->meeting, h->fd[i]);
+	return r ? fail(why, r, "%u files cannot be handed over: %s", h->count, strerror(-r)) : 0;
 }
 
 int carry_source_freeze(struct carry_source *s, struct bytes *state, struct failure *why)
@@ -263,9 +250,14 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 		return r;
 	bytes_put_u32(state, CARRY_STATE);
 	dump_process(s, state);
+	s->hand_over.file_locks = s->options.file_locks;
+	s->hand_over.compare = !s->options.files_ignore;
+	s->hand_over.meeting = s->meeting.fd;
 	size_t start = state->size;
 	for (unsigned i = 0; !r; i++) {
 		state->size = start;
+		s->hand_over.count = s->hand_over.unnamed_count = 0;
+		s->hand_over.shipped = 0;
 		r = dump_all(s, state, why);
 		if (r || !changed(s))
 			break;
@@ -276,6 +268,8 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 	if (!r)
 		r = interests_dump(s, state, why);
 	if (!r)
-		r = give_up_locks(s, why);
+		r = locks_dump(fdtable_posix_locks(s->fds), &s->inventory, &s->hand_over, state, why);
+	if (!r)
+		r = hand_all(s, why);
 	return !r && state->error ? fail(why, state->error, "out of memory") : r;
 }

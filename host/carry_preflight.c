@@ -6,6 +6,7 @@
 
 #include "host/carry_local.h"
 #include "host/carry_wire.h"
+#include "host/fdtable.h"
 
 #define SORTS_MAX 32 /* of connections; others are made in the stop */
 
@@ -119,6 +120,21 @@ static int check_socket(struct carry_source *s, const struct inventory_file *f, 
 	return r;
 }
 
+static int check_file(struct carry_source *s, const struct inventory_file *f, const struct hand_over *h,
+		      struct bytes *bound, struct sorts *sorts, struct carry_counts *counts, struct failure *why)
+{
+	switch (f->file->kind) {
+	case FILE_STDIO:
+		return 0;
+	case FILE_OPENED:
+		return files_check(f, h, &s->need, why);
+	case FILE_SOCKET:
+		return check_socket(s, f, bound, sorts, counts, why);
+	default:
+		return channels_check(f, why);
+	}
+}
+
 int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struct carry_counts *counts,
 			   struct failure *why)
 {
@@ -133,26 +149,37 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	counts->files = v.file_count;
 	network_close(&s->network);
 
-	struct bytes paths = {0}, bound = {0};
+	struct bytes bound = {0};
 	struct sorts sorts = {0};
-	unsigned path_count = 0;
-	for (unsigned i = 0; !r && i < v.file_count; i++) {
-		const struct inventory_file *f = &v.file[i];
-		switch (f->file->kind) {
-		case FILE_STDIO:
-			break;
-		case FILE_OPENED:
-			path_count++;
-			r = files_check(f, &paths, why);
-			break;
-		case FILE_SOCKET:
-			r = check_socket(s, f, &bound, &sorts, counts, why);
-			break;
-		default:
-			r = channels_check(f, why);
+	struct hand_over h = {.file_locks = s->options.file_locks,
+			      .compare = !s->options.files_ignore,
+			      .offered = &s->meeting,
+			      .meeting = -1};
+	bytes_free(&s->need.paths);
+	s->need = (struct files_need){0};
+	for (unsigned i = 0; (!r || s->options.tell) && i < v.file_count; i++) {
+		struct failure own = {0};
+		int e = check_file(s, &v.file[i], &h, &bound, &sorts, counts, &own);
+		if (s->options.tell)
+			list_tell(s, &v, i, &h, e ? own.message : NULL);
+		if (e && !r) {
+			r = e;
+			if (why)
+				*why = own;
 		}
 	}
 	inventory_free(&v);
+	struct failure locks = {0};
+	int e = locks_check(fdtable_posix_locks(s->fds), &h, &s->need, &locks);
+	if (!e && s->meeting.listener < 0)
+		e = files_check_alone(&s->need, &locks);
+	if (s->options.tell)
+		list_rest(s, e ? locks.message : NULL);
+	if (!r && e) {
+		r = e;
+		if (why)
+			*why = locks;
+	}
 	if (!r)
 		r = network_source_check(&s->network, why);
 	counts->addresses = s->network.service_count;
@@ -161,17 +188,17 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		bytes_put_u8(manifest, s->local);
 		if (s->local)
 			local_put(manifest);
+		meeting_put(&s->meeting, manifest);
 		bytes_put_u32(manifest, counts->descriptors);
-		bytes_put_u32(manifest, path_count);
-		bytes_put(manifest, paths.data, paths.size);
+		bytes_put_u32(manifest, s->need.path_count);
+		bytes_put(manifest, s->need.paths.data, s->need.paths.size);
 		bytes_put_u32(manifest, counts->bound);
 		bytes_put(manifest, bound.data, bound.size);
 		put_sorts(&sorts, manifest);
 		network_put(&s->network, manifest);
-		if (paths.error || bound.error || manifest->error)
+		if (s->need.paths.error || bound.error || manifest->error)
 			r = fail(why, -ENOMEM, "out of memory");
 	}
-	bytes_free(&paths);
 	bytes_free(&bound);
 	for (unsigned i = 0; i < sorts.count; i++)
 		bytes_free(&sorts.sort[i].fixed);

@@ -31,9 +31,18 @@ enum record {
 	RECORD_CONNECTING, /* TCP waiting for its peer's first word */
 	RECORD_ENDED,	   /* TCP whose connection is over, the descriptor still open */
 	RECORD_SHARED,	   /* any socket, in a move within one host */
+	RECORD_UNNAMED,	   /* a file without a name, with its content */
+	RECORD_HANDED,	   /* a file handed over as it is */
 };
 
 #define CARRY_PATH_MAX 4096
+#define UNNAMED_MAX 256
+
+/* A file without a name: several descriptions may share it. */
+struct unnamed {
+	uint64_t device, inode;
+	int fd; /* destination */
+};
 
 /* Destination: ends whose other end may come in a later record, and what had been bound before. */
 struct restore {
@@ -72,6 +81,32 @@ struct restore {
 		struct sockaddr_storage name;
 	} *prebound;
 	unsigned prebound_count;
+	int *handed; /* as they came; -1: has become a file */
+	unsigned handed_count;
+	struct unnamed unnamed[UNNAMED_MAX];
+	unsigned unnamed_count;
+};
+
+/* Source: what goes over as it is, in this order, where there is a way (host/carry_meeting.h). */
+struct meeting;
+struct hand_over {
+	bool file_locks, compare; /* options */
+	struct meeting *offered;  /* preflight: to be offered where a file is that needs it */
+	int meeting;		  /* freeze: -1, no way */
+	int *fd;
+	unsigned count;
+	uint64_t shipped; /* bytes of files without a name */
+	struct unnamed unnamed[UNNAMED_MAX];
+	unsigned unnamed_count;
+};
+int hand_over_add(struct hand_over *h, int fd, uint32_t *index);
+
+/* What preflight has found. */
+struct files_need {
+	struct bytes paths;
+	unsigned path_count;
+	unsigned write_locks, unnamed;
+	uint64_t unnamed_size;
 };
 
 /* One made file, ready to be entered. */
@@ -81,14 +116,29 @@ struct made {
 };
 
 /* ---- carry_files.c ---- */
-int files_check(const struct inventory_file *f, struct bytes *paths, struct failure *why);
-int files_dump(const struct inventory_file *f, struct bytes *out, struct failure *why);
-int files_restore(enum record record, struct reader *in, struct made *out, struct failure *why);
-/* The locks of one file: given up at the source (the destination takes them), taken back on undo. */
-int files_unlock(int host_fd, struct fdinfo *taken);
-int files_relock(int host_fd, const struct fdinfo *taken);
+int files_check(const struct inventory_file *f, const struct hand_over *h, struct files_need *need,
+		struct failure *why);
+/* What can only be handed over, if there is no way to. */
+int files_check_alone(const struct files_need *need, struct failure *why);
+int files_dump(const struct inventory_file *f, struct hand_over *h, struct bytes *out, struct failure *why);
+int files_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
+		  struct failure *why);
+/* The program's POSIX locks, after all files. */
+struct posix_locks;
+int locks_check(struct posix_locks *locks, const struct hand_over *h, struct files_need *need,
+		struct failure *why);
+int locks_dump(struct posix_locks *locks, const struct inventory *v, struct hand_over *h, struct bytes *out,
+	       struct failure *why);
+int locks_restore(struct restore *r, const struct made *made, unsigned made_count, struct reader *in,
+		  struct failure *why);
+/* Everything that was handed over, before the state is read; and what nobody asked for, after. */
+void files_take(struct restore *r, int meeting_fd);
+void files_restored(struct restore *r);
 /* Prepare: opens nothing, says what the destination lacks. */
 int files_expect(struct reader *in, struct failure *why);
+
+/* What it is: a path; how it goes along. */
+const char *files_describe(const struct inventory_file *f, const struct hand_over *h, char *what, size_t size);
 
 /* ---- carry_channels.c: pipes, socketpairs, eventfds, timerfds ---- */
 int channels_check(const struct inventory_file *f, struct failure *why);

@@ -26,6 +26,7 @@ int carry_source_open(struct fdtable *fds, const struct carry_options *options, 
 	s->options = *options;
 	s->local = local_stream(&options->stream_local, &options->stream_peer);
 	network_init(&s->network);
+	meeting_init(&s->meeting);
 	*out = s;
 	return 0;
 }
@@ -35,7 +36,11 @@ int carry_source_prepare(struct carry_source *s, const void *answer, size_t size
 	struct reader in = reader_of(answer, size);
 	if (reader_u32(&in) != CARRY_ANSWER)
 		return fail(why, -EBADMSG, "the destination's answer is damaged");
-	int r = network_source_prepare(&s->network, &in, why);
+	meeting_join(&s->meeting);
+	int r = s->meeting.fd < 0 ? files_check_alone(&s->need, why) : 0;
+	if (r)
+		return r;
+	r = network_source_prepare(&s->network, &in, why);
 	s->prepared = r == 0;
 	return r;
 }
@@ -72,15 +77,16 @@ static void release_frozen(struct carry_source *s)
 	inventory_free(&s->inventory);
 	free(s->file);
 	free(s->frozen);
-	free(s->unlocked);
+	free(s->hand_over.fd);
 	bytes_free(&s->fixed);
 	free(s->ahead);
 	s->ahead = NULL;
 	s->ahead_count = 0;
 	s->file = NULL;
 	s->frozen = NULL;
-	s->unlocked = NULL;
-	s->frozen_count = s->frozen_capacity = s->unlocked_count = 0;
+	s->hand_over.fd = NULL;
+	s->hand_over.count = 0;
+	s->frozen_count = s->frozen_capacity = 0;
 }
 
 int carry_source_undo(struct carry_source *s, struct failure *why)
@@ -91,11 +97,6 @@ int carry_source_undo(struct carry_source *s, struct failure *why)
 	/* First, so that the answers to what the thawed connections ask come here. */
 	if (s->prepared)
 		network_steer(&s->network, 0);
-	for (unsigned i = s->unlocked_count; i > 0; i--) {
-		int e = files_relock(s->unlocked[i - 1].host_fd, &s->unlocked[i - 1].locks);
-		if (e)
-			r = fail(why, e, "a file lock was lost to another process while the move was undone");
-	}
 	for (unsigned i = 0; i < s->frozen_count; i++) {
 		struct frozen *f = &s->frozen[i];
 		if (!f->in_repair)
@@ -129,5 +130,7 @@ void carry_source_close(struct carry_source *s)
 		return;
 	carry_source_undo(s, NULL);
 	network_close(&s->network);
+	meeting_close(&s->meeting);
+	bytes_free(&s->need.paths);
 	free(s);
 }

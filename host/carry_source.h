@@ -8,6 +8,7 @@
 #define HOST_CARRY_SOURCE_H
 
 #include "host/carry.h"
+#include "host/carry_meeting.h"
 #include "host/carry_network.h"
 #include "host/carry_record.h"
 
@@ -26,6 +27,8 @@ struct carry_source {
 	struct carry_options options;
 	struct network network;
 	bool local;    /* a move within one host: sockets are handed over */
+	struct meeting meeting;
+	struct files_need need;
 	bool prepared; /* network_source_prepare() succeeded */
 	bool ended;    /* undone or forgotten: nothing to take back */
 
@@ -46,11 +49,7 @@ struct carry_source {
 	} *file;
 	struct frozen *frozen;
 	unsigned frozen_count, frozen_capacity;
-	struct unlocked {
-		int host_fd;
-		struct fdinfo locks;
-	} *unlocked;
-	unsigned unlocked_count;
+	struct hand_over hand_over;
 };
 
 /* ---- carry_ahead.c ---- */
@@ -64,5 +63,10 @@ const struct ahead *ahead_of(const struct carry_source *s, const struct file *fi
 int interests_dump(const struct carry_source *s, struct bytes *out, struct failure *why);
 /* Undo: the connections that were taken from the kernel are told of by its sets from here on. */
 void interests_ring(const struct carry_source *s);
+
+/* carry_list.c, for those who only want to know: to options.tell. */
+void list_tell(const struct carry_source *s, const struct inventory *v, unsigned index, const struct hand_over *h,
+	       const char *obstacle);
+void list_rest(const struct carry_source *s, const char *obstacle_locks);
 
 #endif

@@ -6,8 +6,8 @@
 #ifndef HOST_CARRY_WIRE_H
 #define HOST_CARRY_WIRE_H
 
-#define CARRY_MANIFEST 0x324d4d4fu /* "OMM2" */
+#define CARRY_MANIFEST 0x344d4d4fu /* "OMM4" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
-#define CARRY_STATE 0x33534d4fu	   /* "OMS3" */
+#define CARRY_STATE 0x34534d4fu	   /* "OMS4" */
 
 #endif

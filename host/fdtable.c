@@ -13,6 +13,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "host/posix_locks.h"
+
 #define FD_MAX 1048576 /* fs.nr_open's default */
 
 struct fdtable {
@@ -21,6 +23,7 @@ struct fdtable {
 	int size;
 	int lowest_free; /* none below is free */
 	uint64_t limit_soft, limit_hard;
+	struct posix_locks *posix_locks;
 	atomic_uint pending; /* connections in any file's pending list */
 };
 
@@ -101,6 +104,7 @@ static int leave(struct fdtable *t, int fd)
 	struct descriptor *d = lookup(t, fd);
 	if (!d)
 		return -EBADF;
+	posix_locks_closed(t->posix_locks, d->host_fd);
 	t->at[fd] = NULL;
 	if (fd < t->lowest_free)
 		t->lowest_free = fd;
@@ -144,6 +148,11 @@ int fdtable_create(struct fdtable **out)
 	struct fdtable *t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
+	int r = posix_locks_create(&t->posix_locks);
+	if (r) {
+		free(t);
+		return r;
+	}
 	pthread_mutex_init(&t->lock, NULL);
 
 	struct rlimit limit = {1024, 1024};
@@ -167,6 +176,7 @@ void fdtable_reset(struct fdtable *t, bool with_stdio)
 		if (t->at[fd])
 			leave(t, fd);
 	t->lowest_free = 0;
+	posix_locks_reset(t->posix_locks); /* of files the program has no descriptor of here */
 	if (with_stdio)
 		enter_stdio(t);
 	pthread_mutex_unlock(&t->lock);
@@ -179,6 +189,7 @@ void fdtable_destroy(struct fdtable *t)
 	for (int fd = 0; fd < t->size; fd++)
 		if (t->at[fd])
 			leave(t, fd);
+	posix_locks_destroy(t->posix_locks);
 	free(t->at);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
@@ -317,6 +328,11 @@ int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec)
 		d->cloexec = cloexec;
 	pthread_mutex_unlock(&t->lock);
 	return d ? 0 : -EBADF;
+}
+
+struct posix_locks *fdtable_posix_locks(struct fdtable *t)
+{
+	return t->posix_locks;
 }
 
 void fdtable_limit(struct fdtable *t, uint64_t *soft, uint64_t *hard)

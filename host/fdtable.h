@@ -58,6 +58,7 @@ struct descriptor {
 
 struct fdtable;
 struct epoll_event;
+struct posix_locks;
 
 /* A table with 0, 1 and 2 (those that are open). Ignores SIGPIPE in this process: EPIPE is the program's. */
 int fdtable_create(struct fdtable **out);
@@ -83,6 +84,8 @@ int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool c
 
 int fdtable_cloexec(struct fdtable *t, int fd); /* 0, 1 or -EBADF */
 int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec);
+/* The locks that belong to the program as a whole: host/posix_locks.h. */
+struct posix_locks *fdtable_posix_locks(struct fdtable *t);
 /* RLIMIT_NOFILE of the program. */
 void fdtable_limit(struct fdtable *t, uint64_t *soft, uint64_t *hard);
 int fdtable_set_limit(struct fdtable *t, uint64_t soft, uint64_t hard);

@@ -37,6 +37,7 @@ static const struct call calls[] = {
 
 	/* descriptors */
 	[SYS_open]              = CALL(.handle = call_open),
+	[SYS_memfd_create]      = CALL(.handle = call_memfd),
 	[SYS_openat]            = CALL(.dirfd = ARG(0), .handle = call_open),
 	[SYS_creat]             = CALL(.handle = call_open),
 	[SYS_close]             = CALL(.handle = call_close),
@@ -65,8 +66,8 @@ static const struct call calls[] = {
 	[SYS_access]            = CALL(),
 	[SYS_faccessat]         = CALL(.dirfd = ARG(0)),
 	[SYS_faccessat2]        = CALL(.dirfd = ARG(0)),
-	[SYS_readlink]          = CALL(),
-	[SYS_readlinkat]        = CALL(.dirfd = ARG(0)),
+	[SYS_readlink]          = CALL(.handle = call_readlink),
+	[SYS_readlinkat]        = CALL(.dirfd = ARG(0), .handle = call_readlink),
 	[SYS_getdents64]        = CALL(.fd = ARG(0)),
 	[SYS_getcwd]            = CALL(),
 	[SYS_chdir]             = CALL(),

@@ -47,8 +47,9 @@
  *     that had moved data before the kick returns its count, as always. A
  *     blocking read or write of a regular file, fsync and the like are not cut
  *     short. -EINTR with interrupted == 0 is an ordinary result.
- *   - Descriptors opened on /proc/self/fd/N name the host's numbers.
- *   - Memory files, inotify, signalfd, fork, exec, mount: -ENOSYS.
+ *   - /proc/self/fd/N and /dev/fd/N in open and readlink are the program's numbers; other paths there
+ *     the host's.
+ *   - inotify, signalfd, fork, exec, mount: -ENOSYS.
  */
 #ifndef HOST_OCALL_H
 #define HOST_OCALL_H

@@ -5,14 +5,19 @@
  * in the table.
  */
 #include "host/ocall_request.h"
+#include "host/posix_locks.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <net/if.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <termios.h>
@@ -21,6 +26,49 @@
 long call_refused(struct request *r)
 {
 	return -EPERM;
+}
+
+/* The program's descriptor that a path under /proc/self/fd or /dev/fd names, by the host's number in out; else path. */
+static const char *own_descriptor(struct request *r, const char *path, char out[64])
+{
+	static const char *const names[] = {"/proc/self/fd/", "/dev/fd/"};
+	static const char *const streams[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+	long fd = -1;
+	char *end;
+	if (!path)
+		return path;
+	for (unsigned i = 0; i < 2; i++)
+		if (strncmp(path, names[i], strlen(names[i])) == 0) {
+			fd = strtol(path + strlen(names[i]), &end, 10);
+			if (*end || end == path + strlen(names[i]) || fd < 0 || fd > INT_MAX)
+				return path;
+		}
+	for (int i = 0; i < 3; i++)
+		if (strcmp(path, streams[i]) == 0)
+			fd = i;
+	if (fd < 0)
+		return path;
+	struct descriptor *d = fdtable_borrow(r->fds, (int)fd);
+	if (!d)
+		return "/proc/self/fd/none";
+	snprintf(out, 64, "/proc/self/fd/%d", d->host_fd);
+	fdtable_return(r->fds, d);
+	return out;
+}
+
+long call_readlink(struct request *r)
+{
+	bool at = r->nr == SYS_readlinkat;
+	char own[64];
+	return request_direct(SYS_readlinkat, at ? r->arg[0] : AT_FDCWD,
+			      (long)own_descriptor(r, (const char *)r->arg[at ? 1 : 0], own), r->arg[at ? 2 : 1],
+			      r->arg[at ? 3 : 2], 0, 0);
+}
+
+long call_memfd(struct request *r)
+{
+	long flags = r->arg[1], fd = request_direct(SYS_memfd_create, r->arg[0], flags | MFD_CLOEXEC, 0, 0, 0, 0);
+	return fd < 0 ? fd : fdtable_add(r->fds, (int)fd, FILE_OPENED, flags & MFD_CLOEXEC);
 }
 
 long call_open(struct request *r)
@@ -39,6 +87,8 @@ long call_open(struct request *r)
 	int room = fdtable_room(r->fds);
 	if (room < 0)
 		return room;
+	char own[64];
+	path = (long)own_descriptor(r, (const char *)path, own);
 	long fd = request_blocking(r, SYS_openat, directory, path, flags | O_CLOEXEC, mode, 0, 0);
 	return fd < 0 ? fd : fdtable_add(r->fds, (int)fd, FILE_OPENED, flags & O_CLOEXEC);
 }
@@ -77,6 +127,33 @@ static int program_fd(const struct request *r)
 	return (int)r->thread->area->arg[0];
 }
 
+/* F_SETLK and its kin: the program's own, see host/posix_locks.h. */
+static long posix_lock(struct request *r, int command, struct flock *app)
+{
+	int host_fd = (int)r->arg[0], mode = fcntl(host_fd, F_GETFL) & O_ACCMODE;
+	struct flock lock = *app;
+	if (command != F_GETLK && ((lock.l_type == F_RDLCK && mode == O_WRONLY) || (lock.l_type == F_WRLCK && mode == O_RDONLY)))
+		return -EBADF;
+	int fd = posix_locks_of(fdtable_posix_locks(r->fds), host_fd);
+	if (fd == -ENOENT) /* no regular file: the kernel says what it thinks of it */
+		return request_direct(SYS_fcntl, host_fd, command, (long)app, 0, 0, 0);
+	if (fd < 0)
+		return -ENOLCK;
+	if (lock.l_whence == SEEK_CUR) {
+		lock.l_whence = SEEK_SET;
+		lock.l_start += lseek(host_fd, 0, SEEK_CUR);
+	}
+	lock.l_pid = 0;
+	long result = command == F_SETLKW ? request_blocking(r, SYS_fcntl, fd, F_OFD_SETLKW, (long)&lock, 0, 0, 0)
+		      : request_direct(SYS_fcntl, fd, command == F_SETLK ? F_OFD_SETLK : F_OFD_GETLK, (long)&lock, 0, 0, 0);
+	close(fd);
+	if (command == F_GETLK && result >= 0 && lock.l_type == F_UNLCK)
+		app->l_type = F_UNLCK;
+	else if (command == F_GETLK && result >= 0)
+		*app = lock;
+	return result == -EBADF ? -ENOLCK : result;
+}
+
 long call_fcntl(struct request *r)
 {
 	long value = r->arg[2];
@@ -94,16 +171,19 @@ long call_fcntl(struct request *r)
 		value &= ~(long)O_ASYNC;
 		atomic_store(&r->borrowed[0]->file->touched, true);
 		break;
+	case F_SETLK:
 	case F_SETLKW:
+	case F_GETLK:
+		return posix_lock(r, (int)r->arg[1], (struct flock *)value);
 	case F_OFD_SETLKW:
 		return request_blocking(r, SYS_fcntl, r->arg[0], r->arg[1], value, 0, 0, 0);
 	case F_GETFL:
-	case F_SETLK:
-	case F_GETLK:
 	case F_OFD_SETLK:
 	case F_OFD_GETLK:
 	case F_GETPIPE_SZ:
 	case F_SETPIPE_SZ:
+	case F_ADD_SEALS:
+	case F_GET_SEALS:
 		break;
 	default:
 		return -EINVAL;

@@ -25,6 +25,8 @@ long request_direct(long nr, long a, long b, long c, long d, long e, long f);
 
 /* ocall_files.c */
 long call_open(struct request *r);
+long call_readlink(struct request *r);
+long call_memfd(struct request *r);
 long call_close(struct request *r);
 long call_close_range(struct request *r);
 long call_dup(struct request *r);

@@ -272,6 +272,7 @@ static void migrate(struct client *client, const json_t *command)
 		pthread_join(thread, NULL);
 		json_t *report = migrate_report_json(&r.report);
 		json_decref(r.report.leaves_destination);
+		json_decref(r.report.carried);
 		unclaim(c, report);
 		if (r.rc == 0)
 			log_line("%s: moved to %s", c->name, options.to);

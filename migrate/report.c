@@ -91,17 +91,19 @@ int migrate_options_parse(const json_t *in, struct migrate_options *o, struct fa
 		return fail(why, -EINVAL, streams ? "\"to\" is missing" : "\"streams\": at least 1");
 	o->streams = (unsigned)streams;
 	o->tcp_established = json_is_true(json_object_get(in, "tcp_established"));
+	o->file_locks = json_is_true(json_object_get(in, "file_locks"));
+	o->files_ignore = json_is_true(json_object_get(in, "files_ignore"));
 	return 0;
 }
 
 json_t *migrate_options_json(const struct migrate_options *o)
 {
-	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:b}", "to", o->to, "hook", o->hook,
+	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "to", o->to, "hook", o->hook,
 			 "mode", mode_name(o->mode), "streams", (int)o->streams, "downtime_limit_us",
 			 (json_int_t)o->downtime_limit_us, "bandwidth", (json_int_t)o->bandwidth,
 			 "timeout_us", (json_int_t)o->timeout_us, "switch_timeout_us",
 			 (json_int_t)o->switch_timeout_us, "tcp_established", o->tcp_established,
-			 "only_check", o->only_check);
+			 "file_locks", o->file_locks, "files_ignore", o->files_ignore, "only_check", o->only_check);
 }
 
 json_t *migrate_progress_json(const struct migrate_progress *p)
@@ -163,7 +165,7 @@ json_t *migrate_report_json(const struct migrate_report *r)
 		json_object_set_new(leaves, "source", migrate_leaves_json(&r->leaves, &none));
 	if (r->leaves_destination)
 		json_object_set(leaves, "destination", r->leaves_destination);
-	return json_pack(
+	json_t *out = json_pack(
 	    "{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, "
 	    "s:b, s:o, s:s, s:s}",
 	    "schema_version", 1, "result", results[r->result], "error", error_json(&r->failure), "mode",
@@ -175,4 +177,7 @@ json_t *migrate_report_json(const struct migrate_report *r)
 	    "pages_deferred", (json_int_t)r->pages_deferred, "postcopy_faults", (json_int_t)r->postcopy_faults,
 	    "postcopy_us", (json_int_t)r->postcopy_us, "watch_us", (json_int_t)r->watch_us, "converged", r->converged, "leaves",
 	    leaves, "source_enclave", r->source, "destination_enclave", r->destination);
+	if (r->carried)
+		json_object_set(out, "carried", r->carried);
+	return out;
 }

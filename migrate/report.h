@@ -34,6 +34,8 @@ struct migrate_options {
 	uint64_t timeout_us;	    /* for all of it, 0: none */
 	uint64_t switch_timeout_us; /* without progress while the program stands still */
 	bool tcp_established;
+	bool file_locks;
+	bool files_ignore; /* --files ignore */
 	bool only_check; /* could it move? `to` may be empty: could it leave? */
 };
 struct migrate_options migrate_options_default(void);
@@ -63,6 +65,7 @@ struct migrate_report {
 	bool has_leaves;
 	struct softsgx_stats leaves;	    /* of the source, during the migration */
 	json_t *leaves_destination;	    /* as it reported them; may be NULL */
+	json_t *carried;		    /* only_check: what there is to carry; else NULL */
 	char source[128], destination[128]; /* where: host and process */
 };
 json_t *migrate_report_json(const struct migrate_report *r);

@@ -37,7 +37,7 @@ struct migrate_progress migration_progress(struct migration *m);
 /* Runs it. 0: the program lives at the other side, nothing of it runs here; the enclave is to be ended by
  * enclave_set_moved(). Otherwise *r says why and the program runs on here, except after -ENOTRECOVERABLE: the
  * destination took the commit and was never heard of again. options.only_check: goes as far as nothing is
- * moved, never returns 0, and r->result is RESULT_POSSIBLE if a move would begin. r->leaves_destination is
+ * moved, never returns 0, and r->result is RESULT_POSSIBLE if a move would begin. r->leaves_destination, r->carried are
  * the caller's to free. */
 int migration_run(struct migration *m, struct migrate_report *r);
 

@@ -56,10 +56,26 @@ int source_tell_slots(struct source *s, struct failure *why)
 		  : source_tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
 }
 
+static void tell_item(void *context, const struct carry_item *item)
+{
+	json_t *list = context, *fds = json_array();
+	for (unsigned i = 0; i < item->fd_count; i++)
+		json_array_append_new(fds, json_integer(item->fd[i]));
+	json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:s?}", "descriptors", fds, "what", item->what, "how",
+					      item->how, "obstacle", item->obstacle));
+}
+
 /* What this host alone can tell: can everything the program has open go along? */
 int source_leave_check(struct source *s, struct bytes *manifest, struct failure *why)
 {
-	struct carry_options options = {.tcp_established = s->o->tcp_established};
+	struct carry_options options = {.tcp_established = s->o->tcp_established,
+					.file_locks = s->o->file_locks,
+					.files_ignore = s->o->files_ignore};
+	if (s->o->only_check) {
+		s->r->carried = json_array();
+		options.tell = tell_item;
+		options.context = s->r->carried;
+	}
 	socklen_t local_size = sizeof(options.stream_local), peer_size = sizeof(options.stream_peer);
 	if (s->control.fd >= 0) {
 		getsockname(s->control.fd, (struct sockaddr *)&options.stream_local, &local_size);
@@ -77,6 +93,7 @@ int source_leave_check(struct source *s, struct bytes *manifest, struct failure 
 			return rc;
 		carry_source_close(s->carry);
 		s->carry = NULL;
+		json_array_clear(s->r->carried);
 		manifest->size = before;
 		nanosleep(&(struct timespec){0, 20 * 1000 * 1000}, NULL);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What is open and not a connection arrives as it was: numbers, sharing, flags,
- * offsets, contents, counters, timers, interests, locks, working directory.
+ * offsets, contents, counters, timers, interests, working directory.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -199,63 +199,6 @@ static void interests_of_dups(void)
 	end();
 }
 
-/* What another process could do with the file. */
-static bool locked_for_others(int command, short start)
-{
-	int status;
-	pid_t pid = fork();
-	if (pid == 0) {
-		int fd = open(path, O_RDWR);
-		struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
-		_exit(command == F_SETLK ? fcntl(fd, F_SETLK, &range) < 0 : flock(fd, LOCK_EX | LOCK_NB) < 0);
-	}
-	waitpid(pid, &status, 0);
-	return status != 0;
-}
-
-static void locks(void)
-{
-	begin();
-	int fd = (int)CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
-	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 10};
-	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
-	range = (struct flock){.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 200};
-	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
-	CHECK(CALL(&a, SYS_flock, fd, LOCK_EX) == 0);
-
-	struct carry_options options = {0};
-	struct carry_source *s;
-	struct bytes manifest = {0}, answer = {0}, state = {0};
-	CHECK(carry_source_open(a.fds, &options, &s, NULL) == 0);
-	CHECK(carry_source_preflight(s, &manifest, NULL, NULL) == 0 &&
-	      carry_source_freeze(s, &state, NULL) == 0);
-	CHECK(!locked_for_others(F_SETLK, 105) && !locked_for_others(LOCK_EX, 0));
-	/* Another process: closing a file there does not give up the locks here. */
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct carry_destination *d;
-		CHECK(carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, NULL) == 0);
-		CHECK(carry_destination_restore(d, state.data, state.size, NULL) == 0);
-		CHECK(locked_for_others(F_SETLK, 100) && locked_for_others(F_SETLK, 109));
-		CHECK(!locked_for_others(F_SETLK, 110));
-		CHECK(locked_for_others(F_SETLK, 30000) && locked_for_others(LOCK_EX, 0));
-		carry_destination_discard(d);
-		_exit(0);
-	}
-	int status;
-	waitpid(pid, &status, 0);
-	CHECK(status == 0);
-	/* The other side gave up: taken back. */
-	CHECK(carry_source_undo(s, NULL) == 0);
-	CHECK(locked_for_others(F_SETLK, 105) && locked_for_others(F_SETLK, 30000) &&
-	      locked_for_others(LOCK_EX, 0));
-	carry_source_close(s);
-	bytes_free(&manifest);
-	bytes_free(&answer);
-	bytes_free(&state);
-	end();
-}
-
 static void sockets(void)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, name;
@@ -378,7 +321,6 @@ static void refusals(void)
 	begin();
 	long fd = CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
 	CHECK(unlink(path) == 0);
-	expect_refusal("no name");
 	CALL(&a, SYS_close, fd);
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 	CHECK(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
@@ -513,7 +455,6 @@ int main(void)
 	counters_and_timers();
 	interests();
 	interests_of_dups();
-	locks();
 	sockets();
 	handed_over();
 	undone_accepts();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sqlite-insert FILE PORT: rows go into a database in transactions of 40, with
- * pauses inside, so that most moments are in the middle of one. Commands:
+ * sqlite-insert FILE PORT [TABLE]: rows go into a database in transactions of 40,
+ * with pauses inside, so that most moments are in the middle of one. Others may
+ * write to the database as well. Commands:
  * check ("ok ROWS" if SQLite finds no damage and every committed row is there),
  * rows, quit.
  */
@@ -9,6 +10,7 @@
 #include "control.h"
 
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,7 @@
 #define ROWS_PER_TRANSACTION 40
 
 static sqlite3 *db;
+static const char *table = "entry";
 /* held over a transaction; a check waits for its end */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_ulong committed;
@@ -32,8 +35,15 @@ static void must(int rc, const char *what)
 	exit(1);
 }
 
-static void run(const char *sql)
+static void run(const char *sql, ...)
 {
+	char text[200];
+	va_list args;
+
+	va_start(args, sql);
+	vsnprintf(text, sizeof(text), sql, args);
+	va_end(args);
+	sql = text;
 	must(sqlite3_exec(db, sql, NULL, NULL, NULL), sql);
 }
 
@@ -50,14 +60,16 @@ static void ask(const char *sql, char *out, size_t size)
 
 static void insert_rows(void)
 {
-	struct timespec pause = {0, 500000};
+	/* SQLite is not fair to others that want the database */
+	struct timespec pause = {0, 500000}, longer = {0, 30000000};
 	sqlite3_stmt *s;
 	char text[400];
 
-	must(sqlite3_prepare_v2(db, "INSERT INTO entry(number, text) VALUES(?1, ?2)", -1, &s, NULL), "prepare");
+	snprintf(text, sizeof(text), "INSERT INTO %s(number, text) VALUES(?1, ?2)", table);
+	must(sqlite3_prepare_v2(db, text, -1, &s, NULL), "prepare");
 	for (unsigned long number = 0;;) {
 		pthread_mutex_lock(&lock);
-		run("BEGIN");
+		run("BEGIN IMMEDIATE");
 		for (int i = 0; i < ROWS_PER_TRANSACTION; i++, number++) {
 			snprintf(text, sizeof(text), "row %lu %0*lu", number, (int)(number % 300), number * 2654435761u);
 			sqlite3_bind_int64(s, 1, (sqlite3_int64)number);
@@ -69,19 +81,21 @@ static void insert_rows(void)
 		run("COMMIT");
 		atomic_store(&committed, number);
 		pthread_mutex_unlock(&lock);
-		nanosleep(&pause, NULL); /* lets a check have the lock */
+		nanosleep(&longer, NULL); /* lets a check have the lock, and other programs the database */
 	}
 }
 
 static void check(char *reply, size_t size)
 {
-	char damage[200], count[40], sum[40];
+	char damage[200], count[40], sum[40], sql[200];
 
 	pthread_mutex_lock(&lock);
 	unsigned long rows = atomic_load(&committed);
 	ask("PRAGMA integrity_check", damage, sizeof(damage));
-	ask("SELECT count(*) FROM entry", count, sizeof(count));
-	ask("SELECT coalesce(sum(number), 0) FROM entry WHERE text LIKE 'row ' || number || ' %'", sum, sizeof(sum));
+	snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", table);
+	ask(sql, count, sizeof(count));
+	snprintf(sql, sizeof(sql), "SELECT coalesce(sum(number), 0) FROM %s WHERE text LIKE 'row ' || number || ' %%'", table);
+	ask(sql, sum, sizeof(sum));
 	pthread_mutex_unlock(&lock);
 	if (strcmp(damage, "ok"))
 		snprintf(reply, size, "wrong: integrity_check: %s", damage);
@@ -105,13 +119,16 @@ static void handle(const char *command, char *reply, size_t size)
 
 int main(int argc, char **argv)
 {
-	if (argc != 3) {
-		fprintf(stderr, "usage: sqlite-insert FILE PORT\n");
+	if (argc != 3 && argc != 4) {
+		fprintf(stderr, "usage: sqlite-insert FILE PORT [TABLE]\n");
 		return 2;
 	}
+	if (argc == 4)
+		table = argv[3];
 	must(sqlite3_open(argv[1], &db), "open");
-	run("CREATE TABLE entry(id INTEGER PRIMARY KEY, number INTEGER, text TEXT)");
-	run("CREATE INDEX entry_text ON entry(text)");
+	must(sqlite3_busy_timeout(db, 60000), "busy_timeout");
+	run("CREATE TABLE %s(id INTEGER PRIMARY KEY, number INTEGER, text TEXT)", table);
+	run("CREATE INDEX %s_text ON %s(text)", table, table);
 	control_start(atoi(argv[2]), handle);
 	say("ready");
 	insert_rows();
