@@ -21,17 +21,20 @@ static struct enclave *enclaves[ENCLAVES_MAX];
 static uint64_t provision_inos[ENCLAVES_MAX];
 static dev_t token_dev;
 
+static int32_t owner; /* whose table this is: not of a child of vfork(), which borrows our memory */
 static int init_result;
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 
 static void forked(void)
 {
 	table_lock = (struct lock){0};
+	owner = (int32_t)SYS(SYS_getpid);
 	mm_forked();
 }
 
 static void init(void)
 {
+	owner = (int32_t)SYS(SYS_getpid);
 	init_result = mm_init();
 	if (!init_result)
 		init_result = keys_init();
@@ -118,6 +121,76 @@ static int enclave_make(struct enclave *e)
 	return error;
 }
 
+int softsgx_owns(int fd)
+{
+	return device_enclave(fd) || device_is_provision(fd);
+}
+
+/* Does any descriptor of this process still stand for ino? */
+static int token_is_open(uint64_t ino)
+{
+	char buffer[4096];
+	long dir = SYS(SYS_open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	long got;
+	int found = dir < 0; /* unknown: keep the enclave */
+
+	while (!found && (got = SYS(SYS_getdents64, dir, buffer, sizeof(buffer))) > 0) {
+		for (long at = 0; at < got;) {
+			struct dirent64 *entry = (void *)(buffer + at);
+			uint64_t other;
+
+			at += entry->d_reclen;
+			if (token_ino(atoi(entry->d_name), &other) && other == ino)
+				found = 1;
+		}
+	}
+	if (dir >= 0)
+		SYS(SYS_close, dir);
+	return found;
+}
+
+/* An enclave lives as long as a descriptor or a mapping. */
+static void release_if_unused(struct enclave *e)
+{
+	if (owner != (int32_t)SYS(SYS_getpid))
+		return;
+	lock_take(&table_lock);
+	if (enclaves[e->index] == e && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(e->token_ino)) {
+		enclaves[e->index] = NULL;
+		if (e->creator == (int32_t)SYS(SYS_getpid)) {
+			stats_write(e);
+			mm_epc_release(epcm_used(&e->epcm));
+		}
+		mm_generation_bump();
+		illegal_forget(e);
+		mm_detach(e);
+		SYS(SYS_close, e->backing_fd);
+		if (e->view)
+			SYS(SYS_munmap, e->view, e->size);
+		epcm_destroy(&e->epcm);
+		SYS(SYS_munmap, e, sizeof(*e));
+	}
+	lock_drop(&table_lock);
+}
+
+static void release_provisions(void)
+{
+	lock_take(&table_lock);
+	for (int i = 0; i < ENCLAVES_MAX; i++)
+		if (provision_inos[i] && !token_is_open(provision_inos[i]))
+			provision_inos[i] = 0;
+	lock_drop(&table_lock);
+}
+
+/* Descriptors also go by dup2(), exec-like closing of ranges and others' close(). */
+static void release_all_unused(void)
+{
+	for (int i = 0; i < ENCLAVES_MAX; i++)
+		if (enclaves[i])
+			release_if_unused(enclaves[i]);
+	release_provisions();
+}
+
 static int open_enclave(void)
 {
 	struct enclave *e = sys_reserve(sizeof(*e), MAP_SHARED);
@@ -177,68 +250,10 @@ int softsgx_open(const char *path)
 	if (fd)
 		return fd;
 	mask = signals_off();
+	release_all_unused();
 	fd = enclave ? open_enclave() : open_provision();
 	signals_restore(mask);
 	return fd;
-}
-
-int softsgx_owns(int fd)
-{
-	return device_enclave(fd) || device_is_provision(fd);
-}
-
-/* Does any descriptor of this process still stand for ino? */
-static int token_is_open(uint64_t ino)
-{
-	char buffer[4096];
-	long dir = SYS(SYS_open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	long got;
-	int found = dir < 0; /* unknown: keep the enclave */
-
-	while (!found && (got = SYS(SYS_getdents64, dir, buffer, sizeof(buffer))) > 0) {
-		for (long at = 0; at < got;) {
-			struct dirent64 *entry = (void *)(buffer + at);
-			uint64_t other;
-
-			at += entry->d_reclen;
-			if (token_ino(atoi(entry->d_name), &other) && other == ino)
-				found = 1;
-		}
-	}
-	if (dir >= 0)
-		SYS(SYS_close, dir);
-	return found;
-}
-
-/* An enclave lives as long as a descriptor or a mapping. */
-static void release_if_unused(struct enclave *e)
-{
-	lock_take(&table_lock);
-	if (enclaves[e->index] == e && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(e->token_ino)) {
-		enclaves[e->index] = NULL;
-		if (e->creator == (int32_t)SYS(SYS_getpid)) {
-			stats_write(e);
-			mm_epc_release(epcm_used(&e->epcm));
-		}
-		mm_generation_bump();
-		illegal_forget(e);
-		mm_detach(e);
-		SYS(SYS_close, e->backing_fd);
-		if (e->view)
-			SYS(SYS_munmap, e->view, e->size);
-		epcm_destroy(&e->epcm);
-		SYS(SYS_munmap, e, sizeof(*e));
-	}
-	lock_drop(&table_lock);
-}
-
-static void release_provisions(void)
-{
-	lock_take(&table_lock);
-	for (int i = 0; i < ENCLAVES_MAX; i++)
-		if (provision_inos[i] && !token_is_open(provision_inos[i]))
-			provision_inos[i] = 0;
-	lock_drop(&table_lock);
 }
 
 __attribute__((destructor)) static void write_all_stats(void)

@@ -19,7 +19,7 @@ $(B)/softsgx/vdso.so: $(B)/softsgx/vdso.o softsgx/vdso.ld softsgx/vdso.map
 		-T softsgx/vdso.ld --version-script=softsgx/vdso.map -o $@ $<
 $(B)/softsgx/preload_entry.o: CPPFLAGS += -DVDSO_IMAGE='"$(B)/softsgx/vdso.so"'
 $(B)/softsgx/preload_entry.o: $(B)/softsgx/vdso.so
-SOFTSGX_PRELOAD := $(addprefix $(B)/softsgx/,preload.o preload_entry.o vdso_image.o)
+SOFTSGX_PRELOAD := $(addprefix $(B)/softsgx/,preload.o preload_entry.o preload_debug.o inspect.o vdso_image.o)
 $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/libsoftsgx.map
 	$(CC) -shared -fuse-ld=lld -o $@ $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) \
 		-Wl,--version-script=softsgx/libsoftsgx.map -Wl,--exclude-libs,ALL -lpthread -ldl
@@ -29,7 +29,7 @@ $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/lib
 SOFTSGX_HARNESS := harness enclave direct foreign native_enclu
 SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
 # ... those that need what only the library has, or only the preload library; and tests of single functions
-SOFTSGX_FOREIGN_ONLY := detection loaders_of_all_kinds
+SOFTSGX_FOREIGN_ONLY := detection loaders_of_all_kinds debuggers_see_debug_enclaves
 SOFTSGX_UNIT := cmac_vectors decode_lengths
 SOFTSGX_DIRECT_ONLY := oracle_finds_writes $(SOFTSGX_UNIT)
 SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY) $(SOFTSGX_UNIT),$(SOFTSGX_TEST_NAMES)))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Where the processor cannot make CPUID fault: the CPUID instructions of the
- * program itself become UD2, which is as long and traps. Found by walking the
- * program's .text from its start; a program in which that goes astray is left
- * alone.
+ * program, and of libraries that look as if they had to do with SGX, become UD2,
+ * which is as long and traps. Bytes are changed only where walking the function
+ * they are in, which the table for unwinding names, arrives at an instruction.
  */
 #ifndef SOFTSGX_PATCH_H
 #define SOFTSGX_PATCH_H

@@ -4,7 +4,6 @@
  * nothing of softsgx. Until a program opens the device everything is passed on.
  */
 #include <dirent.h>
-#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,21 +21,12 @@
 #include "softsgx/device.h"
 #include "softsgx/mm.h"
 #include "softsgx/patch.h"
+#include "softsgx/preload.h"
 #include "softsgx/signals.h"
 #include "softsgx/vdso.h"
 
 #define EPC_SIZE_FILE "/sys/devices/system/node/node0/x86/sgx_total_bytes"
-#define EXPORT __attribute__((visibility("default")))
-/* The next definition of a function, looked up once. */
-#define NEXT(name)                                                                                           \
-	({                                                                                                   \
-		static __typeof__(&name) next;                                                               \
-		if (!next)                                                                                   \
-			next = (__typeof__(&name))dlsym(RTLD_NEXT, #name);                                   \
-		next;                                                                                        \
-	})
-
-static int active; /* a device has been opened */
+int preload_active;
 
 static int to_errno(int result)
 {
@@ -66,7 +56,7 @@ static int open_node(const char *path, int flags)
 
 	if (fd < 0)
 		return to_errno(fd);
-	active = 1;
+	preload_active = 1;
 	if (!(flags & O_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);
 	return fd;
@@ -94,6 +84,13 @@ static int open_ours(const char *path, int flags, int *fd)
 	return *fd >= 0;
 }
 
+/* For what a path that is not ours means to others. */
+static int opened(const char *path, int fd)
+{
+	preload_opened(path, fd);
+	return fd;
+}
+
 static mode_t mode_argument(int flags, va_list list)
 {
 	return __OPEN_NEEDS_MODE(flags) ? va_arg(list, mode_t) : 0;
@@ -108,7 +105,7 @@ static mode_t mode_argument(int flags, va_list list)
 		va_start(list, flags);                                                                       \
 		mode = mode_argument(flags, list);                                                           \
 		va_end(list);                                                                                \
-		return open_ours(path, flags, &fd) ? fd : NEXT(name)(path, flags, mode);                     \
+		return open_ours(path, flags, &fd) ? fd : opened(path, NEXT(name)(path, flags, mode));       \
 	}
 DEFINE_OPEN(open)
 DEFINE_OPEN(open64)
@@ -122,7 +119,7 @@ DEFINE_OPEN(open64)
 		va_start(list, flags);                                                                       \
 		mode = mode_argument(flags, list);                                                           \
 		va_end(list);                                                                                \
-		return open_ours(path, flags, &fd) ? fd : NEXT(name)(dir, path, flags, mode);                \
+		return open_ours(path, flags, &fd) ? fd : opened(path, NEXT(name)(dir, path, flags, mode));  \
 	}
 DEFINE_OPENAT(openat)
 DEFINE_OPENAT(openat64)
@@ -133,14 +130,14 @@ EXPORT int __open_2(const char *path, int flags)
 {
 	int fd;
 
-	return open_ours(path, flags, &fd) ? fd : NEXT(__open_2)(path, flags);
+	return open_ours(path, flags, &fd) ? fd : opened(path, NEXT(__open_2)(path, flags));
 }
 EXPORT int __open64_2(const char *path, int flags);
 EXPORT int __open64_2(const char *path, int flags)
 {
 	int fd;
 
-	return open_ours(path, flags, &fd) ? fd : NEXT(__open64_2)(path, flags);
+	return open_ours(path, flags, &fd) ? fd : opened(path, NEXT(__open64_2)(path, flags));
 }
 
 static int fopen_ours(const char *path, const char *mode, FILE **file)
@@ -167,7 +164,8 @@ EXPORT FILE *fopen64(const char *path, const char *mode)
 
 EXPORT int close(int fd)
 {
-	if (active && softsgx_owns(fd))
+	preload_closed(fd);
+	if (preload_active && softsgx_owns(fd))
 		return to_errno(softsgx_close(fd));
 	return NEXT(close)(fd);
 }
@@ -181,7 +179,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_start(list, request);
 	argument = va_arg(list, void *);
 	va_end(list);
-	if (active && softsgx_owns(fd))
+	if (preload_active && softsgx_owns(fd))
 		return to_errno(softsgx_ioctl(fd, request, argument));
 	return NEXT(ioctl)(fd, request, argument);
 }
@@ -247,18 +245,19 @@ EXPORT int lstat64(const char *path, struct stat64 *st)
 }
 EXPORT int fstat(int fd, struct stat *st)
 {
-	return active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), st) : NEXT(fstat)(fd, st);
+	return preload_active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), st)
+						  : NEXT(fstat)(fd, st);
 }
 EXPORT int fstat64(int fd, struct stat64 *st)
 {
-	return active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), (struct stat *)st)
-					  : NEXT(fstat64)(fd, st);
+	return preload_active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), (struct stat *)st)
+						  : NEXT(fstat64)(fd, st);
 }
 
 /* fstatat() with an empty path is fstat(). 1 if it is one of ours. */
 static int stat_at(int dir, const char *path, int flags, struct stat *st)
 {
-	if (path && !*path && (flags & AT_EMPTY_PATH) && active && softsgx_owns(dir))
+	if (path && !*path && (flags & AT_EMPTY_PATH) && preload_active && softsgx_owns(dir))
 		stat_node(device_is_provision(dir), st);
 	else if (is_node(path))
 		stat_node(is_provision_node(path), st);
@@ -301,8 +300,9 @@ EXPORT int statx(int dir, const char *path, int flags, unsigned int mask, struct
 	EXPORT int name(int version, int fd, type *st);                                                      \
 	EXPORT int name(int version, int fd, type *st)                                                       \
 	{                                                                                                    \
-		return active && softsgx_owns(fd) ? stat_node(device_is_provision(fd), (struct stat *)st)    \
-						  : NEXT(name)(version, fd, st);                             \
+		return preload_active && softsgx_owns(fd)                                                    \
+			   ? stat_node(device_is_provision(fd), (struct stat *)st)                           \
+			   : NEXT(name)(version, fd, st);                                                    \
 	}
 DEFINE_XSTAT(__xstat, struct stat)
 DEFINE_XSTAT(__xstat64, struct stat64)
@@ -323,23 +323,24 @@ static void *map_result(void *at)
 
 EXPORT void *mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
 {
-	if (!active)
+	if (!preload_active)
 		return NEXT(mmap)(addr, size, prot, flags, fd, offset);
 	return map_result(softsgx_mmap(addr, size, prot, flags, fd, offset));
 }
 EXPORT void *mmap64(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
 {
-	if (!active)
+	if (!preload_active)
 		return NEXT(mmap64)(addr, size, prot, flags, fd, offset);
 	return map_result(softsgx_mmap(addr, size, prot, flags, fd, offset));
 }
 EXPORT int mprotect(void *addr, size_t size, int prot)
 {
-	return active ? to_errno(softsgx_mprotect(addr, size, prot)) : NEXT(mprotect)(addr, size, prot);
+	return preload_active ? to_errno(softsgx_mprotect(addr, size, prot))
+			      : NEXT(mprotect)(addr, size, prot);
 }
 EXPORT int munmap(void *addr, size_t size)
 {
-	return active ? to_errno(softsgx_munmap(addr, size)) : NEXT(munmap)(addr, size);
+	return preload_active ? to_errno(softsgx_munmap(addr, size)) : NEXT(munmap)(addr, size);
 }
 
 /* The kernel's mapping of an enclave can neither grow nor be dropped page by page. */
@@ -351,7 +352,7 @@ EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
 	va_start(list, flags);
 	where = va_arg(list, void *);
 	va_end(list);
-	if (active && mm_overlaps((uint64_t)old, (uint64_t)old + old_size)) {
+	if (preload_active && mm_overlaps((uint64_t)old, (uint64_t)old + old_size)) {
 		errno = EFAULT;
 		return MAP_FAILED;
 	}
@@ -359,7 +360,7 @@ EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
 }
 EXPORT int madvise(void *addr, size_t size, int advice)
 {
-	if (active && mm_overlaps((uint64_t)addr, (uint64_t)addr + size) &&
+	if (preload_active && mm_overlaps((uint64_t)addr, (uint64_t)addr + size) &&
 	    (advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE)) {
 		errno = EINVAL;
 		return -1;

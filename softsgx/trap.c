@@ -19,7 +19,7 @@ struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, st
 
 #define RFLAGS_RF 0x10000ll
 
-enum { TRAP_UD = 6, TRAP_GP = 13, TRAP_PF = 14 };
+enum { TRAP_BP = 3, TRAP_UD = 6, TRAP_GP = 13, TRAP_PF = 14 };
 
 /* An event as the handlers see it. */
 struct event {
@@ -284,6 +284,9 @@ static void trap_inside(struct event *ev)
 	}
 	x.vector = (uint8_t)ev->g[REG_TRAPNO];
 	x.code = (uint32_t)ev->g[REG_ERR] & 0xffff;
+	/* INT3 is a fault in an enclave: its frame shows the instruction itself. */
+	if (x.vector == TRAP_BP)
+		ev->g[REG_RIP]--;
 	if (x.vector == TRAP_GP && is_illegal_inside(ev))
 		x = (struct exception){.vector = TRAP_UD};
 	exit_with(ev, &x);

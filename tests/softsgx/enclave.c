@@ -197,6 +197,19 @@ INSIDE void enclave_main(uint64_t op, struct test_args *args, uint64_t rdx, uint
 				 "popfq; mov %0, %%rsp; ud2"
 				 :
 				 : "r"(args->rbx), "r"(args->rcx));
+	else if (op == OP_X87)
+		__asm__ volatile("fninit; push $0x37b; fldcw (%%rsp); pop %%rax; fld1; fldz; fdivrp; fwait; fninit" ::
+				     : "rax", "memory");
+	else if (op == OP_SSE)
+		__asm__ volatile("push $0x1d80; ldmxcsr (%%rsp); xorps %%xmm1, %%xmm1; xorps %%xmm0, %%xmm0\n"
+				 "mov $1, %%eax; cvtsi2ss %%eax, %%xmm0; divss %%xmm1, %%xmm0\n"
+				 "movl $0x1f80, (%%rsp); ldmxcsr (%%rsp); pop %%rax" ::
+				     : "rax", "xmm0", "xmm1", "memory");
+	else if (op == OP_ALIGN)
+		__asm__ volatile("pushfq; orl $0x40000, (%%rsp); popfq\n"
+				 "mov -7(%%rsp), %%eax\n"
+				 "pushfq; andl $~0x40000, (%%rsp); popfq" ::
+				     : "rax", "memory", "cc");
 	else if (op == OP_WRFSBASE) {
 		__asm__ volatile("wrfsbase %0" : : "r"(args->rbx));
 		spin(args);

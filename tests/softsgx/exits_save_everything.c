@@ -5,8 +5,13 @@
  */
 #include "tests/softsgx/harness.h"
 
+#include <setjmp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
 
 static struct test_enclave t;
 static struct sgx_gprsgx gpr;
@@ -22,6 +27,60 @@ static void look(enum test_op op, struct test_args *args, unsigned int vector, u
 	CHECK_EQ(run.exception_vector, vector);
 	test_call(&t, 1, OP_SSA, &view);
 	CHECK_EQ(view.cssa, 1);
+}
+
+static sigjmp_buf away;
+static greg_t signal_registers[NGREG];
+
+static void on_trap(int signal, siginfo_t *info, void *context)
+{
+	memcpy(signal_registers, ((ucontext_t *)context)->uc_mcontext.gregs, sizeof(signal_registers));
+	siglongjmp(away, 1);
+}
+
+/* The same of what is never told through the call. */
+static void look_signalled(enum test_op op, struct test_args *args, unsigned int skip)
+{
+	struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO};
+	struct test_args view = {.rbx = (uint64_t)&gpr, .rcx = skip};
+	struct sgx_enclave_run run;
+
+	CHECK_EQ(softsgx_sigaction(SIGTRAP, &action, NULL), 0);
+	if (!sigsetjmp(away, 1)) {
+		test_enter(&t, 1, op, args, &run);
+		CHECK(0);
+	}
+	test_depth_reset();
+	CHECK(!memcmp((void *)signal_registers[REG_RIP], "\x0f\x01\xd7", 3));
+	CHECK_EQ(signal_registers[REG_RAX], SGX_ERESUME);
+	CHECK_EQ((uint64_t)signal_registers[REG_RBX], t.base + AT_TCS(1));
+	test_call(&t, 1, OP_SSA, &view);
+	CHECK_EQ(view.cssa, 1);
+	gpr.rip += skip; /* as it is now */
+}
+
+/* Where the bytes of an enclave's code were copied from. */
+static const void *copy_of(uint64_t address)
+{
+	extern const uint8_t test_enclave_entry[];
+
+	return test_enclave_entry + (address - t.base - AT_CODE);
+}
+
+static int alignment_is_checked(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		__asm__ volatile("pushfq; orl $0x40000, (%%rsp); popfq\n"
+				 "mov -7(%%rsp), %%eax\n"
+				 "pushfq; andl $~0x40000, (%%rsp); popfq" ::
+				     : "rax", "memory", "cc");
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status);
 }
 
 static void back(void)
@@ -80,6 +139,22 @@ static void run_with(const struct test_options *options, int exinfo)
 	back();
 	look(OP_DIVIDE, &args, 0, 2);
 	CHECK_EQ(gpr.exitinfo, 0x80000300u);
+	back();
+	look(OP_X87, &args, 16, 1);
+	CHECK_EQ(gpr.exitinfo, 0x80000310u);
+	back();
+	look(OP_SSE, &args, 19, 4);
+	CHECK_EQ(gpr.exitinfo, 0x80000313u);
+	back();
+	if (alignment_is_checked()) {
+		look(OP_ALIGN, &args, 17, 4);
+		CHECK_EQ(gpr.exitinfo, 0x80000311u);
+		back();
+	}
+	/* Breakpoints are signals: the instruction in the frame, nothing of it outside. */
+	look_signalled(OP_INT3, &args, 1);
+	CHECK_EQ(gpr.exitinfo, 0x80000603u);
+	CHECK_EQ(*(uint8_t *)copy_of(gpr.rip - 1), 0xcc); /* skipped by now */
 	back();
 	/* #GP */
 	args = (struct test_args){.rax = 99};

@@ -285,6 +285,11 @@ static int call_enclave(unsigned long rdi, void *rsi, unsigned long rdx, unsigne
 	return result;
 }
 
+void test_depth_reset(void)
+{
+	depth = 0;
+}
+
 int test_enter_at(uint64_t tcs, enum test_op op, struct test_args *args, struct sgx_enclave_run *run)
 {
 	memset(run, 0, sizeof(*run));

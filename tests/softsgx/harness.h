@@ -62,6 +62,9 @@ enum test_op {
 	OP_YMM,		 /* until *flag: the upper halves of YMM keep their value; rbx != 0 if not */
 	OP_ZMM,		 /* the same of ZMM16..31, and the mask registers */
 	OP_HOSTILE,	 /* RSP := rbx, RFLAGS |= rcx, other registers ~0, then UD2 */
+	OP_X87,		 /* unmasked division by zero, noticed by FWAIT */
+	OP_SSE,		 /* unmasked division by zero */
+	OP_ALIGN,	 /* RFLAGS.AC, then an access that is not aligned */
 	OP_WRFSBASE,	 /* sets FS base to rbx, spins as OP_SPIN, returns FS base in rax */
 };
 
@@ -121,6 +124,8 @@ int test_enter_at(uint64_t tcs, enum test_op op, struct test_args *args, struct 
 int test_resume_at(uint64_t tcs, struct sgx_enclave_run *run);
 int test_enter_raw(unsigned long rdi, void *rsi, unsigned long rdx, unsigned int function,
 		   struct sgx_enclave_run *run);
+/* After a call that was left by longjmp(). */
+void test_depth_reset(void);
 /* EENTER that must come back by EEXIT. */
 void test_call(struct test_enclave *t, int i, enum test_op op, struct test_args *args);
 /* A leaf inside; returns RAX. */
