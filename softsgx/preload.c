@@ -588,10 +588,11 @@ static void patch_auxv(char **environment)
 __attribute__((constructor)) static void start(int argc, char **argv, char **environment)
 {
 	patch_auxv(environment);
+	/* Signals only; what else there is to set up waits for the first open. */
 	if (!cpuid_fault_start()) {
-		if (device_init())
+		if (signals_init())
 			cpuid_fault_stop();
 	} else if (patch_cpuid() > 0) {
-		device_init();
+		signals_init();
 	}
 }

@@ -123,6 +123,8 @@ int signals_init(void)
 {
 	uint64_t traps = traps_mask();
 
+	if (active)
+		return 0;
 	for (int signal = 1; signal < SIGNALS; signal++) {
 		struct kernel_action now;
 
