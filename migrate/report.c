@@ -133,6 +133,9 @@ json_t *migrate_leaves_json(const struct softsgx_stats *now, const struct softsg
 	json_object_set_new(out, "eaug", json_integer((json_int_t)(now->eaug - before->eaug)));
 	json_object_set_new(out, "eadd", json_integer((json_int_t)(now->eadd - before->eadd)));
 	json_object_set_new(out, "ioctls", json_integer((json_int_t)(now->ioctls - before->ioctls)));
+	json_object_set_new(
+	    out, "projected_us",
+	    json_integer((json_int_t)(softsgx_projected_us(now) - softsgx_projected_us(before))));
 	return out;
 }
 

@@ -51,6 +51,8 @@ struct softsgx_stats {
 	uint64_t faults;
 };
 int softsgx_stats(int fd, struct softsgx_stats *out);
+/* How long real hardware would take for that (SOFTSGX_COST; docs/softsgx.md says where the figures are from). */
+double softsgx_projected_us(const struct softsgx_stats *stats);
 
 /* Tests only: pages written since the last question, found by the kernel behind the enclave's back
  * (userfaultfd write-protection). start begins it; collect fills bitmap (bit i = page i from addr) and

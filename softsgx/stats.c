@@ -58,17 +58,25 @@ static void read_costs(const char *setting)
 	}
 }
 
+double softsgx_projected_us(const struct softsgx_stats *stats)
+{
+	double ns = 0;
+
+	read_costs(getenv("SOFTSGX_COST"));
+	for (size_t i = 0; i < COST_COUNT; i++)
+		ns += (double)counter(stats, &costs[i]) * costs[i].ns;
+	return ns / 1000;
+}
+
 void stats_write(const struct enclave *e)
 {
 	const char *path = getenv("SOFTSGX_STATS");
 	char line[2048];
-	double projected = 0;
 	int length;
 	long fd;
 
 	if (!path || !*path)
 		return;
-	read_costs(getenv("SOFTSGX_COST"));
 	length = snprintf(line, sizeof(line), "{\"pid\":%ld,\"mrenclave\":\"", SYS(SYS_getpid));
 	for (int i = 0; i < 32; i++)
 		length +=
@@ -77,13 +85,12 @@ void stats_write(const struct enclave *e)
 	for (size_t i = 0; i < COST_COUNT; i++) {
 		uint64_t value = counter(&e->stats, &costs[i]);
 
-		projected += (double)value * costs[i].ns;
 		length += snprintf(line + length, sizeof(line) - (size_t)length, ",\"%s\":%llu",
 				   costs[i].name, (unsigned long long)value);
 	}
 	length += snprintf(line + length, sizeof(line) - (size_t)length,
 			   ",\"faults\":%llu,\"projected_us\":%.1f}\n", (unsigned long long)e->stats.faults,
-			   projected / 1000);
+			   softsgx_projected_us(&e->stats));
 	fd = SYS(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return;
