@@ -34,6 +34,10 @@ TESTS :=
 # what must be built before tests run, beyond TESTS
 CHECK_DEPS :=
 
+# what every program for an enclave is made with; when one changes, all are made again
+ENCLAVE_PARTS := $(B)/optmig-cc $(B)/libexec/optmig/musl/lib/libc.a $(addprefix $(B)/libexec/optmig/,optmig-pass.so \
+	optmig-ld enclave.lds enclave.o outside.o image-note.o mark-range.o)
+
 .PHONY: all
 all:
 

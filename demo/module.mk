@@ -3,9 +3,6 @@
 LOAD_OBJS := $(addprefix $(B)/demo/,load.o resp.o fill.o client.o run.o)
 REDIS := $(B)/demo/redis
 REDIS_HEAP ?= 3G
-# what every program for an enclave is made with; when one changes, all are made again
-ENCLAVE_PARTS := $(B)/optmig-cc $(B)/libexec/optmig/musl/lib/libc.a $(addprefix $(B)/libexec/optmig/,optmig-pass.so \
-	optmig-ld enclave.lds enclave.o outside.o image-note.o mark-range.o)
 
 $(B)/demo/load: $(LOAD_OBJS)
 	$(CC) $(LDFLAGS) -o $@ $^

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define INTERVAL_US 50000
+#define INTERVAL_US 10000
 #define SILENCE_GIVE_UP_US 30000000
 #define RECONNECT_PAUSE_US 20000
 
