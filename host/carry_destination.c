@@ -45,6 +45,7 @@ static void destination_free(struct carry_destination *d)
 		free(d->restore.connection[i].unsent);
 	free(d->restore.connection);
 	free(d->restore.connecting);
+	bytes_free(&d->restore.datagrams);
 	free(d->made);
 	files_restored(&d->restore);
 	network_close(&d->network);
@@ -290,10 +291,15 @@ int carry_destination_restore(struct carry_destination *d, const void *state, si
 
 /* ---- the end, either way ---- */
 
+static bool is_service(const void *network, const struct in6_addr *address)
+{
+	return network_has(network, address);
+}
+
 int carry_destination_release(struct carry_destination *d, struct failure *why)
 {
 	int r = network_destination_arrive(&d->network, why);
-	int e = sockets_release(&d->restore);
+	int e = sockets_release(&d->restore, is_service, &d->network);
 	if (e && !r)
 		r = fail(why, e, "a connection could not be continued: %s", strerror(-e));
 	e = network_destination_open(&d->network, why);

@@ -56,6 +56,7 @@ static int freeze_connection(struct carry_source *s, int host_fd, const struct f
 	if (!f)
 		return fail(why, -ENOMEM, "out of memory");
 	f->shut = file->shut;
+	f->urgent = file->urgent;
 	if (ahead) {
 		f->fixed = ahead->fixed;
 		f->fixed_size = ahead->fixed_size;
@@ -118,8 +119,10 @@ static int freeze_all(struct carry_source *s, struct failure *why)
 
 static int dump_frozen(struct carry_source *s, struct frozen *f, struct bytes *out)
 {
-	return sockets_dump_connection(f->host_fd, f->shut, s->fixed.data + f->fixed, f->fixed_size, out,
-				       &f->mark);
+	int r = sockets_dump_connection(f->host_fd, f->shut, s->fixed.data + f->fixed, f->fixed_size, out,
+					&f->mark);
+	/* Where in the queue it stands, the kernel does not tell. */
+	return !r && f->urgent && f->mark.unacknowledged ? -ENOTSUP : r;
 }
 
 /* The listener's record, then its pending connections. Those that ended unseen are forgotten, as the kernel
@@ -157,12 +160,18 @@ static int dump_file(struct carry_source *s, unsigned i, struct bytes *out, stru
 			return 0;
 		}
 		if (s->file[i].class != SOCKET_CONNECTION) {
-			r = sockets_dump(f, s->file[i].class, out, why);
+			r = sockets_dump(f, s->file[i].class, &s->network, out, why);
 			if (!r && s->file[i].class == SOCKET_LISTENER)
 				r = dump_pending(s, f->file, s->file[i].frozen, out);
 		} else {
 			r = dump_frozen(s, &s->frozen[s->file[i].frozen], out);
 		}
+		if (r == -ENOTSUP)
+			return fail(
+			    why, r,
+			    "descriptor %d: the connection has out-of-band data that has not arrived or was "
+			    "not read",
+			    f->fd);
 		return r ? fail(why, r, "descriptor %d: state of the connection cannot be read: %s", f->fd,
 				strerror(-r))
 			 : 0;

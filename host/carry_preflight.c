@@ -104,7 +104,8 @@ static int check_socket(struct carry_source *s, const struct inventory_file *f, 
 		counts->listeners++;
 	if (s->local || class == SOCKET_ENDED || class == SOCKET_CONNECTING)
 		return 0;
-	if (class == SOCKET_LISTENER) {
+	/* Where others reach the program; a socket with a peer of its own is not reached by others. */
+	if (class == SOCKET_LISTENER || sockets_is_open(f->host_fd)) {
 		struct in6_addr own, stream;
 		if (s->options.tcp_established && sockets_address(f->host_fd, false, &own) &&
 		    !ip_is_loopback(&own)) {

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include "host/bytes.h"
 #include "host/carry_inventory.h"
+#include "host/carry_network.h"
 #include "host/failure.h"
 #include "host/fdinfo.h"
 #include "host/net/ip.h"
@@ -69,6 +70,7 @@ struct restore {
 		unsigned count;
 	} *stock;
 	unsigned stock_count;
+	struct bytes datagrams; /* to be delivered once the addresses are here */
 	struct connecting {
 		int fd; /* the table's */
 		struct sockaddr_storage peer;
@@ -162,15 +164,17 @@ int sockets_classify(int host_fd, enum socket_class *out);
 int sockets_classify_connection(int host_fd, enum socket_class *out);
 /* Address of a socket's own end (or of its peer's). False: it has none, or all. */
 bool sockets_address(int host_fd, bool peer, struct in6_addr *out);
+/* A bound datagram socket that takes from anybody. */
+bool sockets_is_open(int host_fd);
 /* "10.0.0.1:6379 - 10.0.0.2:40000" */
 void sockets_describe(int host_fd, char *out, size_t size);
 /* Bound or plain sockets (not connections): what cannot be carried; bound ones into the manifest. */
 int sockets_check(const struct inventory_file *f, enum socket_class class, struct bytes *bound,
 		  struct failure *why);
 int sockets_prebind(struct restore *r, struct reader *in, struct failure *why);
-/* Record of anything but a connection. */
-int sockets_dump(const struct inventory_file *f, enum socket_class class, struct bytes *out,
-		 struct failure *why);
+/* Record of anything but a connection. network: which addresses come along. */
+int sockets_dump(const struct inventory_file *f, enum socket_class class, const struct network *network,
+		 struct bytes *out, struct failure *why);
 /* What of a connection does not change by itself: domain, flags, own name, options. Connections of one
  * listening socket mostly have the same, byte by byte, so the destination can make their sockets ahead. */
 int sockets_dump_fixed(int host_fd, uint64_t options, struct bytes *out);
@@ -186,7 +190,16 @@ int sockets_restore(struct restore *r, enum record record, struct reader *in, st
 		    struct failure *why);
 /* A connection's record behind its type; out->file is there. */
 int sockets_restore_connection(struct restore *r, struct reader *in, struct made *out);
-/* After COMMIT. */
-int sockets_release(struct restore *r);
+/* After COMMIT, when the addresses are here; is_here tells which came along. */
+int sockets_release(struct restore *r, bool (*is_here)(const void *context, const struct in6_addr *address),
+		    const void *context);
+
+/* ---- carry_datagrams.c ---- */
+int datagrams_dump(int host_fd, int domain, struct bytes *out);
+/* Keeps the section for datagrams_deliver(). fd: the socket made for them. */
+int datagrams_expect(struct restore *r, int fd, struct reader *in);
+int datagrams_deliver(struct restore *r, const struct inject *i,
+		      bool (*is_here)(const void *context, const struct in6_addr *address),
+		      const void *context);
 
 #endif

@@ -97,12 +97,11 @@ bool sockets_address(int host_fd, bool peer, struct in6_addr *out)
 	return ip_of(&name, out) && !ip_is_any(out);
 }
 
-/* The port it is bound to, 0 if none. */
-static uint16_t bound_port(const struct sockaddr_storage *s)
+bool sockets_is_open(int host_fd)
 {
-	if (s->ss_family == AF_INET)
-		return ((const struct sockaddr_in *)s)->sin_port;
-	return s->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)s)->sin6_port : 0;
+	struct sockaddr_storage name;
+	return socket_number(host_fd, SO_TYPE) == SOCK_DGRAM && own_name(host_fd, &name) && ip_port(&name) &&
+	       !peer_name(host_fd, &name);
 }
 
 static void describe_name(const struct sockaddr_storage *s, char *out, size_t size)
@@ -114,7 +113,7 @@ static void describe_name(const struct sockaddr_storage *s, char *out, size_t si
 		return;
 	}
 	ip_text(&address, text);
-	snprintf(out, size, strchr(text, ':') ? "[%s]:%u" : "%s:%u", text, ntohs(bound_port(s)));
+	snprintf(out, size, strchr(text, ':') ? "[%s]:%u" : "%s:%u", text, ntohs(ip_port(s)));
 }
 
 void sockets_describe(int host_fd, char *out, size_t size)
@@ -128,9 +127,19 @@ void sockets_describe(int host_fd, char *out, size_t size)
 	snprintf(out, size, "%s - %s", own, peer);
 }
 
+/* A datagram socket with a peer mostly has its own address because the kernel chose it; one that stays behind
+ * is chosen anew. */
+static void forget_address(struct sockaddr_storage *name)
+{
+	if (name->ss_family == AF_INET)
+		((struct sockaddr_in *)name)->sin_addr.s_addr = INADDR_ANY;
+	else
+		((struct sockaddr_in6 *)name)->sin6_addr = in6addr_any;
+}
+
 /* What makes and binds a socket: domain, type, protocol, flags, options, own name, datagrams' peer, backlog.
- */
-static int put_socket(int fd, const struct file *file, struct bytes *out)
+ * network: which addresses come along; NULL: none is known yet. */
+static int put_socket(int fd, const struct file *file, const struct network *network, struct bytes *out)
 {
 	struct sockaddr_storage name;
 	struct tcp_info info = {0};
@@ -144,10 +153,15 @@ static int put_socket(int fd, const struct file *file, struct bytes *out)
 	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
 	bytes_put_u8(out, file->shut);
 	sockopts_dump(fd, file->options, out);
+	struct sockaddr_storage peer;
+	struct in6_addr own;
+	socklen_t peer_size = type == SOCK_DGRAM ? peer_name(fd, &peer) : 0;
 	size = own_name(fd, &name);
-	bytes_put_block(out, &name, bound_port(&name) ? size : 0);
-	size = type == SOCK_DGRAM ? peer_name(fd, &name) : 0;
-	bytes_put_block(out, &name, size);
+	if (peer_size && ip_of(&name, &own) && !ip_is_loopback(&own) &&
+	    !(network && network_has(network, &own)))
+		forget_address(&name);
+	bytes_put_block(out, &name, ip_port(&name) ? size : 0);
+	bytes_put_block(out, &peer, peer_size);
 	/* Of a listening socket, this is the backlog it was given. */
 	if (socket_number(fd, SO_ACCEPTCONN) == 1 && type == SOCK_STREAM)
 		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_size);
@@ -171,8 +185,9 @@ int sockets_check(const struct inventory_file *f, enum socket_class class, struc
 	if ((domain != AF_INET && domain != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM))
 		return fail(why, -ENOTSUP, "descriptor %d: a socket of family %d, type %d cannot move", f->fd,
 			    domain, type);
-	if (bound_port(&name))
-		return put_socket(f->host_fd, f->file, bound);
+	/* A datagram socket with a peer is content with another port. */
+	if (ip_port(&name) && !(type == SOCK_DGRAM && peer_name(f->host_fd, &name)))
+		return put_socket(f->host_fd, f->file, NULL, bound);
 	return 0;
 }
 
@@ -238,6 +253,8 @@ static int make_socket(struct restore *r, struct reader *in, struct description 
 			setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
 		if (bind(fd, (struct sockaddr *)&d->name, d->name_size) < 0)
 			error = -errno;
+		if (error == -EADDRINUSE && d->peer_size)
+			error = 0; /* the kernel will choose one */
 	}
 	if (error)
 		close(fd);
@@ -287,9 +304,10 @@ static int dump_ended(int fd, struct bytes *out)
 	return unread && recv(fd, data, (size_t)unread, MSG_PEEK | MSG_DONTWAIT) != unread ? -EIO : 0;
 }
 
-int sockets_dump(const struct inventory_file *f, enum socket_class class, struct bytes *out,
-		 struct failure *why)
+int sockets_dump(const struct inventory_file *f, enum socket_class class, const struct network *network,
+		 struct bytes *out, struct failure *why)
 {
+	int domain = socket_number(f->host_fd, SO_DOMAIN);
 	struct sockaddr_storage peer;
 	socklen_t size;
 	int r;
@@ -299,17 +317,22 @@ int sockets_dump(const struct inventory_file *f, enum socket_class class, struct
 		break;
 	case SOCKET_CONNECTING:
 		bytes_put_u8(out, RECORD_CONNECTING);
-		r = put_socket(f->host_fd, f->file, out);
+		r = put_socket(f->host_fd, f->file, network, out);
 		size = peer_name(f->host_fd, &peer);
 		bytes_put_block(out, &peer, size);
 		break;
 	case SOCKET_LISTENER:
 		bytes_put_u8(out, RECORD_LISTENER);
-		r = put_socket(f->host_fd, f->file, out);
+		r = put_socket(f->host_fd, f->file, network, out);
 		break;
 	default:
 		bytes_put_u8(out, RECORD_SOCKET);
-		r = put_socket(f->host_fd, f->file, out);
+		r = put_socket(f->host_fd, f->file, network, out);
+		if (!r && (domain == AF_INET || domain == AF_INET6) &&
+		    socket_number(f->host_fd, SO_TYPE) == SOCK_DGRAM)
+			r = datagrams_dump(f->host_fd, domain, out);
+		else
+			bytes_put_u32(out, 0);
 	}
 	return r ? fail(why, r, "descriptor %d: state of the socket cannot be read: %s", f->fd, strerror(-r))
 		 : 0;
@@ -528,10 +551,19 @@ static int restore_described(struct restore *r, enum record record, struct reade
 	if (record == RECORD_LISTENER && (error = listen_beside(out->host_fd, &d)) != 0)
 		return error;
 	/* A unix peer may be absent here: the program finds out when it writes, as when its peer restarts. */
-	if (record == RECORD_SOCKET && d.peer_size &&
-	    connect(out->host_fd, (struct sockaddr *)&d.peer, d.peer_size) < 0 && d.domain != AF_UNIX)
-		return -errno;
-	if (record == RECORD_CONNECTING) {
+	if (record == RECORD_SOCKET && d.peer_size) {
+		if (d.domain != AF_UNIX)
+			set_transparent(out->host_fd, d.domain, 1); /* its own address may come later */
+		error = connect(out->host_fd, (struct sockaddr *)&d.peer, d.peer_size) < 0 ? -errno : 0;
+		if (d.domain != AF_UNIX)
+			set_transparent(out->host_fd, d.domain, 0);
+		if (error && d.domain != AF_UNIX)
+			return error;
+		error = 0;
+	}
+	if (record == RECORD_SOCKET)
+		error = datagrams_expect(r, out->host_fd, in);
+	if (!error && record == RECORD_CONNECTING) {
 		d.peer_size = get_name(in, &d.peer);
 		error = in->error ? in->error : remember_connecting(r, out->host_fd, &d.peer, d.peer_size);
 	}
@@ -584,10 +616,11 @@ int sockets_restore(struct restore *r, enum record record, struct reader *in, st
 		     : 0;
 }
 
-int sockets_release(struct restore *r)
+int sockets_release(struct restore *r, bool (*is_here)(const void *context, const struct in6_addr *address),
+		    const void *context)
 {
-	struct tcp_raw raw = tcp_raw_open();
-	int error = 0;
+	struct inject raw = inject_open();
+	int error = datagrams_deliver(r, &raw, is_here, context);
 	for (unsigned i = 0; i < r->connection_count; i++) {
 		int e = tcp_release(&r->connection[i], &raw);
 		error = error ? error : e;
@@ -600,6 +633,6 @@ int sockets_release(struct restore *r)
 			error = error ? error : -errno;
 		fcntl(c->fd, F_SETFL, flags);
 	}
-	tcp_raw_close(&raw);
+	inject_close(&raw);
 	return error;
 }

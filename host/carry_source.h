@@ -15,7 +15,7 @@
 /* A connection of the program, or one it has not accepted yet. */
 struct frozen {
 	int host_fd;
-	bool in_repair;
+	bool in_repair, urgent;
 	int reuse_address;
 	uint8_t shut;
 	size_t fixed, fixed_size; /* in carry_source.fixed */

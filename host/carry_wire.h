@@ -8,6 +8,6 @@
 
 #define CARRY_MANIFEST 0x344d4d4fu /* "OMM4" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
-#define CARRY_STATE 0x34534d4fu	   /* "OMS4" */
+#define CARRY_STATE 0x35534d4fu	   /* "OMS5" */
 
 #endif

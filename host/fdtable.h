@@ -35,6 +35,7 @@ struct file {
 	uint32_t ahead;		  /* for a move: its place among what was read before the stop, from 1 */
 	_Atomic uint64_t options; /* sockets: which options the program has set, bits of net/sockopts.h */
 	atomic_bool touched;	  /* sockets: options or flags were set since somebody cleared this */
+	atomic_bool urgent;	  /* sockets: out-of-band data was sent */
 	uint8_t shut;		  /* FILE_SOCKETPAIR: 1 << SHUT_RD, 1 << SHUT_WR */
 	unsigned references;	  /* descriptors that share it; under the table's lock */
 	bool outlived; /* one of them was closed and others were not: epoll sets may still know it */

@@ -133,7 +133,7 @@ static const struct call calls[] = {
 	[SYS_setsockopt]        = CALL(.fd = ARG(0), .handle = call_setsockopt),
 	[SYS_getsockopt]        = CALL(.fd = ARG(0)),
 	[SYS_shutdown]          = CALL(.fd = ARG(0), .handle = call_shutdown),
-	[SYS_sendto]            = CALL(.fd = ARG(0), .flags = MAY_BLOCK),
+	[SYS_sendto]            = CALL(.fd = ARG(0), .handle = call_sendto),
 	[SYS_recvfrom]          = CALL(.fd = ARG(0), .flags = MAY_BLOCK),
 	[SYS_sendmsg]           = CALL(.fd = ARG(0), .handle = call_message),
 	[SYS_recvmsg]           = CALL(.fd = ARG(0), .handle = call_message),

@@ -43,6 +43,7 @@ long call_socketpair(struct request *r);
 long call_accept(struct request *r);
 long call_setsockopt(struct request *r);
 long call_shutdown(struct request *r);
+long call_sendto(struct request *r);
 long call_message(struct request *r);
 
 /* ocall_wait.c */

@@ -85,6 +85,20 @@ long call_shutdown(struct request *r)
 	return 0;
 }
 
+static void note_urgent(struct request *r, long result, long flags)
+{
+	if (result > 0 && (flags & MSG_OOB))
+		atomic_store(&r->borrowed[0]->file->urgent, true);
+}
+
+long call_sendto(struct request *r)
+{
+	const long *a = r->arg;
+	long result = request_blocking(r, SYS_sendto, a[0], a[1], a[2], a[3], a[4], a[5]);
+	note_urgent(r, result, a[3]);
+	return result;
+}
+
 static bool carries_descriptors(struct msghdr *m)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
@@ -115,7 +129,9 @@ long call_message(struct request *r)
 	if (r->nr == SYS_sendmsg) {
 		if (carries_descriptors(m))
 			return -EINVAL;
-		return request_blocking(r, SYS_sendmsg, r->arg[0], r->arg[1], r->arg[2], 0, 0, 0);
+		long sent = request_blocking(r, SYS_sendmsg, r->arg[0], r->arg[1], r->arg[2], 0, 0, 0);
+		note_urgent(r, sent, r->arg[2]);
+		return sent;
 	}
 	long size =
 	    request_blocking(r, SYS_recvmsg, r->arg[0], r->arg[1], r->arg[2] | MSG_CMSG_CLOEXEC, 0, 0, 0);

@@ -17,6 +17,13 @@ bool ip_of(const struct sockaddr_storage *name, struct in6_addr *out)
 	return true;
 }
 
+uint16_t ip_port(const struct sockaddr_storage *name)
+{
+	if (name->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)name)->sin_port;
+	return name->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)name)->sin6_port : 0;
+}
+
 bool ip_equal(const struct in6_addr *a, const struct in6_addr *b)
 {
 	return memcmp(a, b, sizeof(*a)) == 0;

@@ -14,6 +14,8 @@
 
 /* False: the name has no IP address. */
 bool ip_of(const struct sockaddr_storage *name, struct in6_addr *out);
+/* In network order; 0 if it has none. */
+uint16_t ip_port(const struct sockaddr_storage *name);
 bool ip_equal(const struct in6_addr *a, const struct in6_addr *b);
 bool ip_is_ipv4(const struct in6_addr *a);
 bool ip_is_any(const struct in6_addr *a);

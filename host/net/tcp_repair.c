@@ -5,13 +5,10 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <netinet/ip.h>
-#include <netinet/ip6.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "host/net/checksum.h"
@@ -121,6 +118,20 @@ static int put_peer(int fd, struct bytes *out)
 	return out->error;
 }
 
+/* Out-of-band data is no part of the stream until the program asks for it inline: then there would be more to
+ * read. */
+static int refuse_urgent(int fd, int unread)
+{
+	int is_inline = 0, on = 1, all = unread;
+	int r = getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &is_inline, &(socklen_t){sizeof(is_inline)});
+	if (r < 0 || is_inline)
+		return r < 0 ? -errno : 0;
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	r = ioctl(fd, SIOCINQ, &all) < 0 ? -errno : 0;
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &is_inline, sizeof(is_inline));
+	return !r && all != unread ? -ENOTSUP : r;
+}
+
 int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 {
 	struct tcp_info info = {0};
@@ -150,6 +161,9 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 	    (unacknowledged && ioctl(fd, SIOCOUTQNSD, &unsent) < 0) ||
 	    (unread_memory && ioctl(fd, SIOCINQ, &unread) < 0))
 		return -errno;
+	r = unread_memory ? refuse_urgent(fd, unread) : 0;
+	if (r)
+		return r;
 	*mark = (struct tcp_mark){receive_seq, unacknowledged};
 
 	/* A FIN takes a sequence number and counts as queued, but is no data. */
@@ -308,30 +322,9 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 	return r;
 }
 
-struct tcp_raw tcp_raw_open(void)
-{
-	/* Of this protocol, they are given whole packets. */
-	return (struct tcp_raw){socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW),
-				socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)};
-}
-
-void tcp_raw_close(struct tcp_raw *raw)
-{
-	if (raw->ipv4 >= 0)
-		close(raw->ipv4);
-	if (raw->ipv6 >= 0)
-		close(raw->ipv6);
-}
-
-static uint16_t port_of(const struct sockaddr_storage *s)
-{
-	return s->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)s)->sin6_port
-					: ((const struct sockaddr_in *)s)->sin_port;
-}
-
 /* The peer's FIN was acknowledged long ago and will not come again: tell our own kernel in the peer's name.
  */
-static int repeat_peer_fin(const struct tcp_restored *t, const struct tcp_raw *raw)
+static int repeat_peer_fin(const struct tcp_restored *t, const struct inject *i)
 {
 	struct sockaddr_storage peer = {0}, local = {0};
 	socklen_t peer_size = sizeof(peer), local_size = sizeof(local);
@@ -341,8 +334,8 @@ static int repeat_peer_fin(const struct tcp_restored *t, const struct tcp_raw *r
 		return -errno;
 	if (!ip_of(&peer, &from) || !ip_of(&local, &to))
 		return -EAFNOSUPPORT;
-	struct tcphdr tcp = {.source = port_of(&peer),
-			     .dest = port_of(&local),
+	struct tcphdr tcp = {.source = ip_port(&peer),
+			     .dest = ip_port(&local),
 			     .seq = htonl(t->fin_seq),
 			     .ack_seq = htonl(t->ack_seq),
 			     .doff = sizeof(tcp) / 4,
@@ -350,33 +343,10 @@ static int repeat_peer_fin(const struct tcp_restored *t, const struct tcp_raw *r
 			     .ack = 1,
 			     .window = htons(t->fin_window)};
 	tcp.check = checksum_with_pseudo(&from, &to, IPPROTO_TCP, &tcp, sizeof(tcp));
-	struct iphdr ip = {.ihl = 5,
-			   .version = 4,
-			   .tot_len = htons(sizeof(ip) + sizeof(tcp)),
-			   .ttl = 64,
-			   .protocol = IPPROTO_TCP};
-	struct ip6_hdr ip6 = {.ip6_src = from, .ip6_dst = to};
-	ip6.ip6_vfc = 6 << 4;
-	ip6.ip6_plen = htons(sizeof(tcp));
-	ip6.ip6_nxt = IPPROTO_TCP;
-	ip6.ip6_hlim = 64;
-	struct sockaddr_in to4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_addr = to};
-	struct iovec part[2] = {{&ip6, sizeof(ip6)}, {&tcp, sizeof(tcp)}};
-	struct msghdr message = {
-	    .msg_name = &to6, .msg_namelen = sizeof(to6), .msg_iov = part, .msg_iovlen = 2};
-	if (ip_is_ipv4(&to)) {
-		memcpy(&ip.saddr, ip_wire(&from).data, sizeof(ip.saddr));
-		memcpy(&ip.daddr, ip_wire(&to).data, sizeof(ip.daddr));
-		to4.sin_addr.s_addr = ip.daddr;
-		part[0] = (struct iovec){&ip, sizeof(ip)};
-		message.msg_name = &to4;
-		message.msg_namelen = sizeof(to4);
-	}
-	return sendmsg(ip_is_ipv4(&to) ? raw->ipv4 : raw->ipv6, &message, 0) < 0 ? -errno : 0;
+	return inject(i, &from, &to, IPPROTO_TCP, &tcp, sizeof(tcp));
 }
 
-int tcp_release(struct tcp_restored *t, const struct tcp_raw *raw)
+int tcp_release(struct tcp_restored *t, const struct inject *inject)
 {
 	/* With a window probe, to which the peer's kernel must answer, only where there is something to
 	 * learn. */
@@ -397,7 +367,7 @@ int tcp_release(struct tcp_restored *t, const struct tcp_raw *raw)
 	if (fin_sent(t->state))
 		shutdown(t->fd, SHUT_WR);
 	if (fin_received(t->state)) {
-		int error = repeat_peer_fin(t, raw);
+		int error = repeat_peer_fin(t, inject);
 		r = r ? r : error;
 	}
 	return r;

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include "host/bytes.h"
+#include "host/net/inject.h"
 
 /* Whether this process may: 0, -EPERM. */
 int tcp_repair_allowed(void);
@@ -29,7 +30,7 @@ struct tcp_mark {
 
 /* A connection in any state in which it has a peer. */
 int tcp_freeze(int fd);
-/* fd is frozen. Appends its record. */
+/* fd is frozen. Appends its record. -ENOTSUP: it has out-of-band data the program has not read. */
 int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark);
 /* A packet slipped in since the dump: dump again. */
 bool tcp_changed(int fd, const struct tcp_mark *mark);
@@ -37,13 +38,6 @@ bool tcp_changed(int fd, const struct tcp_mark *mark);
 int tcp_thaw(int fd);
 /* Closes the frozen connection without a word to the peer. */
 void tcp_vanish(int fd);
-
-/* For peers that had closed their end: their FIN is told to our kernel again, over these. -1: none. */
-struct tcp_raw {
-	int ipv4, ipv6;
-};
-struct tcp_raw tcp_raw_open(void);
-void tcp_raw_close(struct tcp_raw *raw);
 
 /* Makes fd, a fresh socket with its options set, one that tcp_restore() takes: bound to the address, which
  * need not be here yet. */
@@ -64,8 +58,9 @@ struct tcp_restored {
 
 /* Gives out->fd, which tcp_prepare() has made, the record's connection. options: the bits of sockopts.h. */
 int tcp_restore(struct reader *in, uint64_t options, struct tcp_restored *out);
-/* Speaks: sends what was unsent, asks the peer to acknowledge what was not, repeats a FIN of either side. */
-int tcp_release(struct tcp_restored *t, const struct tcp_raw *raw);
+/* Speaks: sends what was unsent, asks the peer to acknowledge what was not, repeats a FIN of either side: the
+ * peer's to our own kernel. */
+int tcp_release(struct tcp_restored *t, const struct inject *inject);
 /* Closes, silently if not yet released; frees what it holds. */
 void tcp_restored_drop(struct tcp_restored *t);
 

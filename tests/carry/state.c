@@ -216,7 +216,19 @@ static void sockets(void)
 	CHECK(CALL(&a, SYS_bind, listener, &address, sizeof(address)) == 0);
 	CHECK(CALL(&a, SYS_listen, listener, 17) == 0);
 	CHECK(CALL(&a, SYS_getsockname, listener, &name, &size) == 0);
+	/* A second one beside it, as servers with many processes or threads have. */
+	int beside = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	struct linger linger = {1, 7}, kept = {0};
+	CHECK(CALL(&a, SYS_setsockopt, beside, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
+	CHECK(CALL(&a, SYS_setsockopt, beside, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0);
+	CHECK(CALL(&a, SYS_bind, beside, &name, sizeof(name)) == 0 && CALL(&a, SYS_listen, beside, 17) == 0);
 	program_move_here(&a, &b, &nothing_special);
+	size = sizeof(kept);
+	CHECK(CALL(&b, SYS_getsockopt, beside, SOL_SOCKET, SO_LINGER, &kept, &size) == 0);
+	CHECK(kept.l_onoff == 1 && kept.l_linger == 7);
+	size = 4;
+	CHECK(CALL(&b, SYS_getsockopt, beside, SOL_SOCKET, SO_REUSEPORT, &value, &size) == 0 && value == 1);
+	CHECK(CALL(&b, SYS_close, beside) == 0);
 	CHECK((CALL(&b, SYS_fcntl, plain, F_GETFL) & O_NONBLOCK) && (size = 4));
 	CHECK(CALL(&b, SYS_getsockopt, plain, SOL_SOCKET, SO_KEEPALIVE, &value, &size) == 0 && value == 1);
 	struct sockaddr_in after = {0};

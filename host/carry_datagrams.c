@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Datagrams the program has not read yet. They are copied with their senders
+ * and delivered at the destination as packets of those senders, before the ones
+ * that were held: so every way of reading and waiting finds them.
+ */
+#include "host/carry_record.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "host/net/checksum.h"
+
+#define DATAGRAM_MAX 65535
+#define IN_ALL_MAX (64u << 20)
+
+#ifndef SO_PEEK_OFF
+#define SO_PEEK_OFF 42
+#endif
+
+/* The kernel tells where a packet was sent to also of those that came before it was asked to. */
+struct asked {
+	int level, name, before;
+};
+
+static struct asked ask_targets(int fd, int domain)
+{
+	struct asked a = {domain == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+			  domain == AF_INET ? IP_PKTINFO : IPV6_RECVPKTINFO, 0};
+	socklen_t size = sizeof(a.before);
+	int on = 1;
+	getsockopt(fd, a.level, a.name, &a.before, &size);
+	setsockopt(fd, a.level, a.name, &on, sizeof(on));
+	return a;
+}
+
+static struct in6_addr target_of(struct msghdr *m)
+{
+	struct in6_addr none = IN6ADDR_ANY_INIT;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+			return ip_read(AF_INET, &((struct in_pktinfo *)CMSG_DATA(c))->ipi_addr);
+		if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
+			return ((struct in6_pktinfo *)CMSG_DATA(c))->ipi6_addr;
+	}
+	return none;
+}
+
+int datagrams_dump(int host_fd, int domain, struct bytes *out)
+{
+	static uint8_t data[DATAGRAM_MAX];
+	_Alignas(struct cmsghdr) uint8_t control[1024];
+	int start = 0, off = -1;
+	size_t count_at = out->size;
+	uint32_t count = 0;
+	bytes_put_u32(out, 0);
+	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
+		return -errno;
+	struct asked asked = ask_targets(host_fd, domain);
+	for (;;) {
+		struct sockaddr_storage from = {0};
+		struct iovec part = {data, sizeof(data)};
+		struct msghdr m = {.msg_name = &from,
+				   .msg_namelen = sizeof(from),
+				   .msg_iov = &part,
+				   .msg_iovlen = 1,
+				   .msg_control = control,
+				   .msg_controllen = sizeof(control)};
+		/* One without content is seen once only: after an undone move it is left out, as if it were
+		 * lost. */
+		ssize_t size = recvmsg(host_fd, &m, MSG_PEEK | MSG_DONTWAIT);
+		if (size < 0)
+			break;
+		struct in6_addr to = target_of(&m);
+		bytes_put_block(out, &from, m.msg_namelen);
+		bytes_put(out, &to, sizeof(to));
+		bytes_put_block(out, data, (size_t)size);
+		count++;
+	}
+	setsockopt(host_fd, asked.level, asked.name, &asked.before, sizeof(asked.before));
+	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	if (!out->error)
+		memcpy(out->data + count_at, &count, sizeof(count));
+	return out->error;
+}
+
+int datagrams_expect(struct restore *r, int fd, struct reader *in)
+{
+	uint32_t count = reader_count(in, 24);
+	if (!count)
+		return in->error;
+	struct bytes *b = &r->datagrams;
+	bytes_put_u32(b, (uint32_t)fd);
+	bytes_put_u32(b, count);
+	for (; count && !in->error; count--) {
+		size_t name_size, size;
+		const uint8_t *name = reader_block(in, &name_size);
+		const uint8_t *to = reader_take(in, sizeof(struct in6_addr));
+		const uint8_t *data = reader_block(in, &size);
+		if (in->error || name_size > sizeof(struct sockaddr_storage) || size > DATAGRAM_MAX ||
+		    b->size > IN_ALL_MAX)
+			return -EBADMSG;
+		bytes_put_block(b, name, name_size);
+		bytes_put(b, to, sizeof(struct in6_addr));
+		bytes_put_block(b, data, size);
+	}
+	return in->error ? in->error : b->error;
+}
+
+/* Where the socket can be reached with it now: where it was sent, unless that address has not come along. */
+static struct in6_addr reachable(const struct in6_addr *to, const struct sockaddr_storage *own,
+				 bool (*is_here)(const void *context, const struct in6_addr *address),
+				 const void *context)
+{
+	struct in6_addr bound;
+	if (ip_of(own, &bound) && !ip_is_any(&bound))
+		return bound;
+	if (is_here(context, to))
+		return *to;
+	if (ip_is_ipv4(to) || own->ss_family == AF_INET)
+		return ip_read(AF_INET, &(struct in_addr){htonl(INADDR_LOOPBACK)});
+	return (struct in6_addr)IN6ADDR_LOOPBACK_INIT;
+}
+
+static int deliver(const struct inject *i, const struct sockaddr_storage *from, const struct in6_addr *to,
+		   uint16_t port, const uint8_t *data, size_t size)
+{
+	static struct {
+		struct udphdr udp;
+		uint8_t data[DATAGRAM_MAX];
+	} packet;
+	struct in6_addr sender;
+	size_t whole = sizeof(packet.udp) + size;
+	if (!ip_of(from, &sender) || whole > DATAGRAM_MAX)
+		return -EBADMSG;
+	packet.udp = (struct udphdr){.source = ip_port(from), .dest = port, .len = htons((uint16_t)whole)};
+	memcpy(packet.data, data, size);
+	packet.udp.check = checksum_with_pseudo(&sender, to, IPPROTO_UDP, &packet, whole);
+	if (!packet.udp.check)
+		packet.udp.check = 0xffff; /* zero means none */
+	return inject(i, &sender, to, IPPROTO_UDP, &packet, whole);
+}
+
+int datagrams_deliver(struct restore *r, const struct inject *i,
+		      bool (*is_here)(const void *context, const struct in6_addr *address),
+		      const void *context)
+{
+	struct reader in = reader_of(r->datagrams.data, r->datagrams.size);
+	int error = 0;
+	while (in.left && !in.error) {
+		int fd = (int)reader_u32(&in);
+		struct sockaddr_storage own = {0};
+		socklen_t own_size = sizeof(own);
+		getsockname(fd, (struct sockaddr *)&own, &own_size);
+		for (uint32_t count = reader_u32(&in); count; count--) {
+			struct sockaddr_storage from = {0};
+			struct in6_addr to;
+			size_t name_size, size;
+			const uint8_t *name = reader_block(&in, &name_size);
+			memcpy(&from, name, name_size);
+			reader_get(&in, &to, sizeof(to));
+			const uint8_t *data = reader_block(&in, &size);
+			to = reachable(&to, &own, is_here, context);
+			int e = deliver(i, &from, &to, ip_port(&own), data, size);
+			error = error ? error : e;
+		}
+	}
+	return error;
+}
