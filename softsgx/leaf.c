@@ -239,6 +239,8 @@ static int leaf_eacceptcopy(struct leaf *l)
 	memcpy(l->e->view + page.index * SGX_PAGE_SIZE, source, SGX_PAGE_SIZE);
 	entry = (entry & ~(EPCM_PENDING | EPCM_RWX)) | (uint32_t)(secinfo.flags & EPCM_RWX) | EPCM_STORED;
 	epcm_set(&l->e->epcm, page.index, entry);
+	/* As for EACCEPT. */
+	mm_install(&page);
 	return finish(l, 0);
 }
 
