@@ -113,13 +113,19 @@ enum migrate_round {
 	ROUND_LIVE = 1,	   /* every page the destination has not as it is now */
 	/* Nothing is sent: only looks at what is being written. */
 	ROUND_WATCH = 3,
-	/* Pages that were not written since the last ROUND: of those that exist there, and if arg[2] is not 0 of the
-	 * others too. If more than arg[1] pages exist there in an old version, those that were found written more than
+	/* Pages that were not written since the last ROUND: of those that exist there, and of others as enum
+	 * migrate_growth in arg[2] says. If more than arg[1] pages exist there in an old version, those that were found written more than
 	 * once are taken out there. */
 	ROUND_QUIET = 4,
 	/* Parked. If more than arg[1] pages would have to go, only those that exist there in an old version do, and
 	 * what a resumed thread needs first; the others stay behind, deferred. */
 	ROUND_FINAL = 2,
+};
+
+enum migrate_growth {
+	GROW_NOT = 0,
+	GROW_UNSEEN = 1, /* those never seen written, in WATCH or since */
+	GROW_ALL = 2,
 };
 
 /* ---- handshake ---- */

@@ -111,7 +111,7 @@ static uint64_t choose_watch(void)
 	return news;
 }
 
-static void choose_quiet(bool take_out, bool grow)
+static void choose_quiet(bool take_out, enum migrate_growth growth)
 {
 	struct source_pages *p = &session.pages;
 	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
@@ -119,7 +119,10 @@ static void choose_quiet(bool take_out, bool grow)
 		uint64_t restless = old & p->there.word[i] & dirty;
 		p->leaving.word[i] = take_out ? restless & p->again.word[i] : 0;
 		p->again.word[i] |= restless;
-		p->pending.word[i] = (old & ~dirty & (grow ? ~0ull : p->there.word[i])) | p->leaving.word[i];
+		uint64_t candidates = p->there.word[i];
+		if (growth != GROW_NOT)
+			candidates |= growth == GROW_ALL ? ~0ull : ~p->again.word[i];
+		p->pending.word[i] = (old & ~dirty & candidates) | p->leaving.word[i];
 	}
 }
 
@@ -180,7 +183,7 @@ int source_round(struct service_call *call)
 		pageset_clear(&session.pages.pending);
 		break;
 	case ROUND_QUIET:
-		choose_quiet(counts.old > call->arg[1], call->arg[2] != 0);
+		choose_quiet(counts.old > call->arg[1], (enum migrate_growth)call->arg[2]);
 		break;
 	case ROUND_FINAL:
 		choose_final(counts.old + counts.absent <= call->arg[1]);

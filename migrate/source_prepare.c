@@ -117,10 +117,9 @@ static int prepare_carry(struct source *s, struct failure *why)
 static int prepare_pages(struct source *s, struct failure *why)
 {
 	struct round_choice choice;
-	int rc = source_round_begin(s, ROUND_PREPARE, 0, false, &choice, why);
+	int rc = source_round_begin(s, ROUND_PREPARE, 0, GROW_NOT, &choice, why);
 	s->r->pages_total = choice.absent + choice.old;
-	/* Each page is accepted on its own: a large enclave takes its time. */
-	return rc ? rc : source_round_send(s, PREPARE_TIMEOUT_US, why);
+	return rc ? rc : source_round_send(s, why);
 }
 
 int source_prepare(struct source *s, struct failure *why)

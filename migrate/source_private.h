@@ -92,12 +92,12 @@ int source_tell_slots(struct source *s, struct failure *why);
 struct round_choice {
 	uint64_t pages, written, old, absent;
 };
-int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, bool grow,
+int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
 		       struct round_choice *out, struct failure *why);
 /* The memory map of that round, to its last record. */
 int source_send_map(struct source *s, struct failure *why);
 /* Sends what was chosen, waits until it is installed. */
-int source_round_send(struct source *s, uint64_t silence_us, struct failure *why);
+int source_round_send(struct source *s, struct failure *why);
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why);
 struct counts source_counts_now(struct source *s);

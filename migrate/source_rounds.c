@@ -15,11 +15,12 @@
 #define WATCH_NEWS_PER_S                                                                                     \
 	10000 /* pages seen written for the first time: fewer, and the rest counts as quiet */
 #define RESTLESS_US (5ull * 1000)
+#define FORGIVE_US (100ull * 1000) /* a page that was written before may be quiet now, if it was for so long */
 
-int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, bool grow,
+int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
 		       struct round_choice *out, struct failure *why)
 {
-	struct trusted_call c = {.more = {most, grow}};
+	struct trusted_call c = {.more = {most, growth}};
 	int rc = trusted(s->e, MIGRATE_ROUND, kind, &c);
 	*out = (struct round_choice){c.ret[0], c.ret[1], c.ret[2], c.ret[3]};
 	return rc ? source_enclave_failed(rc, "a round", why) : 0;
@@ -63,16 +64,17 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 	}
 }
 
-int source_round_send(struct source *s, uint64_t silence_us, struct failure *why)
+int source_round_send(struct source *s, struct failure *why)
 {
 	struct frame_round done;
 	s->round++;
 	outflow_round(&s->flow);
 	int rc = source_send_map(s, why);
+	/* Pages that come into being or leave take their time, and few bytes. */
 	if (rc == 0)
-		rc = source_await_answer(s, silence_us, "round", why);
+		rc = source_await_answer(s, PREPARE_TIMEOUT_US, "round", why);
 	if (rc == 0)
-		rc = source_expect(s, FRAME_ROUND_DONE, silence_us, why);
+		rc = source_expect(s, FRAME_ROUND_DONE, SILENCE_US, why);
 	if (rc)
 		return rc;
 	memcpy(&done, s->control.data, sizeof(done));
@@ -114,7 +116,7 @@ uint64_t source_affordable(const struct source *s, double page_us)
 static int measured_round(struct source *s, bool old, struct failure *why)
 {
 	struct counts before = source_counts_now(s);
-	int rc = source_round_send(s, SILENCE_US, why);
+	int rc = source_round_send(s, why);
 	if (rc)
 		return rc;
 	const struct migrate_round_report *round = source_round_report(s, before);
@@ -145,14 +147,14 @@ static int precopy_rounds(struct source *s, struct failure *why)
 	struct round_choice choice;
 	uint64_t last = UINT64_MAX;
 	unsigned stubborn = 0;
-	int rc = source_round_begin(s, ROUND_LIVE, 0, false, &choice, why);
+	int rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);
 	for (unsigned i = 0; rc == 0; i++) {
 		rc = measured_round(s, true, why);
 		if (i == 0)
 			s->r->pages_total = choice.pages;
 		/* Takes what was dirtied meanwhile: sent by the next round, be it the last. */
 		if (rc == 0)
-			rc = source_round_begin(s, ROUND_LIVE, 0, false, &choice, why);
+			rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);
 		if (rc)
 			break;
 		s->r->converged = choice.pages <= source_affordable(s, s->page_us);
@@ -185,7 +187,7 @@ static int watch(struct source *s, struct failure *why)
 	do {
 		rc = pause_us(s, WATCH_STEP_US, why);
 		if (rc == 0)
-			rc = source_round_begin(s, ROUND_WATCH, 0, false, &choice, why);
+			rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, &choice, why);
 		if (rc == 0)
 			rc = source_send_map(s, why);
 		if (rc)
@@ -209,10 +211,12 @@ static int watch(struct source *s, struct failure *why)
 static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 {
 	struct round_choice choice;
-	uint64_t sent = 0;
+	uint64_t sent = 0, last_us = now_us();
 	for (unsigned i = 0;; i++) {
-		uint64_t most = source_affordable(s, s->page_us);
-		int rc = source_round_begin(s, ROUND_QUIET, most, grow, &choice, why);
+		uint64_t most = source_affordable(s, s->page_us), now = now_us();
+		enum migrate_growth growth = !grow ? GROW_NOT : now - last_us < FORGIVE_US ? GROW_UNSEEN : GROW_ALL;
+		int rc = source_round_begin(s, ROUND_QUIET, most, growth, &choice, why);
+		last_us = now;
 		if (rc)
 			return rc;
 		if (i == 0)

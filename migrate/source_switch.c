@@ -100,7 +100,7 @@ static int hand_over(struct source *s, struct failure *why)
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	if (rc == 0)
-		rc = source_round_begin(s, ROUND_FINAL, most_now(s), false, &choice, why);
+		rc = source_round_begin(s, ROUND_FINAL, most_now(s), GROW_NOT, &choice, why);
 	if (rc)
 		return rc;
 	atomic_store(&s->flow.bandwidth, 0);

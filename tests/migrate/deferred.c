@@ -98,29 +98,29 @@ static void what_is_written_all_the_time_stays_behind(void)
 	pair_choose(&p, ROUND_WATCH, 0, 0, ret);
 	CHECK(ret[1] == 1); /* 5 is no news */
 	fill(&p.source, 5, 52);
-	pair_choose(&p, ROUND_QUIET, 10, 1, ret);
-	CHECK(ret[0] == 299 && ret[1] == 1 && ret[2] == 0 && ret[3] == 300);
+	pair_choose(&p, ROUND_QUIET, 10, GROW_UNSEEN, ret);
+	CHECK(ret[0] == 298 && ret[1] == 1 && ret[2] == 0 && ret[3] == 300);
 	pair_send(&p, 2, counts);
-	CHECK(counts[0] == 299 && !exists(&p.destination, 5) && value_of(&p.destination, 6) == 60);
+	CHECK(counts[0] == 298 && !exists(&p.destination, 5) && !exists(&p.destination, 6));
 	/* what changes after it went is sent again */
 	fill(&p.source, 7, 70);
-	pair_choose(&p, ROUND_QUIET, 10, 1, ret);
-	CHECK(ret[0] == 1 && ret[2] == 1 && ret[3] == 1); /* 5, quiet now */
-	pair_choose(&p, ROUND_QUIET, 10, 1, ret);
-	CHECK(ret[0] == 2);
+	pair_choose(&p, ROUND_QUIET, 10, GROW_UNSEEN, ret);
+	CHECK(ret[0] == 0 && ret[2] == 1 && ret[3] == 2);
+	pair_choose(&p, ROUND_QUIET, 10, GROW_ALL, ret);
+	CHECK(ret[0] == 3); /* all are quiet now */
 	fill(&p.source, 5, 53);
 	fill(&p.source, 8, 80);
-	pair_choose(&p, ROUND_QUIET, 10, 0, ret);
+	pair_choose(&p, ROUND_QUIET, 10, GROW_NOT, ret);
 	CHECK(ret[0] == 1 && ret[2] == 2); /* 7; 8 must wait */
-	/* 5 does not exist there, 7 and 8 do: they go */
-	hand_over(&p, 2, 0, 1);
+	/* 5 and 6 do not exist there, 7 and 8 do: they go */
+	hand_over(&p, 2, 0, 2);
 	CHECK(!exists(&p.destination, 5) && value_of(&p.destination, 7) == 70 &&
 	      value_of(&p.destination, 8) == 80);
-	CHECK(side_ask(&p.source, MIGRATE_SERVE, 0) == 1);
+	CHECK(side_ask(&p.source, MIGRATE_SERVE, 0) == 2);
 	CHECK(message_get(&p.destination, MIGRATE_ARRIVED, 0, NULL, &arrived) == -EAGAIN);
 	CHECK(message_get(&p.destination, MIGRATE_OFFER, 1, NULL, &other) == -EPERM);
 	pair_send(&p, 2, NULL);
-	CHECK(value_of(&p.destination, 5) == 53);
+	CHECK(value_of(&p.destination, 5) == 53 && value_of(&p.destination, 6) == 60);
 	all_arrived(&p);
 	pair_close(&p);
 }
@@ -132,16 +132,16 @@ static void old_versions_are_taken_out(void)
 	struct pair p;
 	uint64_t ret[4];
 	pair_begin(&p, 1, 100);
-	pair_choose(&p, ROUND_QUIET, 0, 1, ret);
+	pair_choose(&p, ROUND_QUIET, 0, GROW_UNSEEN, ret);
 	CHECK(ret[0] == 100);
 	pair_send(&p, 1, NULL);
 	for (unsigned i = 0; i < 20; i++)
 		fill(&p.source, i, 201);
-	pair_choose(&p, ROUND_QUIET, 4, 1, ret);
+	pair_choose(&p, ROUND_QUIET, 4, GROW_UNSEEN, ret);
 	CHECK(ret[0] == 0 && ret[2] == 20);
 	for (unsigned i = 0; i < 10; i++)
 		fill(&p.source, i, 202);
-	pair_choose(&p, ROUND_QUIET, 4, 1, ret);
+	pair_choose(&p, ROUND_QUIET, 4, GROW_UNSEEN, ret);
 	CHECK(ret[0] == 20);
 	pair_send(&p, 1, NULL);
 	for (unsigned i = 0; i < 20; i++)
@@ -150,7 +150,7 @@ static void old_versions_are_taken_out(void)
 	/* within the limit nobody is taken out */
 	for (int k = 0; k < 3; k++) {
 		fill(&p.source, 15, 203);
-		pair_choose(&p, ROUND_QUIET, 4, 0, ret);
+		pair_choose(&p, ROUND_QUIET, 4, GROW_NOT, ret);
 		CHECK(ret[0] == 0 && ret[2] == 1 && ret[3] == 10);
 	}
 	hand_over(&p, 1, 0, 10);
