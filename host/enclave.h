@@ -46,6 +46,9 @@ int enclave_service(struct enclave *e, struct service_call *call);
  * OCALL_PARK are not touched. */
 void enclave_kick_all(struct enclave *e);
 void enclave_kick(struct enclave *e, uint64_t slot); /* nothing if there is no such slot */
+/* Threads that are to stop, and have not, before everything else on this host; and back. Without CAP_SYS_NICE: nothing.
+ * -EPERM is not reported. */
+void enclave_hurry(struct enclave *e, bool hurry);
 /* For a message: which threads are not parked, and whether they compute or wait, and in what. */
 void enclave_stragglers(struct enclave *e, char *text, size_t size);
 /* Answers every OCALL_PARK that waits now or is on its way out of an entry made before. The answer may come

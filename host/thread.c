@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "host/signals.h"
 
 #define NS_PER_S 1000000000ull
+#define HURRY_NICE (-10)
 #define HOST_STACK_SIZE (256u << 10)
 
 /* What becomes of the thread after a request. */
@@ -340,6 +342,21 @@ void enclave_kick_all(struct enclave *e)
 	pthread_mutex_lock(&e->lock);
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count; i++)
 		slot_kick(e, &e->slot[i]);
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* The nice values of the threads are the process's own. */
+void enclave_hurry(struct enclave *e, bool hurry)
+{
+	int usual = getpriority(PRIO_PROCESS, (id_t)getpid());
+
+	pthread_mutex_lock(&e->lock);
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count; i++) {
+		struct slot *s = &e->slot[i];
+
+		if (s->state == SLOT_RUNNING && s->tid && (!hurry || !atomic_load(&s->parked)))
+			setpriority(PRIO_PROCESS, (id_t)s->tid, hurry ? HURRY_NICE : usual);
+	}
 	pthread_mutex_unlock(&e->lock);
 }
 

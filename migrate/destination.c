@@ -55,7 +55,7 @@ struct destination {
 	struct hook *hook;
 	struct softsgx_stats before;
 	uint64_t parking_us;
-	int usual_nice;			     /* of the main thread, from READY on; 20: unchanged */
+	int usual_nice;			     /* of the main thread before it was urgent; 20: it is not */
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
 	bool handed_over;		     /* RESUME succeeded: runs here */
 	uint8_t refused[1024];
@@ -196,7 +196,7 @@ static int flow_open(struct destination *d, struct connections *c, struct failur
 	int rc = inflow_open(&d->flow, c->fd, d->hello->streams, d->wake_fd, stream_ops, d);
 	connections_init(c);
 	if (rc == 0)
-		inflow_background(&d->flow, true);
+		inflow_priority(&d->flow, LANE_BACKGROUND);
 	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
 }
 
@@ -311,6 +311,8 @@ static int on_manifest(struct destination *d, struct failure *why)
 	return rc;
 }
 
+/* Threads that are made meanwhile have the program's priority. From the first time on this one is urgent:
+ * what the source waits for next is when everything stands still. */
 static int on_slots(struct destination *d, struct failure *why)
 {
 	uint8_t more[THREAD_SLOTS_MAX / 8];
@@ -320,13 +322,15 @@ static int on_slots(struct destination *d, struct failure *why)
 		more[i] = d->control.data[i] & ~d->slots[i];
 		d->slots[i] |= more[i];
 	}
+	thread_urgent_end(d->usual_nice);
 	int rc = enclave_standby(d->e, more, enclave_config(d->e)->slot_count);
+	d->usual_nice = thread_urgent_begin();
 	return rc ? fail(why, rc, "cannot make the program's threads: %s", strerror(-rc)) : 0;
 }
 
 static int on_parking(struct destination *d, struct failure *why)
 {
-	inflow_background(&d->flow, false);
+	inflow_priority(&d->flow, LANE_URGENT);
 	d->parking_us = now_us();
 	return 0;
 }
@@ -360,8 +364,6 @@ static int on_final(struct destination *d, struct failure *why)
 		rc = arrivals_connect(&d->arrivals, d->urgent_fd);
 	if (rc)
 		return fail(why, rc, "%s", strerror(-rc));
-	d->usual_nice =
-	    thread_urgent_begin(); /* no more threads are made from here to serve_commit()'s end */
 	rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
 	if (rc)
 		return flow_failed(d, why);
@@ -709,7 +711,7 @@ static enum enclave_end live_here(struct destination *d, int *status)
 		inflow_close(&d->flow);
 		arrivals_end(&d->arrivals);
 	} else {
-		inflow_background(&d->flow, true); /* the program comes first again */
+		inflow_priority(&d->flow, LANE_BACKGROUND); /* the program comes first again */
 	}
 	log_line("%s: runs here now", d->name);
 	enum enclave_end end = enclave_wait(d->e, status);

@@ -153,10 +153,10 @@ int inflow_error(struct inflow *f, bool *refused)
 	return rc;
 }
 
-void inflow_background(struct inflow *f, bool background)
+void inflow_priority(struct inflow *f, enum lane_priority priority)
 {
 	for (unsigned i = 0; i < f->count; i++)
-		lane_background(&f->stream[i].lane, background);
+		lane_priority(&f->stream[i].lane, priority);
 }
 
 void inflow_close(struct inflow *f)

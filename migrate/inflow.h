@@ -49,8 +49,7 @@ int inflow_open(struct inflow *f, const int *fds, unsigned count, int wake_fd, s
 int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us);
 /* The first error. *refused: the enclave did not take a record. */
 int inflow_error(struct inflow *f, bool *refused);
-/* Behind the program while it runs, before it once it stands still. */
-void inflow_background(struct inflow *f, bool background);
+void inflow_priority(struct inflow *f, enum lane_priority priority);
 void inflow_close(struct inflow *f);
 
 #endif

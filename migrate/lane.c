@@ -4,26 +4,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKGROUND_NICE 10
-
-static void priority_set(struct lane_thread *t, bool background)
+static void priority_set(struct lane_thread *t, int nice)
 {
 	int tid = atomic_load(&t->tid);
 	if (tid && geteuid() == 0)
-		setpriority(PRIO_PROCESS, (id_t)tid, background ? BACKGROUND_NICE : 0);
+		setpriority(PRIO_PROCESS, (id_t)tid, nice);
 }
 
 static void *lane_thread_main(void *argument)
 {
 	struct lane_thread *t = argument;
 	atomic_store(&t->tid, gettid());
-	/* Whichever comes later, this or lane_background(), sees the other. */
-	if (atomic_load(&t->lane->background))
-		priority_set(t, true);
+	/* Whichever comes later, this or lane_priority(), sees the other. */
+	priority_set(t, atomic_load(&t->lane->priority));
 	return t->run(t->context);
 }
 
-int lane_open(struct lane *l, size_t slot_size, void *(*first)(void *), void *(*second)(void *), void *context)
+int lane_open(struct lane *l, size_t slot_size, void *(*first)(void *), void *(*second)(void *),
+	      void *context)
 {
 	int rc = ring_init(&l->ring, slot_size);
 	if (rc)
@@ -54,9 +52,9 @@ void lane_close(struct lane *l)
 	close(l->fd);
 }
 
-void lane_background(struct lane *l, bool background)
+void lane_priority(struct lane *l, enum lane_priority priority)
 {
-	atomic_store(&l->background, background);
+	atomic_store(&l->priority, priority);
 	for (unsigned i = 0; i < l->threads; i++)
-		priority_set(&l->thread[i], background);
+		priority_set(&l->thread[i], priority);
 }

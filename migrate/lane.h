@@ -22,14 +22,19 @@ struct lane {
 		struct lane *lane;
 	} thread[2];
 	unsigned threads; /* of these, how many were started */
-	atomic_bool background;
+	atomic_int priority;
 };
 
 /* fd is set; takes it in any case. Starts both threads with context. 0 or -errno: then lane_close(). */
-int lane_open(struct lane *l, size_t slot_size, void *(*first)(void *), void *(*second)(void *), void *context);
+int lane_open(struct lane *l, size_t slot_size, void *(*first)(void *), void *(*second)(void *),
+	      void *context);
 void lane_close(struct lane *l);
-/* While a program runs it comes before its own move; once it is asked to stop, the move is what everybody waits
- * for. For root only: others could not take it back. */
-void lane_background(struct lane *l, bool background);
+/* While a program runs it comes before its own move; once it is asked to stop, the move is what everybody
+ * waits for. For root only: others could not take it back. Nice values. */
+enum lane_priority {
+	LANE_BACKGROUND = 10,
+	LANE_URGENT = -15,
+};
+void lane_priority(struct lane *l, enum lane_priority priority);
 
 #endif

@@ -197,10 +197,10 @@ int outflow_error(struct outflow *f)
 	return rc;
 }
 
-void outflow_background(struct outflow *f, bool background)
+void outflow_priority(struct outflow *f, enum lane_priority priority)
 {
 	for (unsigned i = 0; i < f->count; i++)
-		lane_background(&f->stream[i].lane, background);
+		lane_priority(&f->stream[i].lane, priority);
 }
 
 void outflow_close(struct outflow *f)

@@ -47,8 +47,7 @@ void outflow_round(struct outflow *f);
 int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled);
 int outflow_error(struct outflow *f);
 /* Ends threads (also in the middle of a round), closes connections. May be called twice. */
-/* Behind the program while it runs, before it once it stands still. */
-void outflow_background(struct outflow *f, bool background);
+void outflow_priority(struct outflow *f, enum lane_priority priority);
 void outflow_close(struct outflow *f);
 
 #endif

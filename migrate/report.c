@@ -98,12 +98,13 @@ int migrate_options_parse(const json_t *in, struct migrate_options *o, struct fa
 
 json_t *migrate_options_json(const struct migrate_options *o)
 {
-	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "to", o->to, "hook", o->hook,
-			 "mode", mode_name(o->mode), "streams", (int)o->streams, "downtime_limit_us",
+	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "to", o->to, "hook",
+			 o->hook, "mode", mode_name(o->mode), "streams", (int)o->streams, "downtime_limit_us",
 			 (json_int_t)o->downtime_limit_us, "bandwidth", (json_int_t)o->bandwidth,
 			 "timeout_us", (json_int_t)o->timeout_us, "switch_timeout_us",
 			 (json_int_t)o->switch_timeout_us, "tcp_established", o->tcp_established,
-			 "file_locks", o->file_locks, "files_ignore", o->files_ignore, "only_check", o->only_check);
+			 "file_locks", o->file_locks, "files_ignore", o->files_ignore, "only_check",
+			 o->only_check);
 }
 
 json_t *migrate_progress_json(const struct migrate_progress *p)
@@ -170,16 +171,17 @@ json_t *migrate_report_json(const struct migrate_report *r)
 		json_object_set(leaves, "destination", r->leaves_destination);
 	json_t *out = json_pack(
 	    "{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:s, s:s}",
+	    "s:b, s:s, s:o, s:s, s:s}",
 	    "schema_version", 1, "result", results[r->result], "error", error_json(&r->failure), "mode",
 	    mode_name(r->mode), "page_size", PAGE_SIZE, "setup_us", (json_int_t)r->setup_us, "total_us",
 	    (json_int_t)r->total_us, "downtime_us", (json_int_t)r->downtime_us, "downtime_destination_us",
 	    (json_int_t)r->downtime_destination_us, "park_us", (json_int_t)r->park_us, "switchover_bytes",
 	    (json_int_t)r->switchover_bytes, "rounds", rounds_json(r), "bytes_sent",
 	    (json_int_t)r->bytes_sent, "pages_total", (json_int_t)r->pages_total, "pages_staged", 0,
-	    "pages_deferred", (json_int_t)r->pages_deferred, "postcopy_faults", (json_int_t)r->postcopy_faults,
-	    "postcopy_us", (json_int_t)r->postcopy_us, "watch_us", (json_int_t)r->watch_us, "converged", r->converged, "leaves",
-	    leaves, "source_enclave", r->source, "destination_enclave", r->destination);
+	    "pages_deferred", (json_int_t)r->pages_deferred, "postcopy_faults",
+	    (json_int_t)r->postcopy_faults, "postcopy_us", (json_int_t)r->postcopy_us, "watch_us",
+	    (json_int_t)r->watch_us, "converged", r->converged, "stragglers", r->stragglers, "leaves", leaves,
+	    "source_enclave", r->source, "destination_enclave", r->destination);
 	if (r->carried)
 		json_object_set(out, "carried", r->carried);
 	return out;

@@ -36,7 +36,7 @@ struct migrate_options {
 	bool tcp_established;
 	bool file_locks;
 	bool files_ignore; /* --files ignore */
-	bool only_check; /* could it move? `to` may be empty: could it leave? */
+	bool only_check;   /* could it move? `to` may be empty: could it leave? */
 };
 struct migrate_options migrate_options_default(void);
 /* From the object a client sends. Names the first thing that is wrong. */
@@ -61,7 +61,8 @@ struct migrate_report {
 	uint64_t watch_us, pages_deferred, postcopy_faults, postcopy_us;
 	struct migrate_round_report round[REPORT_ROUNDS_MAX];
 	unsigned round_count;
-	bool converged; /* what had to go in the switch fitted the downtime limit */
+	char stragglers[200]; /* threads that took long to stop, and what they did; empty: none */
+	bool converged;	      /* what had to go in the switch fitted the downtime limit */
 	bool has_leaves;
 	struct softsgx_stats leaves;	    /* of the source, during the migration */
 	json_t *leaves_destination;	    /* as it reported them; may be NULL */
@@ -72,7 +73,8 @@ json_t *migrate_report_json(const struct migrate_report *r);
 json_t *migrate_leaves_json(const struct softsgx_stats *now, const struct softsgx_stats *before);
 
 struct migrate_progress {
-	const char *phase; /* "connect", "prepare", "watch", "round", "switch", "commit", "postcopy", "after" */
+	const char
+	    *phase; /* "connect", "prepare", "watch", "round", "switch", "commit", "postcopy", "after" */
 	unsigned round;
 	uint64_t pages_total, pages, bytes, elapsed_us;
 };

@@ -125,6 +125,8 @@ static void undo(struct source *s, const struct failure *because)
 	outflow_close(&s->flow);
 	if (s->offered && trusted(s->e, MIGRATE_CANCEL, 0, NULL))
 		log_line("%s: the enclave did not take the migration back", s->m->name);
+	if (s->hurried)
+		enclave_hurry(s->e, false);
 	enclave_unpark_all(s->e);
 	signals_release(s->e);
 	snprintf(said.message, sizeof(said.message), "%s", because->message);

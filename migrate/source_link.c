@@ -169,7 +169,7 @@ int source_connect_streams(struct source *s, int wake_fd, struct failure *why)
 	s->attached = rc == 0;
 	s->round = 0;
 	if (rc == 0)
-		outflow_background(&s->flow, true);
+		outflow_priority(&s->flow, LANE_BACKGROUND);
 	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
 }
 

@@ -51,6 +51,7 @@ struct source {
 	struct hook *hook;
 	bool offered;  /* the enclave has a session */
 	bool parking;  /* threads were asked to park */
+	bool hurried;  /* and run before all others until they have */
 	bool attached; /* all connections were made once */
 	bool link_lost;
 };

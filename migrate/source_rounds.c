@@ -15,7 +15,8 @@
 #define WATCH_NEWS_PER_S                                                                                     \
 	10000 /* pages seen written for the first time: fewer, and the rest counts as quiet */
 #define RESTLESS_US (5ull * 1000)
-#define FORGIVE_US (100ull * 1000) /* a page that was written before may be quiet now, if it was for so long */
+#define FORGIVE_US                                                                                           \
+	(100ull * 1000) /* a page that was written before may be quiet now, if it was for so long */
 
 int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
 		       struct round_choice *out, struct failure *why)
@@ -214,7 +215,9 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 	uint64_t sent = 0, last_us = now_us();
 	for (unsigned i = 0;; i++) {
 		uint64_t most = source_affordable(s, s->page_us), now = now_us();
-		enum migrate_growth growth = !grow ? GROW_NOT : now - last_us < FORGIVE_US ? GROW_UNSEEN : GROW_ALL;
+		enum migrate_growth growth = !grow			  ? GROW_NOT
+					     : now - last_us < FORGIVE_US ? GROW_UNSEEN
+									  : GROW_ALL;
 		int rc = source_round_begin(s, ROUND_QUIET, most, growth, &choice, why);
 		last_us = now;
 		if (rc)

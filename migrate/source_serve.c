@@ -79,7 +79,7 @@ static int begin(struct source *s, uint32_t epoch, struct failure *why)
 	if (rc)
 		return fail(why, rc, "cannot start a thread: %s", strerror(-rc));
 	s->urgent_runs = true;
-	outflow_background(&s->flow, true);
+	outflow_priority(&s->flow, LANE_BACKGROUND);
 	s->round++;
 	outflow_round(&s->flow);
 	return 0;

@@ -9,6 +9,8 @@
 
 #define COMMIT_GIVE_UP_US (60ull * 1000 * 1000)
 #define HOOK_PARKED_TIMEOUT_MS 400
+#define SLOW_STOP_US 1000 /* worth a name in the report */
+#define HURRY_US 200	  /* more than that, and threads that should stop wait for a processor */
 
 /* ---- switch ---- */
 
@@ -41,6 +43,12 @@ static int park_all(struct source *s, struct failure *why)
 			break;
 		if (atomic_load(&s->m->cancelled))
 			return source_was_cancelled(s, why);
+		if (!s->r->stragglers[0] && now - begun > SLOW_STOP_US)
+			enclave_stragglers(s->e, s->r->stragglers, sizeof(s->r->stragglers));
+		if (!s->hurried && now - begun > HURRY_US) {
+			s->hurried = true;
+			enclave_hurry(s->e, true);
+		}
 		/* Whoever has to reach a safepoint may need this processor. */
 		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
 	}
@@ -90,7 +98,7 @@ static int hand_over(struct source *s, struct failure *why)
 	struct counts before = source_counts_now(s);
 	struct round_choice choice;
 	uint8_t nothing = 0;
-	outflow_background(&s->flow, false);
+	outflow_priority(&s->flow, LANE_URGENT);
 	int rc = source_tell(s, FRAME_PARKING, &nothing, 1, why);
 	if (rc == 0)
 		rc = park_all(s, why);
