@@ -67,16 +67,32 @@ static const void *copy_of(uint64_t address)
 	return test_enclave_entry + (address - t.base - AT_CODE);
 }
 
-static int alignment_is_checked(void)
+/* Faults that not every machine raises: emulators leave them out. */
+static void divide_x87(void)
+{
+	__asm__ volatile("fninit; push $0x37b; fldcw (%%rsp); pop %%rax; fld1; fldz; fdivrp; fwait; fninit" ::
+			     : "rax", "memory");
+}
+static void divide_sse(void)
+{
+	__asm__ volatile("push $0x1d80; ldmxcsr (%%rsp); xorps %%xmm1, %%xmm1; mov $1, %%eax\n"
+			 "cvtsi2ss %%eax, %%xmm0; divss %%xmm1, %%xmm0; pop %%rax" ::
+			     : "rax", "xmm0", "xmm1", "memory");
+}
+static void misalign(void)
+{
+	__asm__ volatile(
+	    "sub $16, %%rsp; pushfq; orl $0x40000, (%%rsp); popfq; mov 1(%%rsp), %%eax; add $16, %%rsp" ::
+		: "rax", "memory", "cc");
+}
+
+static int faults_here(void (*what)(void))
 {
 	int status;
 	pid_t child = fork();
 
 	if (!child) {
-		__asm__ volatile("pushfq; orl $0x40000, (%%rsp); popfq\n"
-				 "mov -7(%%rsp), %%eax\n"
-				 "pushfq; andl $~0x40000, (%%rsp); popfq" ::
-				     : "rax", "memory", "cc");
+		what();
 		_exit(0);
 	}
 	CHECK_EQ(waitpid(child, &status, 0), child);
@@ -140,13 +156,17 @@ static void run_with(const struct test_options *options, int exinfo)
 	look(OP_DIVIDE, &args, 0, 2);
 	CHECK_EQ(gpr.exitinfo, 0x80000300u);
 	back();
-	look(OP_X87, &args, 16, 1);
-	CHECK_EQ(gpr.exitinfo, 0x80000310u);
-	back();
-	look(OP_SSE, &args, 19, 4);
-	CHECK_EQ(gpr.exitinfo, 0x80000313u);
-	back();
-	if (alignment_is_checked()) {
+	if (faults_here(divide_x87)) {
+		look(OP_X87, &args, 16, 1);
+		CHECK_EQ(gpr.exitinfo, 0x80000310u);
+		back();
+	}
+	if (faults_here(divide_sse)) {
+		look(OP_SSE, &args, 19, 4);
+		CHECK_EQ(gpr.exitinfo, 0x80000313u);
+		back();
+	}
+	if (faults_here(misalign)) {
 		look(OP_ALIGN, &args, 17, 4);
 		CHECK_EQ(gpr.exitinfo, 0x80000311u);
 		back();
