@@ -101,7 +101,7 @@ int carry_source_undo(struct carry_source *s, struct failure *why)
 		struct frozen *f = &s->frozen[i];
 		if (!f->in_repair)
 			continue;
-		int e = tcp_thaw(f->host_fd);
+		int e = tcp_thaw(f->host_fd, &f->mark);
 		setsockopt(f->host_fd, SOL_SOCKET, SO_REUSEADDR, &f->reuse_address, sizeof(f->reuse_address));
 		if (e)
 			r = fail(why, e, "a connection could not be thawed: %s", strerror(-e));

@@ -49,7 +49,7 @@ programs: $(SIGNED_PROGRAMS) $(NATIVE_PROGRAMS)
 CHECK_DEPS += programs
 
 # End to end: each script is one behaviour, on hosts made of namespaces.
-E2E := $(filter-out tests/e2e/lib.sh tests/e2e/relay.c,$(wildcard tests/e2e/*))
+E2E := $(filter-out tests/e2e/lib.sh tests/e2e/servers.sh tests/e2e/relay.c,$(wildcard tests/e2e/*))
 $(B)/tests/e2e/relay: $(B)/tests/e2e/relay.o
 	$(CC) $(LDFLAGS) -o $@ $^
 TESTS += $(E2E)

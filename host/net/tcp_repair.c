@@ -14,9 +14,14 @@
 #include "host/net/checksum.h"
 #include "host/net/sockopts.h"
 
-#define QUEUE_SIZE_MAX (1u << 30)
 /* What the kernel is given at once: it allocates a queue's pieces as they come. */
 #define QUEUE_PIECE 65536u
+#define QUEUE_MAX (256u << 20) /* a larger one is not helped */
+
+/* Milliseconds. Until the source's socket is gone it may still acknowledge or repeat something, with timestamps later
+ * than the dumped one. Had ours not overtaken them, the peer would drop what we send as old (PAWS). Even: the
+ * lowest bit has a meaning to the kernel. */
+#define TIMESTAMP_LEAD 1000u
 
 /* linux/tcp.h clashes with netinet/tcp.h */
 #define REPAIR_OPTION_MSS 2
@@ -59,9 +64,35 @@ int tcp_freeze(int fd)
 	return tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON);
 }
 
-int tcp_thaw(int fd)
+/* Repair mode does not keep the kernel from sending: timers, and packets that leave the device, make it go on with
+ * the queue. The peer would acknowledge what the destination believes was never sent, and the connection would
+ * stand still for good. A window of nothing keeps it back. While the send queue is selected the kernel takes for
+ * sent what it did not send, so what is unsent is asked only when the window is shut, and before that.
+ * window: as it is, but for that. */
+static int stop_sending(int fd, struct tcp_repair_window *window, struct tcp_mark *mark)
 {
-	return tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF);
+	if (!window->snd_wnd && mark->send_window) {
+		window->snd_wnd = mark->send_window;
+		return 0;
+	}
+	mark->send_window = window->snd_wnd;
+	struct tcp_repair_window shut = *window;
+	shut.snd_wnd = 0;
+	int r = tcp_set(fd, TCP_REPAIR_WINDOW, &shut, sizeof(shut));
+	return r ? r : ioctl(fd, SIOCOUTQNSD, &mark->unsent) < 0 ? -errno : 0;
+}
+
+int tcp_thaw(int fd, const struct tcp_mark *mark)
+{
+	struct tcp_repair_window window;
+	int r = mark->send_window ? tcp_get(fd, TCP_REPAIR_WINDOW, &window, sizeof(window)) : 0;
+	if (!r && mark->send_window && !window.snd_wnd) {
+		window.snd_wnd = mark->send_window;
+		r = tcp_set(fd, TCP_REPAIR_WINDOW, &window, sizeof(window));
+	}
+	/* This probes the window, and the answer sets the queue in motion. */
+	int error = tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF);
+	return r ? r : error;
 }
 
 void tcp_vanish(int fd)
@@ -138,7 +169,7 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 	struct tcp_repair_window window = {0};
 	struct sockopts_buffers buffers;
 	uint32_t mss = 0, timestamp = 0, send_seq, receive_seq, unread_memory;
-	int unacknowledged = 0, unsent = 0, unread = 0;
+	int unacknowledged = 0, unread = 0;
 
 	int r = put_peer(fd, out);
 	if (!r)
@@ -151,24 +182,24 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 		r = tcp_get(fd, TCP_REPAIR_WINDOW, &window, sizeof(window));
 	if (!r)
 		r = tcp_get(fd, TCP_TIMESTAMP, &timestamp, sizeof(timestamp));
-	if (!r)
-		r = queue_seq(fd, TCP_SEND_QUEUE, &send_seq);
+	if (!r && ioctl(fd, SIOCOUTQ, &unacknowledged) < 0)
+		r = -errno;
+	if (!r && unacknowledged)
+		r = stop_sending(fd, &window, mark);
 	if (!r)
 		r = queue_seq(fd, TCP_RECV_QUEUE, &receive_seq);
+	if (!r && unread_memory)
+		r = ioctl(fd, SIOCINQ, &unread) < 0 ? -errno : refuse_urgent(fd, unread);
+	if (!r)
+		r = queue_seq(fd, TCP_SEND_QUEUE, &send_seq);
 	if (r)
 		return r;
-	if (ioctl(fd, SIOCOUTQ, &unacknowledged) < 0 ||
-	    (unacknowledged && ioctl(fd, SIOCOUTQNSD, &unsent) < 0) ||
-	    (unread_memory && ioctl(fd, SIOCINQ, &unread) < 0))
-		return -errno;
-	r = unread_memory ? refuse_urgent(fd, unread) : 0;
-	if (r)
-		return r;
-	*mark = (struct tcp_mark){receive_seq, unacknowledged};
+	mark->receive_seq = receive_seq;
+	mark->unacknowledged = unacknowledged;
 
 	/* A FIN takes a sequence number and counts as queued, but is no data. */
 	uint8_t state = info.tcpi_state;
-	uint32_t send_size = (uint32_t)unacknowledged, unsent_size = (uint32_t)unsent;
+	uint32_t send_size = (uint32_t)unacknowledged, unsent_size = unacknowledged ? (uint32_t)mark->unsent : 0;
 	if (fin_queued(state)) {
 		send_size -= send_size ? 1 : 0;
 		unsent_size -= unsent_size ? 1 : 0;
@@ -205,11 +236,14 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 
 bool tcp_changed(int fd, const struct tcp_mark *mark)
 {
+	struct tcp_repair_window window = {0};
 	int unacknowledged = -1;
 	uint32_t receive_seq = 0;
 	int r = queue_seq(fd, TCP_RECV_QUEUE, &receive_seq);
+	if (!r && mark->unacknowledged)
+		r = tcp_get(fd, TCP_REPAIR_WINDOW, &window, sizeof(window));
 	return r || ioctl(fd, SIOCOUTQ, &unacknowledged) < 0 || receive_seq != mark->receive_seq ||
-	       unacknowledged != mark->unacknowledged;
+	       unacknowledged != mark->unacknowledged || window.snd_wnd;
 }
 
 static socklen_t get_name(struct reader *in, struct sockaddr_storage *out)
@@ -229,7 +263,7 @@ static int queue_fill(int fd, int queue, const uint8_t *data, size_t size)
 {
 	int r = size ? queue_select(fd, queue) : 0;
 	while (!r && size) {
-		ssize_t put = send(fd, data, size < QUEUE_PIECE ? size : QUEUE_PIECE, 0);
+		ssize_t put = send(fd, data, size < QUEUE_PIECE ? size : QUEUE_PIECE, MSG_DONTWAIT);
 		if (put <= 0)
 			return put < 0 ? -errno : -EIO;
 		data += put;
@@ -287,11 +321,25 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 	out->ack_seq = send_seq - (uint32_t)send_size;
 	out->fin_window = (uint16_t)(window.snd_wnd >> (options & TCPI_OPT_WSCALE ? send_scale & 15 : 0));
 
+	/* The peer's window is full: nothing can be sent before it says so. The kernel has never been told of a window
+	 * here and expects one of 0 to stay: an acknowledgement of all with a window of 0 would then change nothing,
+	 * and what it has free already would be believed free once more. */
+	if (send_size && sent_size >= window.snd_wnd)
+		window.snd_wnd = 0;
+
 	int fd = out->fd, r = sockopts_buffers(fd, &own, &own_unread);
 	/* Most connections have what a new one has here: enough for what the peer may send and for what is
 	 * queued. */
-	if (!r && (sockopts_buffers_are_set(options_set) || send_size || buffers.receive > own.receive))
+	if (!r && (sockopts_buffers_are_set(options_set) || send_size || buffers.receive > own.receive)) {
+		/* The kernel counts a queue by the memory it takes, not by its bytes, and the same bytes take more or
+		 * less of it depending on how they were written: a queue that just fitted may not. It has room in
+		 * plenty until all is in. */
+		out->buffers = buffers;
+		out->options = options_set;
+		if (send_size <= QUEUE_MAX)
+			buffers.send += 4 * (uint32_t)send_size;
 		sockopts_restore_buffers(fd, buffers, options_set);
+	}
 	if (!r)
 		r = queue_select(fd, TCP_SEND_QUEUE);
 	if (!r)
@@ -305,7 +353,7 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 	if (!r)
 		r = set_negotiated(fd, mss, options, send_scale, receive_scale);
 	if (!r)
-		r = tcp_set_int(fd, TCP_TIMESTAMP, (int)timestamp);
+		r = tcp_set_int(fd, TCP_TIMESTAMP, (int)(timestamp + TIMESTAMP_LEAD));
 	if (!r)
 		r = queue_fill(fd, TCP_RECV_QUEUE, unread, unread_size);
 	if (!r)
@@ -356,14 +404,20 @@ int tcp_release(struct tcp_restored *t, const struct inject *inject)
 	if (t->reuse_address)
 		setsockopt(t->fd, SOL_SOCKET, SO_REUSEADDR, &t->reuse_address, sizeof(t->reuse_address));
 	if (t->unsent_size) {
-		/* The queue's limit was restored first, so it takes what it held before. */
 		ssize_t put = send(t->fd, t->unsent, t->unsent_size, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (put != (ssize_t)t->unsent_size)
+		if (put != (ssize_t)t->unsent_size) {
 			r = put < 0 ? -errno : -ENOBUFS;
+			/* The program takes these bytes for sent: better no connection than one with a gap. */
+			connect(t->fd, &(struct sockaddr){.sa_family = AF_UNSPEC}, sizeof(struct sockaddr));
+		}
 		free(t->unsent);
 		t->unsent = NULL;
 		t->unsent_size = 0;
 	}
+	if (t->unacknowledged)
+		sockopts_restore_buffers(t->fd, t->buffers, t->options);
+	if (r)
+		return r;
 	if (fin_sent(t->state))
 		shutdown(t->fd, SHUT_WR);
 	if (fin_received(t->state)) {

@@ -18,24 +18,27 @@
 #include <sys/socket.h>
 #include "host/bytes.h"
 #include "host/net/inject.h"
+#include "host/net/sockopts.h"
 
 /* Whether this process may: 0, -EPERM. */
 int tcp_repair_allowed(void);
 
-/* What must still be as dumped when the dump is sent. */
+/* What must still be as dumped when the dump is sent; and the window that was taken away, 0: none. */
 struct tcp_mark {
 	uint32_t receive_seq;
-	int unacknowledged;
+	int unacknowledged, unsent;
+	uint32_t send_window;
 };
 
 /* A connection in any state in which it has a peer. */
 int tcp_freeze(int fd);
-/* fd is frozen. Appends its record. -ENOTSUP: it has out-of-band data the program has not read. */
+/* fd is frozen. Appends its record; from here on nothing new is sent. mark: zero the first time.
+ * -ENOTSUP: it has out-of-band data the program has not read. */
 int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark);
 /* A packet slipped in since the dump: dump again. */
 bool tcp_changed(int fd, const struct tcp_mark *mark);
 /* As if nothing had been. */
-int tcp_thaw(int fd);
+int tcp_thaw(int fd, const struct tcp_mark *mark);
 /* Closes the frozen connection without a word to the peer. */
 void tcp_vanish(int fd);
 
@@ -51,6 +54,8 @@ struct tcp_restored {
 	int reuse_address;
 	uint8_t *unsent; /* written by the program, not yet sent */
 	size_t unsent_size;
+	uint64_t options; /* and sizes that tcp_release() gives to buffers it had room made in */
+	struct sockopts_buffers buffers;
 	/* The peer's FIN, if it had sent one. */
 	uint32_t fin_seq, ack_seq;
 	uint16_t fin_window;

@@ -50,3 +50,10 @@ $(SERVERS)/memcached.signed: $(MEMCACHED)
 $(SERVERS)/lighttpd.signed: $(LIGHTTPD)
 $(SERVER_IMAGES): $(B)/demo/key.pem $(B)/optmig
 	$(B)/optmig sign --key $(B)/demo/key.pem --heap 512M --threads 16 -o $@ $(filter $(MEMCACHED) $(LIGHTTPD),$^)
+
+# the client
+SERVER_LOAD := $(SERVERS)/load
+$(SERVER_LOAD): $(addprefix $(B)/tests/servers/,load.o load_redis.o load_memcached.o load_http.o)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+CHECK_DEPS += $(SERVER_LOAD)
