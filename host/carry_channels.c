@@ -198,19 +198,25 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 	return r;
 }
 
-static int dump_socketpair(const struct inventory_file *f, struct bytes *out)
+static int dump_socketpair(const struct inventory_file *f, uint64_t id, struct bytes *out)
 {
 	int type, flags = fcntl(f->host_fd, F_GETFL);
 	socklen_t size = sizeof(type);
 	if (flags < 0 || getsockopt(f->host_fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
 		return -errno;
 	bytes_put_u8(out, RECORD_SOCKETPAIR);
-	bytes_put_u64(out, f->file->pair);
+	bytes_put_u64(out, id);
 	bytes_put_u32(out, (uint32_t)type);
 	bytes_put_u32(out, (uint32_t)(flags & STATUS_FLAGS));
 	bytes_put_u8(out, f->file->shut);
 	sockopts_dump(f->host_fd, f->file->options, out);
 	return copy_messages(f->host_fd, type, out);
+}
+
+int channels_dump_pair(const struct inventory_file *f, uint64_t id, struct bytes *out, struct failure *why)
+{
+	int r = dump_socketpair(f, id, out);
+	return r ? fail(why, r, "descriptor %d: its content cannot be read: %s", f->fd, strerror(-r)) : 0;
 }
 
 static int fill_socket(int from, struct reader *in)
@@ -406,7 +412,7 @@ int channels_dump(const struct inventory_file *f, struct bytes *out, struct fail
 		r = dump_pipe(f, out);
 		break;
 	case FILE_SOCKETPAIR:
-		r = dump_socketpair(f, out);
+		r = dump_socketpair(f, f->file->pair, out);
 		break;
 	case FILE_EVENTFD:
 		r = dump_eventfd(f, out);

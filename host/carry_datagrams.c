@@ -12,6 +12,7 @@
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "host/net/checksum.h"
 
@@ -60,7 +61,9 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 	bytes_put_u32(out, 0);
 	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
 		return -errno;
-	struct asked asked = ask_targets(host_fd, domain);
+	struct asked asked = {0};
+	if (domain != AF_UNIX)
+		asked = ask_targets(host_fd, domain);
 	for (;;) {
 		struct sockaddr_storage from = {0};
 		struct iovec part = {data, sizeof(data)};
@@ -81,7 +84,8 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 		bytes_put_block(out, data, (size_t)size);
 		count++;
 	}
-	setsockopt(host_fd, asked.level, asked.name, &asked.before, sizeof(asked.before));
+	if (domain != AF_UNIX)
+		setsockopt(host_fd, asked.level, asked.name, &asked.before, sizeof(asked.before));
 	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
 	if (!out->error)
 		memcpy(out->data + count_at, &count, sizeof(count));
@@ -145,6 +149,19 @@ static int deliver(const struct inject *i, const struct sockaddr_storage *from, 
 	return inject(i, &sender, to, IPPROTO_UDP, &packet, whole);
 }
 
+/* The sender stayed on the other host: from nobody. */
+static int deliver_unix(const struct sockaddr_storage *to, socklen_t to_size, const uint8_t *data,
+			size_t size)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r = fd < 0 || sendto(fd, data, size, MSG_DONTWAIT, (const struct sockaddr *)to, to_size) < 0
+		    ? -errno
+		    : 0;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 int datagrams_deliver(struct restore *r, const struct inject *i,
 		      bool (*is_here)(const void *context, const struct in6_addr *address),
 		      const void *context)
@@ -164,8 +181,13 @@ int datagrams_deliver(struct restore *r, const struct inject *i,
 			memcpy(&from, name, name_size);
 			reader_get(&in, &to, sizeof(to));
 			const uint8_t *data = reader_block(&in, &size);
-			to = reachable(&to, &own, is_here, context);
-			int e = deliver(i, &from, &to, ip_port(&own), data, size);
+			int e;
+			if (own.ss_family == AF_UNIX) {
+				e = deliver_unix(&own, own_size, data, size);
+			} else {
+				to = reachable(&to, &own, is_here, context);
+				e = deliver(i, &from, &to, ip_port(&own), data, size);
+			}
 			error = error ? error : e;
 		}
 	}

@@ -46,6 +46,7 @@ static void destination_free(struct carry_destination *d)
 	free(d->restore.connection);
 	free(d->restore.connecting);
 	bytes_free(&d->restore.datagrams);
+	free(d->restore.named);
 	free(d->made);
 	files_restored(&d->restore);
 	network_close(&d->network);
@@ -93,6 +94,8 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 		r = files_expect(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 16); !r && count; count--)
 		r = sockets_prebind(&d->restore, &in, why);
+	for (uint32_t count = r ? 0 : reader_count(&in, 4); !r && count; count--)
+		r = unix_expect(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 8); !r && count; count--)
 		r = sockets_stock(&d->restore, &in, why);
 	if (!r) {
@@ -149,6 +152,8 @@ static int restore_file(struct carry_destination *d, struct reader *in, struct m
 	case RECORD_EPOLL:
 	case RECORD_SOCKETPAIR:
 		return channels_restore(&d->restore, record, in, out, why);
+	case RECORD_UNIX:
+		return unix_restore(&d->restore, in, out, why);
 	case RECORD_SOCKET:
 	case RECORD_LISTENER:
 	case RECORD_CONNECTION:

@@ -159,6 +159,8 @@ static int dump_file(struct carry_source *s, unsigned i, struct bytes *out, stru
 			sockets_dump_shared(f, out);
 			return 0;
 		}
+		if (s->file[i].class != SOCKET_CONNECTION && unix_is(f->host_fd))
+			return unix_dump(&s->inventory, f, out, why);
 		if (s->file[i].class != SOCKET_CONNECTION) {
 			r = sockets_dump(f, s->file[i].class, &s->network, out, why);
 			if (!r && s->file[i].class == SOCKET_LISTENER)

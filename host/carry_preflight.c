@@ -25,6 +25,12 @@ struct sorts {
 	unsigned count;
 };
 
+/* Of unix sockets. */
+struct names {
+	struct bytes data;
+	unsigned count;
+};
+
 static void count_sort(struct sorts *sorts, const struct inventory_file *f)
 {
 	struct bytes fixed = {0};
@@ -89,8 +95,9 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 	return 0;
 }
 
-static int check_socket(struct carry_source *s, const struct inventory_file *f, struct bytes *bound,
-			struct sorts *sorts, struct carry_counts *counts, struct failure *why)
+static int check_socket(struct carry_source *s, const struct inventory *v, const struct inventory_file *f,
+			struct bytes *bound, struct names *names, struct sorts *sorts,
+			struct carry_counts *counts, struct failure *why)
 {
 	enum socket_class class;
 	int r = sockets_classify(f->host_fd, &class);
@@ -102,6 +109,8 @@ static int check_socket(struct carry_source *s, const struct inventory_file *f, 
 	}
 	if (class == SOCKET_LISTENER)
 		counts->listeners++;
+	if (!s->local && unix_is(f->host_fd))
+		return unix_check(v, f, &names->data, &names->count, why);
 	if (s->local || class == SOCKET_ENDED || class == SOCKET_CONNECTING)
 		return 0;
 	/* Where others reach the program; a socket with a peer of its own is not reached by others. */
@@ -121,8 +130,9 @@ static int check_socket(struct carry_source *s, const struct inventory_file *f, 
 	return r;
 }
 
-static int check_file(struct carry_source *s, const struct inventory_file *f, const struct hand_over *h,
-		      struct bytes *bound, struct sorts *sorts, struct carry_counts *counts, struct failure *why)
+static int check_file(struct carry_source *s, const struct inventory *v, const struct inventory_file *f,
+		      const struct hand_over *h, struct bytes *bound, struct names *names,
+		      struct sorts *sorts, struct carry_counts *counts, struct failure *why)
 {
 	switch (f->file->kind) {
 	case FILE_STDIO:
@@ -130,7 +140,7 @@ static int check_file(struct carry_source *s, const struct inventory_file *f, co
 	case FILE_OPENED:
 		return files_check(f, h, &s->need, why);
 	case FILE_SOCKET:
-		return check_socket(s, f, bound, sorts, counts, why);
+		return check_socket(s, v, f, bound, names, sorts, counts, why);
 	default:
 		return channels_check(f, why);
 	}
@@ -151,6 +161,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	network_close(&s->network);
 
 	struct bytes bound = {0};
+	struct names names = {0};
 	struct sorts sorts = {0};
 	struct hand_over h = {.file_locks = s->options.file_locks,
 			      .compare = !s->options.files_ignore,
@@ -160,7 +171,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	s->need = (struct files_need){0};
 	for (unsigned i = 0; (!r || s->options.tell) && i < v.file_count; i++) {
 		struct failure own = {0};
-		int e = check_file(s, &v.file[i], &h, &bound, &sorts, counts, &own);
+		int e = check_file(s, &v, &v.file[i], &h, &bound, &names, &sorts, counts, &own);
 		if (s->options.tell)
 			list_tell(s, &v, i, &h, e ? own.message : NULL);
 		if (e && !r) {
@@ -195,12 +206,15 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		bytes_put(manifest, s->need.paths.data, s->need.paths.size);
 		bytes_put_u32(manifest, counts->bound);
 		bytes_put(manifest, bound.data, bound.size);
+		bytes_put_u32(manifest, names.count);
+		bytes_put(manifest, names.data.data, names.data.size);
 		put_sorts(&sorts, manifest);
 		network_put(&s->network, manifest);
-		if (s->need.paths.error || bound.error || manifest->error)
+		if (s->need.paths.error || bound.error || names.data.error || manifest->error)
 			r = fail(why, -ENOMEM, "out of memory");
 	}
 	bytes_free(&bound);
+	bytes_free(&names.data);
 	for (unsigned i = 0; i < sorts.count; i++)
 		bytes_free(&sorts.sort[i].fixed);
 	return r;

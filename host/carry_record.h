@@ -9,6 +9,7 @@
 #define HOST_CARRY_RECORD_H
 
 #include <stdbool.h>
+#include <sys/un.h>
 #include "host/bytes.h"
 #include "host/carry_inventory.h"
 #include "host/carry_network.h"
@@ -34,6 +35,7 @@ enum record {
 	RECORD_SHARED,	   /* any socket, in a move within one host */
 	RECORD_UNNAMED,	   /* a file without a name, with its content */
 	RECORD_HANDED,	   /* a file handed over as it is */
+	RECORD_UNIX,	   /* a unix socket that is not connected, or a datagram one */
 };
 
 #define CARRY_PATH_MAX 4096
@@ -70,6 +72,14 @@ struct restore {
 		unsigned count;
 	} *stock;
 	unsigned stock_count;
+	struct restore_unix { /* unix sockets, whose names come last */
+		int fd;	      /* the table's */
+		struct sockaddr_un name, peer;
+		socklen_t name_size, peer_size;
+		uint32_t mode, user, group, backlog;
+		bool listens;
+	} *named;
+	unsigned named_count;
 	struct bytes datagrams; /* to be delivered once the addresses are here */
 	struct connecting {
 		int fd; /* the table's */
@@ -140,11 +150,14 @@ void files_restored(struct restore *r);
 int files_expect(struct reader *in, struct failure *why);
 
 /* What it is: a path; how it goes along. */
-const char *files_describe(const struct inventory_file *f, const struct hand_over *h, char *what, size_t size);
+const char *files_describe(const struct inventory_file *f, const struct hand_over *h, char *what,
+			   size_t size);
 
 /* ---- carry_channels.c: pipes, socketpairs, eventfds, timerfds ---- */
 int channels_check(const struct inventory_file *f, struct failure *why);
 int channels_dump(const struct inventory_file *f, struct bytes *out, struct failure *why);
+/* Two connected sockets, both the program's. id: the same for both. */
+int channels_dump_pair(const struct inventory_file *f, uint64_t id, struct bytes *out, struct failure *why);
 int channels_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
 		     struct failure *why);
 /* Once all descriptors are made. Closes the ends nobody asked for: the program had closed them before it
@@ -193,6 +206,19 @@ int sockets_restore_connection(struct restore *r, struct reader *in, struct made
 /* After COMMIT, when the addresses are here; is_here tells which came along. */
 int sockets_release(struct restore *r, bool (*is_here)(const void *context, const struct in6_addr *address),
 		    const void *context);
+
+/* ---- carry_unix.c ---- */
+bool unix_is(int host_fd);
+/* What cannot be carried; appends the name, if it has one of its own, for unix_expect(). */
+int unix_check(const struct inventory *v, const struct inventory_file *f, struct bytes *names,
+	       unsigned *name_count, struct failure *why);
+int unix_dump(const struct inventory *v, const struct inventory_file *f, struct bytes *out,
+	      struct failure *why);
+/* Prepare: makes nothing, says what stands in the way. */
+int unix_expect(struct reader *in, struct failure *why);
+int unix_restore(struct restore *r, struct reader *in, struct made *out, struct failure *why);
+/* After COMMIT: names are taken. */
+int unix_release(struct restore *r);
 
 /* ---- carry_datagrams.c ---- */
 int datagrams_dump(int host_fd, int domain, struct bytes *out);

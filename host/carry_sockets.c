@@ -174,14 +174,7 @@ int sockets_check(const struct inventory_file *f, enum socket_class class, struc
 {
 	struct sockaddr_storage name;
 	int domain = socket_number(f->host_fd, SO_DOMAIN), type = socket_number(f->host_fd, SO_TYPE);
-	socklen_t size = own_name(f->host_fd, &name);
-	/* A datagram socket's peer is a path (syslog's): reached again there. */
-	bool bare = class == SOCKET_PLAIN && size <= sizeof(sa_family_t);
-	if (domain == AF_UNIX && bare && (type == SOCK_DGRAM || !peer_name(f->host_fd, &name)))
-		return 0;
-	if (domain == AF_UNIX)
-		return fail(why, -ENOTSUP,
-			    "descriptor %d: a unix socket that is bound or connected cannot move", f->fd);
+	own_name(f->host_fd, &name);
 	if ((domain != AF_INET && domain != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM))
 		return fail(why, -ENOTSUP, "descriptor %d: a socket of family %d, type %d cannot move", f->fd,
 			    domain, type);
@@ -550,18 +543,12 @@ static int restore_described(struct restore *r, enum record record, struct reade
 	out->file->options = d.options;
 	if (record == RECORD_LISTENER && (error = listen_beside(out->host_fd, &d)) != 0)
 		return error;
-	/* A unix peer may be absent here: the program finds out when it writes, as when its peer restarts. */
 	if (record == RECORD_SOCKET && d.peer_size) {
-		if (d.domain != AF_UNIX)
-			set_transparent(out->host_fd, d.domain, 1); /* its own address may come later */
+		set_transparent(out->host_fd, d.domain, 1); /* its own address may come later */
 		error = connect(out->host_fd, (struct sockaddr *)&d.peer, d.peer_size) < 0 ? -errno : 0;
-		if (d.domain != AF_UNIX)
-			set_transparent(out->host_fd, d.domain, 0);
-		if (error && d.domain != AF_UNIX)
-			return error;
-		error = 0;
+		set_transparent(out->host_fd, d.domain, 0);
 	}
-	if (record == RECORD_SOCKET)
+	if (!error && record == RECORD_SOCKET)
 		error = datagrams_expect(r, out->host_fd, in);
 	if (!error && record == RECORD_CONNECTING) {
 		d.peer_size = get_name(in, &d.peer);
@@ -620,7 +607,8 @@ int sockets_release(struct restore *r, bool (*is_here)(const void *context, cons
 		    const void *context)
 {
 	struct inject raw = inject_open();
-	int error = datagrams_deliver(r, &raw, is_here, context);
+	int error = unix_release(r), undelivered = datagrams_deliver(r, &raw, is_here, context);
+	error = error ? error : undelivered;
 	for (unsigned i = 0; i < r->connection_count; i++) {
 		int e = tcp_release(&r->connection[i], &raw);
 		error = error ? error : e;

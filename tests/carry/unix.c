@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A program's unix sockets come along: names are taken on the other host after
+ * COMMIT and not before, with their owner's permissions; connections within the
+ * program go on; one to another process stops the move, as does a name that is in
+ * use there.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include "tests/carry/program.h"
+#include "tests/carry/testbed.h"
+
+static char directory[] = "/tmp/optmig-unix-XXXXXX";
+static struct program program;
+
+/* The program's memory. */
+static struct {
+	int listener, abstract, datagrams, sender, connected, accepted, ended;
+} memory;
+
+static struct sockaddr_un name_of(const char *name, socklen_t *size)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	if (name[0] == '@') { /* abstract */
+		snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "%s", name + 1);
+		*size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
+	} else {
+		snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", directory, name);
+		*size = sizeof(a);
+	}
+	return a;
+}
+
+static int make(int type, const char *name)
+{
+	int fd = (int)CALL(&program, SYS_socket, AF_UNIX, type, 0);
+	CHECK(fd >= 0);
+	if (name) {
+		socklen_t size;
+		struct sockaddr_un a = name_of(name, &size);
+		CHECK(CALL(&program, SYS_bind, fd, &a, size) == 0);
+	}
+	return fd;
+}
+
+static int join(int type, const char *name)
+{
+	socklen_t size;
+	struct sockaddr_un a = name_of(name, &size);
+	int fd = make(type, NULL);
+	CHECK(CALL(&program, SYS_connect, fd, &a, size) == 0);
+	return fd;
+}
+
+/* From outside the program, on this host: a descriptor or -errno. */
+static int reach(int type, const char *name)
+{
+	socklen_t size;
+	struct sockaddr_un a = name_of(name, &size);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (connect(fd, (struct sockaddr *)&a, size) == 0)
+		return fd;
+	int error = -errno;
+	close(fd);
+	return error;
+}
+
+static void start(void)
+{
+	char path[200];
+	memory.listener = make(SOCK_STREAM, "server");
+	CHECK(CALL(&program, SYS_listen, memory.listener, 3) == 0);
+	snprintf(path, sizeof(path), "%s/server", directory);
+	CHECK(chmod(path, 0631) == 0);
+	memory.abstract = make(SOCK_SEQPACKET, "@optmig-test-abstract");
+	CHECK(CALL(&program, SYS_listen, memory.abstract, 3) == 0);
+	memory.datagrams = make(SOCK_DGRAM, "log");
+	memory.sender = join(SOCK_DGRAM, "log");
+	CHECK(CALL(&program, SYS_write, memory.sender, "one", 3) == 3);
+	CHECK(CALL(&program, SYS_write, memory.sender, "second", 6) == 6);
+	memory.connected = join(SOCK_STREAM, "server");
+	memory.accepted = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
+	CHECK(memory.accepted >= 0 && CALL(&program, SYS_write, memory.connected, "inside", 6) == 6);
+	memory.ended = join(SOCK_STREAM, "server");
+	int other = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
+	CHECK(CALL(&program, SYS_write, other, "last words", 10) == 10 && CALL(&program, SYS_close, other) == 0);
+}
+
+static void leave(int channel)
+{
+	struct carry_options options = {0};
+	struct bytes b = {0}, state = {0};
+	struct failure why = {0};
+	struct carry_source *s;
+	/* Another process is connected: no. */
+	int outside = reach(SOCK_STREAM, "server");
+	int in = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
+	CHECK(outside >= 0 && in >= 0);
+	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
+	CHECK(carry_source_preflight(s, &b, NULL, &why) == -ENOTSUP && strstr(why.message, "another process"));
+	carry_source_close(s);
+	CHECK(CALL(&program, SYS_close, in) == 0);
+	close(outside);
+	for (;;) {
+		CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
+		bytes_clear(&b);
+		int r = carry_source_preflight(s, &b, NULL, &why);
+		if (r)
+			fprintf(stderr, "carry: %s\n", why.message);
+		CHECK(r == 0);
+		message_put(channel, 'm', b.data, b.size);
+		if (message_any(channel, &b) == 'a')
+			break;
+		carry_source_close(s); /* refused */
+	}
+	CHECK(carry_source_prepare(s, b.data, b.size, &why) == 0);
+	int r = carry_source_freeze(s, &state, &why);
+	if (r)
+		fprintf(stderr, "carry: %s\n", why.message);
+	CHECK(r == 0);
+	bytes_put(&state, &memory, sizeof(memory));
+	message_put(channel, 's', state.data, state.size);
+	message_get(channel, 'u', &b);
+	/* Until COMMIT the name is this host's. */
+	int late = reach(SOCK_STREAM, "server");
+	CHECK(late >= 0);
+	close(late);
+	message_put(channel, 'd', NULL, 0);
+	message_get(channel, 'c', &b);
+	carry_source_forget(s);
+	carry_source_close(s);
+	CHECK(reach(SOCK_SEQPACKET, "@optmig-test-abstract") == -ECONNREFUSED);
+	message_put(channel, 'd', NULL, 0);
+}
+
+static void expect(int fd, const char *text)
+{
+	char data[64];
+	long got = CALL(&program, SYS_recvfrom, fd, data, sizeof(data), MSG_DONTWAIT);
+	if (got != (long)strlen(text))
+		fprintf(stderr, "expected \"%s\", got %ld\n", text, got);
+	CHECK(got == (long)strlen(text) && memcmp(data, text, strlen(text)) == 0);
+}
+
+static void arrive(int channel)
+{
+	struct bytes b = {0}, answer = {0};
+	struct failure why = {0};
+	struct carry_destination *d;
+	struct stat st;
+	char path[200];
+	socklen_t size;
+	/* The first time, another program here has one of the names. */
+	struct sockaddr_un taken = name_of("@optmig-test-abstract", &size);
+	int other = socket(AF_UNIX, SOCK_DGRAM, 0);
+	CHECK(bind(other, (struct sockaddr *)&taken, size) == 0);
+	message_get(channel, 'm', &b);
+	CHECK(carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why) == -EADDRINUSE);
+	CHECK(strstr(why.message, "@optmig-test-abstract") && strstr(why.message, "in use here"));
+	close(other);
+	message_put(channel, 'n', NULL, 0);
+	message_get(channel, 'm', &b);
+	bytes_clear(&answer);
+	int r = carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why);
+	if (r)
+		fprintf(stderr, "carry: %s\n", why.message);
+	CHECK(r == 0);
+	message_put(channel, 'a', answer.data, answer.size);
+	message_get(channel, 's', &b);
+	size_t state_size = b.size - sizeof(memory);
+	memcpy(&memory, b.data + state_size, sizeof(memory));
+	r = carry_destination_restore(d, b.data, state_size, &why);
+	if (r)
+		fprintf(stderr, "carry: %s\n", why.message);
+	CHECK(r == 0);
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'c', &b);
+	r = carry_destination_release(d, &why);
+	if (r)
+		fprintf(stderr, "carry: %s\n", why.message);
+	CHECK(r == 0);
+
+	snprintf(path, sizeof(path), "%s/server", directory);
+	CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0631);
+	int client = reach(SOCK_STREAM, "server");
+	int accepted = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
+	CHECK(client >= 0 && accepted >= 0 && write(client, "new", 3) == 3);
+	expect(accepted, "new");
+	close(client);
+	client = reach(SOCK_SEQPACKET, "@optmig-test-abstract");
+	CHECK(client >= 0 && CALL(&program, SYS_accept, memory.abstract, 0, 0) >= 0);
+	expect(memory.datagrams, "one");
+	expect(memory.datagrams, "second");
+	CHECK(CALL(&program, SYS_write, memory.sender, "third", 5) == 5);
+	expect(memory.datagrams, "third");
+	client = reach(SOCK_DGRAM, "log");
+	CHECK(write(client, "fourth", 6) == 6);
+	expect(memory.datagrams, "fourth");
+	expect(memory.accepted, "inside");
+	CHECK(CALL(&program, SYS_write, memory.accepted, "back", 4) == 4);
+	expect(memory.connected, "back");
+	expect(memory.ended, "last words");
+	CHECK(CALL(&program, SYS_read, memory.ended, path, 1) == 0);
+	carry_destination_finish(d);
+	message_put(channel, 'd', NULL, 0);
+}
+
+static void host(int channel)
+{
+	struct bytes b = {0};
+	program_open(&program);
+	if (message_any(channel, &b) == 'L') {
+		start();
+		leave(channel);
+	} else {
+		arrive(channel);
+	}
+	message_get(channel, 'E', &b);
+}
+
+static void relay(int from, int to, uint8_t type)
+{
+	struct bytes b = {0};
+	message_get(from, type, &b);
+	message_put(to, type, b.data, b.size);
+	bytes_free(&b);
+}
+
+int main(void)
+{
+	struct bytes b = {0};
+	int from, to;
+	testbed_require();
+	CHECK(mkdtemp(directory));
+	testbed_open();
+	testbed_host(host, &from);
+	testbed_host(host, &to);
+	message_put(from, 'L', NULL, 0);
+	message_put(to, 'T', NULL, 0);
+	relay(from, to, 'm');
+	relay(to, from, 'n');
+	relay(from, to, 'm');
+	relay(to, from, 'a');
+	relay(from, to, 's');
+	message_get(to, 'r', &b);
+	message_put(from, 'u', NULL, 0);
+	message_get(from, 'd', &b);
+	message_put(to, 'c', NULL, 0);
+	message_get(to, 'd', &b);
+	message_put(from, 'c', NULL, 0);
+	message_get(from, 'd', &b);
+	testbed_close();
+	char command[100];
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	CHECK(system(command) == 0);
+	bytes_free(&b);
+	return 0;
+}
