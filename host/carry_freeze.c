@@ -33,7 +33,8 @@ static int read_now(struct carry_source *s, int host_fd, const struct file *file
 {
 	struct in6_addr own;
 	if (!s->options.tcp_established || !sockets_address(host_fd, false, &own) ||
-	    !network_has(&s->network, &own)) {
+	    !(network_has(&s->network, &own) ||
+	      (ip_is_loopback(&own) && inventory_has_other_end(&s->inventory, host_fd)))) {
 		char name[200];
 		sockets_describe(host_fd, name, sizeof(name));
 		return fail(why, s->options.tcp_established ? -EAGAIN : -EISCONN,

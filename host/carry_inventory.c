@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+
+#include "host/net/ip.h"
 
 static int count_descriptors(struct fdtable *fds)
 {
@@ -43,6 +46,36 @@ int inventory_take(struct fdtable *fds, struct inventory *out)
 		enter_file(out, d, fd);
 	}
 	return 0;
+}
+
+struct ends {
+	struct in6_addr own, peer;
+	uint16_t own_port, peer_port;
+};
+
+static bool ends_of(int fd, struct ends *out)
+{
+	struct sockaddr_storage own = {0}, peer = {0};
+	socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
+	if (getsockname(fd, (struct sockaddr *)&own, &own_size) < 0 ||
+	    getpeername(fd, (struct sockaddr *)&peer, &peer_size) < 0)
+		return false;
+	out->own_port = ip_port(&own);
+	out->peer_port = ip_port(&peer);
+	return ip_of(&own, &out->own) && ip_of(&peer, &out->peer);
+}
+
+bool inventory_has_other_end(const struct inventory *v, int host_fd)
+{
+	struct ends here, there;
+	if (!ends_of(host_fd, &here))
+		return false;
+	for (unsigned i = 0; i < v->file_count; i++)
+		if (v->file[i].file->kind == FILE_SOCKET && ends_of(v->file[i].host_fd, &there) &&
+		    here.own_port == there.peer_port && here.peer_port == there.own_port &&
+		    ip_equal(&here.own, &there.peer) && ip_equal(&here.peer, &there.own))
+			return true;
+	return false;
 }
 
 void inventory_free(struct inventory *v)

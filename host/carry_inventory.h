@@ -6,6 +6,7 @@
 #ifndef HOST_CARRY_INVENTORY_H
 #define HOST_CARRY_INVENTORY_H
 
+#include <stdbool.h>
 #include "host/fdtable.h"
 
 struct inventory {
@@ -23,6 +24,8 @@ struct inventory {
 };
 
 int inventory_take(struct fdtable *fds, struct inventory *out);
+/* Whether a connection's other end is the program's too. */
+bool inventory_has_other_end(const struct inventory *v, int host_fd);
 void inventory_free(struct inventory *inventory);
 
 #endif

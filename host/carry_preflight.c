@@ -60,8 +60,8 @@ static void put_sorts(const struct sorts *sorts, struct bytes *out)
 	}
 }
 
-static int check_connection(struct carry_source *s, const struct inventory_file *f, struct sorts *sorts,
-			    struct failure *why)
+static int check_connection(struct carry_source *s, const struct inventory *v, const struct inventory_file *f,
+			    struct sorts *sorts, struct failure *why)
 {
 	char name[200];
 	sockets_describe(f->host_fd, name, sizeof(name));
@@ -86,10 +86,19 @@ static int check_connection(struct carry_source *s, const struct inventory_file 
 	int r = stays ? 0 : network_source_add(&s->network, &own, stream_address(s, &stream), why);
 	if (r)
 		return r;
-	if (stays || address_find(s->network.route, &peer, &place) == 0)
-		return fail(why, -EHOSTUNREACH,
-			    "the connection %s has both ends on this host: it cannot follow the program",
+	if (stays || address_find(s->network.route, &peer, &place) == 0) {
+		if (!inventory_has_other_end(v, f->host_fd))
+			return fail(
+			    why, -EHOSTUNREACH,
+			    "the other end of the connection %s is another program's on this host: it cannot "
+			    "follow",
 			    name);
+		count_sort(sorts, f);
+		r = tcp_repair_allowed();
+		return r ? fail(why, r, "moving connections needs CAP_NET_ADMIN (TCP_REPAIR): %s",
+				strerror(-r))
+			 : 0;
+	}
 	network_source_peer(&s->network, &peer);
 	count_sort(sorts, f);
 	return 0;
@@ -105,7 +114,7 @@ static int check_socket(struct carry_source *s, const struct inventory *v, const
 		return fail(why, r, "descriptor %d: %s", f->fd, strerror(-r));
 	if (class == SOCKET_CONNECTION) {
 		counts->connections++;
-		return check_connection(s, f, sorts, why);
+		return check_connection(s, v, f, sorts, why);
 	}
 	if (class == SOCKET_LISTENER)
 		counts->listeners++;

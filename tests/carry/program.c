@@ -2,6 +2,7 @@
 #include "tests/carry/program.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/ocall.h"
 #include "tests/carry/testbed.h"
@@ -57,4 +58,77 @@ void program_move_here(struct program *from, struct program *to, const struct ca
 	bytes_free(&manifest);
 	bytes_free(&answer);
 	bytes_free(&state);
+}
+
+static void must(int r, const struct failure *why)
+{
+	if (r)
+		fprintf(stderr, "move: %s\n", why->message);
+	CHECK(r == 0);
+}
+
+void program_leave(struct program *p, int channel, const struct carry_options *options, void *memory,
+		   size_t size)
+{
+	struct failure why = {0};
+	struct bytes b = {0}, state = {0};
+	struct carry_source *s;
+	must(carry_source_open(p->fds, options, &s, &why), &why);
+	must(carry_source_preflight(s, &b, NULL, &why), &why);
+	message_put(channel, 'm', b.data, b.size);
+	message_get(channel, 'a', &b);
+	must(carry_source_prepare(s, b.data, b.size, &why), &why);
+	must(carry_source_calm(s, &why), &why);
+	must(carry_source_freeze(s, &state, &why), &why);
+	bytes_put(&state, memory, size);
+	message_put(channel, 's', state.data, state.size);
+	message_get(channel, 'c', &b);
+	carry_source_forget(s);
+	carry_source_close(s);
+	message_put(channel, 'd', NULL, 0);
+	bytes_free(&b);
+	bytes_free(&state);
+}
+
+struct carry_destination *program_arrive(struct program *p, int channel, void *memory, size_t size)
+{
+	struct failure why = {0};
+	struct bytes b = {0}, answer = {0};
+	struct carry_destination *d;
+	message_get(channel, 'm', &b);
+	must(carry_destination_prepare(p->fds, b.data, b.size, &answer, &d, &why), &why);
+	message_put(channel, 'a', answer.data, answer.size);
+	message_get(channel, 's', &b);
+	CHECK(b.size > size);
+	memcpy(memory, b.data + b.size - size, size);
+	must(carry_destination_restore(d, b.data, b.size - size, &why), &why);
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'c', &b);
+	must(carry_destination_release(d, &why), &why);
+	message_put(channel, 'd', NULL, 0);
+	bytes_free(&b);
+	bytes_free(&answer);
+	return d;
+}
+
+static void pass_on(int from, int to, uint8_t type)
+{
+	struct bytes b = {0};
+	message_get(from, type, &b);
+	message_put(to, type, b.data, b.size);
+	bytes_free(&b);
+}
+
+void program_relay(int from, int to)
+{
+	struct bytes b = {0};
+	pass_on(from, to, 'm');
+	pass_on(to, from, 'a');
+	pass_on(from, to, 's');
+	message_get(to, 'r', &b);
+	message_put(to, 'c', NULL, 0);
+	message_get(to, 'd', &b);
+	message_put(from, 'c', NULL, 0);
+	message_get(from, 'd', &b);
+	bytes_free(&b);
 }

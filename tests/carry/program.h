@@ -27,4 +27,13 @@ long program_call(struct program *p, long nr, long a, long b, long c, long d, lo
 /* Moves within this process to another table, by way of the three messages. */
 void program_move_here(struct program *from, struct program *to, const struct carry_options *options);
 
+/* One end each of a move between two hosts of the testbed, its messages on the channel: the parent passes on 'm',
+ * 'a' and 's', and says 'c' to both when the destination has said 'r'. memory: the program's own. */
+void program_leave(struct program *p, int channel, const struct carry_options *options, void *memory,
+		   size_t size);
+/* The program runs when this returns; carry_destination_finish() is left to the caller. */
+struct carry_destination *program_arrive(struct program *p, int channel, void *memory, size_t size);
+/* The parent's part, until both have done theirs. */
+void program_relay(int from, int to);
+
 #endif

@@ -91,7 +91,8 @@ static void start(void)
 	CHECK(memory.accepted >= 0 && CALL(&program, SYS_write, memory.connected, "inside", 6) == 6);
 	memory.ended = join(SOCK_STREAM, "server");
 	int other = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
-	CHECK(CALL(&program, SYS_write, other, "last words", 10) == 10 && CALL(&program, SYS_close, other) == 0);
+	CHECK(CALL(&program, SYS_write, other, "last words", 10) == 10 &&
+	      CALL(&program, SYS_close, other) == 0);
 }
 
 static void leave(int channel)
@@ -105,7 +106,8 @@ static void leave(int channel)
 	int in = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
 	CHECK(outside >= 0 && in >= 0);
 	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
-	CHECK(carry_source_preflight(s, &b, NULL, &why) == -ENOTSUP && strstr(why.message, "another process"));
+	CHECK(carry_source_preflight(s, &b, NULL, &why) == -ENOTSUP &&
+	      strstr(why.message, "another process"));
 	carry_source_close(s);
 	CHECK(CALL(&program, SYS_close, in) == 0);
 	close(outside);
