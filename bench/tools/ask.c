@@ -31,6 +31,7 @@
 #define INTERVALS_MAX 100000 /* what comes later is not noted */
 #define KEYS 4096	     /* of each connection, with those that were filled in besides */
 #define VALUE 1000
+#define BATCH 50 /* values sent together to fill it */
 #define FILES 64
 #define FILE_SIZE 65536
 
@@ -124,18 +125,29 @@ static uint64_t value_seed(unsigned id, unsigned key, uint32_t version)
 	return (uint64_t)id << 56 ^ (uint64_t)key << 32 ^ version;
 }
 
-static bool store(struct link *l, const char *key, uint64_t seed)
+#define STORED "STORED\r\n"
+
+static bool store_send(struct link *l, const char *key, uint64_t seed)
 {
 	char text[VALUE + 128];
 	int n = snprintf(text, sizeof(text), "set %s 0 0 %d\r\n", key, VALUE);
 
 	noise(seed, text + n, VALUE);
 	memcpy(text + n + VALUE, "\r\n", 2);
+	return send_all(l, text, (size_t)n + VALUE + 2);
+}
+
+/* The answers to so many. */
+static bool stores_end(struct link *l, size_t count)
+{
+	size_t size = strlen(STORED);
+
 	l->used = 0;
-	if (!send_all(l, text, (size_t)n + VALUE + 2) || !receive_until(l, 0, "\r\n"))
+	if (!receive_until(l, count * size - 2, "\r\n"))
 		return false;
-	if (strncmp(l->buffer, "STORED\r\n", 8))
-		wrong++;
+	for (size_t i = 0; i < count; i++)
+		if (memcmp(l->buffer + i * size, STORED, size))
+			wrong++;
 	return true;
 }
 
@@ -148,7 +160,7 @@ static bool memcached_once(struct link *l)
 	snprintf(name, sizeof(name), "c%u-%u-%u", (unsigned)getpid(), l->id, key);
 	if (writes || l->version[key] == 0) {
 		l->version[key]++;
-		return store(l, name, value_seed(l->id, key, l->version[key]));
+		return store_send(l, name, value_seed(l->id, key, l->version[key])) && stores_end(l, 1);
 	}
 	int n = snprintf(request, sizeof(request), "get %s\r\n", name);
 	l->used = 0;
@@ -176,9 +188,9 @@ static int memcached_fill(uint64_t bytes)
 
 	if (!link_open(&l))
 		err(1, "memcached");
-	for (uint64_t i = 0; i < bytes / VALUE; i++) {
+	for (uint64_t i = 0, count = bytes / VALUE / BATCH * BATCH; i < count; i++) {
 		snprintf(name, sizeof(name), "f%llu", (unsigned long long)i);
-		if (!store(&l, name, i) || wrong)
+		if (!store_send(&l, name, i) || (i % BATCH == BATCH - 1 && !stores_end(&l, BATCH)) || wrong)
 			errx(1, "memcached could not be filled: %.40s", l.buffer);
 	}
 	return 0;
