@@ -7,6 +7,8 @@
 #define NS_PER_S 1000000000ull
 /* A destination's wall clock says how long the move took; believed up to this. */
 #define MOVE_NS_MAX (60 * NS_PER_S)
+/* An update takes far less, unless its thread loses its processor: then at most some tens of milliseconds are spent. */
+#define READ_TRIES 500000
 
 static uint64_t u_page;
 static int64_t mono_offset; /* enclave = host + offset */
@@ -28,13 +30,12 @@ static uint64_t rdtsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-/* The host's clocks now. A host that lies here lies about the time of day: no worse than any clock of its. */
+/* The host's clocks now. A host that lies here lies about the time of day: no worse than any clock of its. One whose
+ * writer was interrupted in the middle of an update, and stays so, stops the clock for as long; it does not turn it back. */
 static void host_now(uint64_t *mono, uint64_t *real)
 {
-	*mono = *real = 0;
-	if (!u_page)
-		return;
-	for (int tries = 0; tries < 1000; tries++) {
+	static uint64_t known_mono, known_real;
+	for (int tries = 0; u_page && tries < READ_TRIES; tries++) {
 		const volatile struct time_page *u = (const volatile struct time_page *)u_page;
 		uint32_t seq = u->seq;
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -48,8 +49,12 @@ static void host_now(uint64_t *mono, uint64_t *real)
 		uint64_t ns = (uint64_t)((unsigned __int128)ticks * NS_PER_S / p.tsc_hz);
 		*mono = p.mono_ns + ns;
 		*real = p.real_ns + ns;
+		__atomic_store_n(&known_mono, *mono, __ATOMIC_RELAXED);
+		__atomic_store_n(&known_real, *real, __ATOMIC_RELAXED);
 		return;
 	}
+	*mono = __atomic_load_n(&known_mono, __ATOMIC_RELAXED);
+	*real = __atomic_load_n(&known_real, __ATOMIC_RELAXED);
 }
 
 uint64_t clock_mono_ns(void)
@@ -58,7 +63,8 @@ uint64_t clock_mono_ns(void)
 	host_now(&mono, &real);
 	uint64_t now = mono + (uint64_t)mono_offset;
 	uint64_t last = __atomic_load_n(&mono_last, __ATOMIC_RELAXED);
-	while (now > last)
+	/* as signed: before its beginning is not in the far future */
+	while ((int64_t)(now - last) > 0)
 		if (__atomic_compare_exchange_n(&mono_last, &last, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			return now;
 	return last;

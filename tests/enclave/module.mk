@@ -10,4 +10,7 @@ ENCLAVE_TESTS := $(addprefix $(B)/tests/enclave/,pages hostile-answers futexes)
 $(ENCLAVE_TESTS): $(B)/tests/enclave/%: $(B)/tests/enclave/%.o $(B)/tests/enclave/support.o $(ENCLAVE_UNIT_OBJS)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lpthread
-TESTS += $(ENCLAVE_TESTS)
+CLOCK_TEST := $(B)/tests/enclave/clock-outlasts-a-stuck-writer
+$(CLOCK_TEST): $(CLOCK_TEST).o $(B)/tests/enclave/enclave/clock.o
+	$(CC) -o $@ $^
+TESTS += $(ENCLAVE_TESTS) $(CLOCK_TEST)
