@@ -167,10 +167,11 @@ client_end()
 {
 	if [ -n "$listener_pid" ]; then
 		echo check >&8
-		wait_for 120 listener_was_answered
+		wait_for 60 listener_was_answered || { echo "the program does not answer after the move" >"$work/migrate.err"; return 1; }
 		sleep 0.1
 	else
 		kill -TERM "$client_pid"
-		wait "$client_pid"
+		wait "$client_pid" # its errors are in what it says
+		return 0
 	fi
 }
