@@ -68,8 +68,9 @@ enum migrate_op {
 	MIGRATE_SEND,
 	/* destination: arg[0] stream or MIGRATE_CONTROL, in: a record. ret[1], ret[2] as for SEND. */
 	MIGRATE_RECEIVE,
-	/* source: asks all threads to park. */
+	/* source: asks all threads to park; and, before the final round, takes it back. */
 	MIGRATE_STOP,
+	MIGRATE_CONTINUE,
 	/* source: ret[0] threads that are not parked yet. */
 	MIGRATE_PENDING,
 	/* source: out: bitmap of the slots that hold a thread, THREAD_SLOTS_MAX / 8 bytes. Final once parked.

@@ -28,40 +28,54 @@ void marks_set_all(void)
 			memset(mark_of(page), 1, CHUNK_PAGES);
 }
 
-void marks_put_back(uint64_t page)
+/* Eight marks at once. */
+static uint64_t take_word(uint64_t *word, uint64_t first_bit, uint64_t *bitmap)
 {
-	__atomic_store_n(mark_of(page), 1, __ATOMIC_RELEASE);
+	uint64_t marks = __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST), taken = 0;
+	for (unsigned b = 0; b < 8; b++)
+		if (marks >> (8 * b) & 0xff) {
+			bitmap[(first_bit + b) / 64] |= 1ull << ((first_bit + b) % 64);
+			taken++;
+		}
+	return taken;
+}
+
+/* Aligned marks of one chunk. Most are zero: looked at before the locked exchange, 64 at once. A mark that
+ * arrives after the look belongs to the next round. */
+static uint64_t take_run(uint64_t page, uint64_t count, uint64_t first_bit, uint64_t *bitmap)
+{
+	volatile uint64_t *word = (volatile uint64_t *)mark_of(page);
+	uint64_t taken = 0, words = count / 8;
+	for (uint64_t i = 0; i < words;) {
+		if (words - i >= 8 && !(word[i] | word[i + 1] | word[i + 2] | word[i + 3] | word[i + 4] |
+					word[i + 5] | word[i + 6] | word[i + 7])) {
+			i += 8;
+			continue;
+		}
+		for (uint64_t end = words - i < 8 ? words : i + 8; i < end; i++)
+			if (word[i])
+				taken += take_word((uint64_t *)word + i, first_bit + i * 8, bitmap);
+	}
+	return taken;
 }
 
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap)
 {
 	uint64_t taken = 0;
-	for (uint64_t i = 0; i < count;) {
-		if (!mm_chunk_ready(page + i)) {
-			i += CHUNK_PAGES - (page + i) % CHUNK_PAGES;
+	for (uint64_t i = 0, size; i < count; i += size) {
+		uint64_t left = CHUNK_PAGES - (page + i) % CHUNK_PAGES;
+		size = left < count - i ? left : count - i;
+		if (!mm_chunk_ready(page + i))
+			continue;
+		if ((page + i) % 8 == 0 && size >= 8) {
+			size &= ~7ull;
+			taken += take_run(page + i, size, i, bitmap);
 			continue;
 		}
-		uint64_t *word = (uint64_t *)mark_of(page + i);
-		if (((page + i) & 7) == 0 && count - i >= 8) {
-			/* Most words are zero: look before the locked exchange. A mark that arrives
-			 * after the look belongs to the next round. */
-			if (__atomic_load_n(word, __ATOMIC_RELAXED) == 0) {
-				i += 8;
-				continue;
-			}
-			uint64_t marks = __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST);
-			for (unsigned b = 0; b < 8; b++)
-				if (marks >> (8 * b) & 0xff) {
-					bitmap[(i + b) / 64] |= 1ull << ((i + b) % 64);
-					taken++;
-				}
-			i += 8;
-		} else {
-			if (__atomic_exchange_n(mark_of(page + i), 0, __ATOMIC_SEQ_CST)) {
-				bitmap[i / 64] |= 1ull << (i % 64);
-				taken++;
-			}
-			i++;
+		size = 1;
+		if (__atomic_exchange_n(mark_of(page + i), 0, __ATOMIC_SEQ_CST)) {
+			bitmap[i / 64] |= 1ull << (i % 64);
+			taken++;
 		}
 	}
 	return taken;

@@ -76,7 +76,6 @@ void marks_set(uint64_t addr, uint64_t size);      /* after the runtime wrote ap
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap);
 /* As if everything that exists had been written. */
 void marks_set_all(void);
-void marks_put_back(uint64_t page); /* a taken mark whose page was not sent */
 
 /* ---- stopping (park.c) ---- */
 /* All application threads to their safepoints. stop_begin sets the stop word; stop_pending says how many

@@ -126,6 +126,7 @@ int source_answered(struct service_call *call);
 int source_round(struct service_call *call);
 int source_send(struct service_call *call);
 int source_stop(struct service_call *call);
+int source_continue(struct service_call *call);
 int source_pending(struct service_call *call);
 int source_slots(struct service_call *call);
 int source_export(struct service_call *call);

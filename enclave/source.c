@@ -33,6 +33,7 @@ static int pages_begin(void)
 			pageset_add(&p->there, page);
 	for (uint64_t page = 0; page < CONFIG->heap_static >> PAGE_SHIFT; page++)
 		pageset_add(&p->there, (CONFIG->heap_base >> PAGE_SHIFT) + page);
+	memset(session.hot_first, 0, sizeof(session.hot_first));
 	mm_export_all();
 	collect(); /* what was written before says nothing about now */
 	return 0;
@@ -274,6 +275,15 @@ static uint64_t first_block(uint64_t stream)
 	return block;
 }
 
+static bool send_block(struct record *r, uint64_t stream, uint64_t block, uint64_t counts[static 2])
+{
+	const struct source_pages *p = &session.pages;
+	if (*pageset_block(&p->pending, block) == 0)
+		return true;
+	uint64_t hot = *pageset_block(&p->dirty, block) | *pageset_block(&p->again, block);
+	return source_take_block(r, block, session.hot_first[stream] ? hot : ~0ull, counts);
+}
+
 int source_send(struct service_call *call)
 {
 	const struct source_pages *p = &session.pages;
@@ -288,15 +298,9 @@ int source_send(struct service_call *call)
 	if (*block == 0)
 		*block = first_block(stream);
 	for (;;) {
-		bool hot = session.hot_first[stream];
-		while (*block < p->pending.block_end &&
-		       source_take_block(r, *block,
-					 hot ? *pageset_block(&p->dirty, *block) |
-						   *pageset_block(&p->again, *block)
-					     : ~0ull,
-					 counts))
+		while (*block < p->pending.block_end && send_block(r, stream, *block, counts))
 			*block += session.streams;
-		if (*block < p->pending.block_end || !hot)
+		if (*block < p->pending.block_end || !session.hot_first[stream])
 			break;
 		session.hot_first[stream] = false;
 		*block = first_block(stream);
@@ -312,6 +316,13 @@ int source_stop(struct service_call *call)
 {
 	session.stopping = true;
 	stop_begin();
+	return 0;
+}
+
+int source_continue(struct service_call *call)
+{
+	session.stopping = false;
+	stop_undo();
 	return 0;
 }
 

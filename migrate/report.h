@@ -58,6 +58,7 @@ struct migrate_report {
 	enum migrate_mode mode;
 	uint64_t setup_us, total_us, downtime_us, downtime_destination_us, park_us;
 	uint64_t switchover_bytes, bytes_sent, pages_total;
+	unsigned throttle_percent; /* of their time the program's threads were made to stand still, at most */
 	uint64_t watch_us, pages_deferred, postcopy_faults, postcopy_us;
 	struct migrate_round_report round[REPORT_ROUNDS_MAX];
 	unsigned round_count;

@@ -46,6 +46,8 @@ struct source {
 
 	struct softsgx_stats before;
 
+	unsigned throttle; /* percent of its time the program stands still, so that rounds get ahead of it */
+
 	/* what undo has to take back */
 	struct carry_source *carry;
 	struct hook *hook;

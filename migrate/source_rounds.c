@@ -3,20 +3,21 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 #include "migrate/trusted.h"
 
 #define ROUNDS_MAX 30
 #define RATE_PAGES_MIN 256
 #define TRIP_PAGES_MAX 32
 #define TRIP_US 1000	  /* until one was seen: parking, descriptors, two round trips */
-#define STUBBORN_ROUNDS 3 /* so many that hardly shrink end the hope that it converges */
+#define THROTTLE_PERIOD_US 10000
+#define THROTTLE_FIRST 30 /* percent */
+#define THROTTLE_MAX 99
 #define WATCH_STEP_US (20ull * 1000)
 #define WATCH_MAX_US (3000ull * 1000)
-#define WATCH_NEWS_PER_S                                                                                     \
-	10000 /* pages seen written for the first time: fewer, and the rest counts as quiet */
+#define WATCH_NEWS_PER_S 10000 /* pages written for the first time: fewer, and the rest counts as quiet */
 #define RESTLESS_US (5ull * 1000)
-#define FORGIVE_US                                                                                           \
-	(100ull * 1000) /* a page that was written before may be quiet now, if it was for so long */
+#define FORGIVE_US (100ull * 1000) /* quiet for so long, a page that was written before counts as quiet */
 
 int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
 		       struct round_choice *out, struct failure *why)
@@ -43,6 +44,20 @@ int source_send_map(struct source *s, struct failure *why)
 	}
 }
 
+/* What the program may not use of each period. Threads that compute stop, those that wait in the host go on
+ * waiting. */
+static void throttle_step(struct source *s)
+{
+	struct pollfd polled = {.fd = s->control.fd, .events = POLLIN};
+	long stop_ns = THROTTLE_PERIOD_US * 10l * s->throttle;
+	if (trusted(s->e, MIGRATE_STOP, 0, NULL))
+		return;
+	nanosleep(&(struct timespec){0, stop_ns}, NULL);
+	trusted(s->e, MIGRATE_CONTINUE, 0, NULL);
+	enclave_unpark_all(s->e);
+	ppoll(&polled, 1, &(struct timespec){0, THROTTLE_PERIOD_US * 1000l - stop_ns}, NULL);
+}
+
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why)
 {
@@ -50,7 +65,9 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 	for (;;) {
 		struct pollfd polled[2] = {{.fd = s->control.fd, .events = POLLIN},
 					   {.fd = s->m->wake_fd, .events = POLLIN}};
-		if (poll(polled, 2, 50) != 0)
+		if (s->throttle)
+			throttle_step(s);
+		if (poll(polled, 2, s->throttle ? 0 : 50) != 0)
 			return 0; /* whatever it is, reading will tell */
 		source_progress(s, phase);
 		uint64_t now = now_us(), moved = atomic_load(&s->flow.bytes);
@@ -140,14 +157,21 @@ static int measured_round(struct source *s, bool old, struct failure *why)
 
 /* ---- precopy ---- */
 
-/* Rounds until what is dirty fits the downtime limit at the best rate seen, fixed costs included. Some
- * programs write faster than that: after STUBBORN_ROUNDS that hardly shrink they are stopped anyway, and the
- * report says so. */
+/* Each time the last step was not enough, a third of what the program still had is taken. */
+static void throttle_more(struct source *s)
+{
+	s->throttle = s->throttle == 0 ? THROTTLE_FIRST : s->throttle + (100 - s->throttle + 2) / 3;
+	if (s->throttle > THROTTLE_MAX)
+		s->throttle = THROTTLE_MAX;
+	s->r->throttle_percent = s->throttle;
+}
+
+/* Rounds until what is dirty fits the downtime limit at the best rate seen, fixed costs included. A program
+ * that writes faster than that is slowed down until rounds get ahead of it. */
 static int precopy_rounds(struct source *s, struct failure *why)
 {
 	struct round_choice choice;
 	uint64_t last = UINT64_MAX;
-	unsigned stubborn = 0;
 	int rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);
 	for (unsigned i = 0; rc == 0; i++) {
 		rc = measured_round(s, true, why);
@@ -159,10 +183,13 @@ static int precopy_rounds(struct source *s, struct failure *why)
 		if (rc)
 			break;
 		s->r->converged = choice.pages <= source_affordable(s, s->page_us);
-		stubborn = choice.pages > last - last / 10 ? stubborn + 1 : 0;
-		last = choice.pages;
-		if (s->r->converged || stubborn == STUBBORN_ROUNDS || i + 1 == ROUNDS_MAX)
+		if (s->r->converged || i + 1 == ROUNDS_MAX) {
+			s->throttle = 0;
 			return source_send_map(s, why);
+		}
+		if (choice.pages > last - last / 4)
+			throttle_more(s);
+		last = choice.pages;
 	}
 	return rc;
 }
