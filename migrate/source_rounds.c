@@ -183,11 +183,12 @@ static int precopy_rounds(struct source *s, struct failure *why)
 		if (rc)
 			break;
 		s->r->converged = choice.pages <= source_affordable(s, s->page_us);
-		if (s->r->converged || i + 1 == ROUNDS_MAX) {
+		bool shrinks = choice.pages <= last - last / 4;
+		if (s->r->converged || i + 1 == ROUNDS_MAX || (!shrinks && s->throttle == THROTTLE_MAX)) {
 			s->throttle = 0;
 			return source_send_map(s, why);
 		}
-		if (choice.pages > last - last / 4)
+		if (!shrinks)
 			throttle_more(s);
 		last = choice.pages;
 	}
