@@ -9,10 +9,10 @@
 #define ROUNDS_MAX 30
 #define RATE_PAGES_MIN 256
 #define TRIP_PAGES_MAX 32
-#define TRIP_US 1000	  /* until one was seen: parking, descriptors, two round trips */
-#define THROTTLE_PERIOD_US 10000
-#define THROTTLE_FIRST 30 /* percent */
-#define THROTTLE_MAX 99
+#define TRIP_US 1000	     /* until one was seen: parking, descriptors, two round trips */
+#define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
+#define THROTTLE_FIRST 30    /* percent */
+#define THROTTLE_MAX 95
 #define WATCH_STEP_US (20ull * 1000)
 #define WATCH_MAX_US (3000ull * 1000)
 #define WATCH_NEWS_PER_S 10000 /* pages written for the first time: fewer, and the rest counts as quiet */
@@ -44,18 +44,18 @@ int source_send_map(struct source *s, struct failure *why)
 	}
 }
 
-/* What the program may not use of each period. Threads that compute stop, those that wait in the host go on
+/* What the program may not use of its time. Threads that compute stop, those that wait in the host go on
  * waiting. */
 static void throttle_step(struct source *s)
 {
 	struct pollfd polled = {.fd = s->control.fd, .events = POLLIN};
-	long stop_ns = THROTTLE_PERIOD_US * 10l * s->throttle;
+	long stop_us = THROTTLE_GO_US * s->throttle / (100 - s->throttle);
 	if (trusted(s->e, MIGRATE_STOP, 0, NULL))
 		return;
-	nanosleep(&(struct timespec){0, stop_ns}, NULL);
+	nanosleep(&(struct timespec){0, stop_us * 1000}, NULL);
 	trusted(s->e, MIGRATE_CONTINUE, 0, NULL);
 	enclave_unpark_all(s->e);
-	ppoll(&polled, 1, &(struct timespec){0, THROTTLE_PERIOD_US * 1000l - stop_ns}, NULL);
+	ppoll(&polled, 1, &(struct timespec){0, THROTTLE_GO_US * 1000}, NULL);
 }
 
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
