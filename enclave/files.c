@@ -65,6 +65,14 @@ static int64_t new_fd(struct thread *t, int64_t fd, uint8_t tag)
 	return fd;
 }
 
+static int64_t new_dup(struct thread *t, int64_t fd, uint64_t from)
+{
+	fd = new_fd(t, fd, tag_of((uint32_t)from));
+	if (fd >= 0)
+		interest_duped((int)from, (int)fd);
+	return fd;
+}
+
 static bool same_text(uint64_t app, const char *text)
 {
 	uint64_t n = strlen(text) + 1;
@@ -323,7 +331,7 @@ static int64_t do_fcntl(struct thread *t, const uint64_t a[6])
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC: {
 		int64_t rc = bounded(call_out(t, SYS_fcntl, a), INT_MAX);
-		return new_fd(t, rc, tag_of((uint32_t)a[0]));
+		return new_dup(t, rc, a[0]);
 	}
 	case F_GETFD:
 	case F_SETFD:
@@ -546,7 +554,7 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 			fds_closed((uint32_t)a[0], (uint32_t)a[1]);
 		return calls_host(t, nr, a);
 	case SYS_dup:
-		return new_fd(t, calls_host(t, nr, a), tag_of((uint32_t)a[0]));
+		return new_dup(t, calls_host(t, nr, a), a[0]);
 	case SYS_dup2:
 	case SYS_dup3: {
 		uint32_t from = (uint32_t)a[0], to = (uint32_t)a[1];
@@ -557,6 +565,7 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 		if (rc != to)
 			return -EIO;
 		interest_closed(to, to, before & TAG_EPOLL || to >= TAGGED_FDS);
+		interest_duped((int)from, (int)to);
 		if (to < TAGGED_FDS)
 			__atomic_store_n(&fd_tag[to], tag, __ATOMIC_RELAXED);
 		return to >= TAGGED_FDS && tag & TAG_RANDOM ? -EMFILE : rc;

@@ -17,6 +17,15 @@ struct interest {
 	uint32_t used;
 };
 
+/* Numbers that dup made share one open file: by any of them a set is the same set, and what is registered by one
+ * stays until the last is closed. It is then kept under the file's name, which is no number: -file. Numbers that
+ * do not fit here are taken for files of their own. */
+#define ALIASES_MAX 1024
+struct alias {
+	int32_t fd;
+	int32_t file;
+};
+
 #define PER_PAGE (PAGE_SIZE / sizeof(struct interest))
 #define PAGES 1024
 #define BUCKETS 1024
@@ -26,10 +35,30 @@ static struct spin
 static struct interest *page[PAGES];
 static uint32_t entries; /* in pages that exist */
 static uint32_t free_list, bucket[BUCKETS];
+static struct alias alias[ALIASES_MAX];
+static uint32_t alias_count, last_file;
 
 static struct interest *entry(uint32_t index)
 {
 	return &page[index / PER_PAGE][index % PER_PAGE];
+}
+
+/* The file of a number that shares one, 0 for any other. */
+static int32_t file_of(int32_t fd)
+{
+	for (uint32_t i = 0; i < alias_count; i++)
+		if (alias[i].fd == fd)
+			return alias[i].file;
+	return 0;
+}
+
+/* Whatever number, or name after the number was closed, it was registered by. */
+static bool same_set(int32_t a, int32_t b)
+{
+	if (a == b || !alias_count)
+		return a == b;
+	int32_t x = a < 0 ? -a : file_of(a), y = b < 0 ? -b : file_of(b);
+	return x && x == y;
 }
 
 static uint32_t *bucket_of(int32_t fd)
@@ -76,7 +105,7 @@ static void drop(uint32_t *link)
 static uint32_t *find(int32_t epoll_fd, int32_t fd)
 {
 	for (uint32_t *l = bucket_of(fd); *l; l = &entry(*l - 1)->next)
-		if (entry(*l - 1)->fd == fd && entry(*l - 1)->epoll_fd == epoll_fd)
+		if (entry(*l - 1)->fd == fd && same_set(entry(*l - 1)->epoll_fd, epoll_fd))
 			return l;
 	return NULL;
 }
@@ -120,7 +149,7 @@ static int64_t add(struct thread *t, const uint64_t arg[6], const struct epoll_e
 	spin_lock(&lock);
 	for (uint32_t *l = bucket_of(fd); *l;) {
 		struct interest *e = entry(*l - 1);
-		bool same = e->fd == fd && e->epoll_fd == epoll_fd;
+		bool same = e->fd == fd && same_set(e->epoll_fd, epoll_fd);
 		if (same && (rc < 0) == (*l - 1 == index))
 			drop(l);
 		else
@@ -188,7 +217,7 @@ bool interest_event(int epoll_fd, uint32_t *events, uint64_t *data)
 	bool ok = false;
 	spin_lock(&lock);
 	if (index < entries && entry(index)->used && token_of(index) == *data &&
-	    entry(index)->epoll_fd == epoll_fd) {
+	    same_set(entry(index)->epoll_fd, epoll_fd)) {
 		*events &= entry(index)->events | EPOLLERR | EPOLLHUP;
 		*data = entry(index)->data;
 		ok = *events != 0;
@@ -197,21 +226,91 @@ bool interest_event(int epoll_fd, uint32_t *events, uint64_t *data)
 	return ok;
 }
 
-void interest_closed(uint64_t first, uint64_t last, bool sets)
+static bool in_range(int32_t fd, uint64_t first, uint64_t last)
 {
-	bool all = sets || first != last;
-	spin_lock(&lock);
+	return fd >= 0 && (uint64_t)fd >= first && (uint64_t)fd <= last;
+}
+
+/* What a number becomes when these are closed: the number, its file's name, or nothing. */
+enum fate { STAYS, RENAMED, GONE };
+static enum fate fate_of(int32_t fd, uint64_t first, uint64_t last, int32_t *name)
+{
+	bool closed = in_range(fd, first, last), shared = false;
+	int32_t file = fd < 0 ? -fd : closed ? file_of(fd) : 0;
+	if (fd >= 0 && !closed)
+		return STAYS;
+	for (uint32_t i = 0; file && i < alias_count; i++)
+		shared |= alias[i].file == file && !in_range(alias[i].fd, first, last);
+	*name = -file;
+	return !shared ? GONE : fd < 0 ? STAYS : RENAMED;
+}
+
+static void forget_aliases(uint64_t first, uint64_t last)
+{
+	for (uint32_t i = 0; i < alias_count;)
+		if (in_range(alias[i].fd, first, last))
+			alias[i] = alias[--alias_count];
+		else
+			i++;
+}
+
+static bool any_alias(uint64_t first, uint64_t last)
+{
+	for (uint32_t i = 0; i < alias_count; i++)
+		if (in_range(alias[i].fd, first, last))
+			return true;
+	return false;
+}
+
+static void closed(uint64_t first, uint64_t last, bool sets)
+{
+	bool all = sets || first != last || any_alias(first, last);
 	for (uint32_t b = all ? 0 : (uint32_t)first % BUCKETS;
 	     b < (all ? BUCKETS : (uint32_t)first % BUCKETS + 1); b++)
 		for (uint32_t *l = &bucket[b]; *l;) {
-			struct interest *e = entry(*l - 1);
-			bool gone = ((uint64_t)e->fd >= first && (uint64_t)e->fd <= last) ||
-				    ((uint64_t)e->epoll_fd >= first && (uint64_t)e->epoll_fd <= last);
-			if (gone)
+			uint32_t index = *l - 1;
+			struct interest *e = entry(index);
+			int32_t fd_name, epoll_name;
+			enum fate fd = fate_of(e->fd, first, last, &fd_name),
+				  epoll = fate_of(e->epoll_fd, first, last, &epoll_name);
+			if (fd == GONE || epoll == GONE) {
 				drop(l);
-			else
-				l = &e->next;
+				continue;
+			}
+			if (epoll == RENAMED)
+				e->epoll_fd = epoll_name;
+			if (fd == RENAMED) {
+				*l = e->next;
+				e->fd = fd_name;
+				e->next = *bucket_of(fd_name);
+				*bucket_of(fd_name) = index + 1;
+				continue;
+			}
+			l = &e->next;
 		}
+	forget_aliases(first, last);
+}
+
+void interest_closed(uint64_t first, uint64_t last, bool sets)
+{
+	spin_lock(&lock);
+	closed(first, last, sets);
+	spin_unlock(&lock);
+}
+
+void interest_duped(int from, int to)
+{
+	spin_lock(&lock);
+	/* The number was free: if something is known by it, the host has closed it behind the program's back. */
+	closed((uint32_t)to, (uint32_t)to, true);
+	int32_t file = file_of(from);
+	if (alias_count + 2 <= ALIASES_MAX && from != to) {
+		if (!file) {
+			file = (int32_t)(last_file = last_file % INT32_MAX + 1);
+			alias[alias_count++] = (struct alias){from, file};
+		}
+		alias[alias_count++] = (struct alias){to, file};
+	}
 	spin_unlock(&lock);
 }
 
@@ -219,6 +318,9 @@ void interest_closed(uint64_t first, uint64_t last, bool sets)
 
 void interest_export(struct writer *w)
 {
+	put_u64(w, (uint64_t)last_file << 32 | alias_count);
+	for (uint32_t i = 0; i < alias_count; i++)
+		put_u64(w, (uint64_t)(uint32_t)alias[i].fd << 32 | (uint32_t)alias[i].file);
 	put_u64(w, entries);
 	for (uint32_t i = 0; i < entries; i++) {
 		const struct interest *e = entry(i);
@@ -233,6 +335,16 @@ void interest_export(struct writer *w)
 
 void interest_import(struct reader *r)
 {
+	uint64_t aliases = get_u64(r);
+	last_file = (uint32_t)(aliases >> 32);
+	if ((uint32_t)aliases > ALIASES_MAX) {
+		r->bad = true;
+		return;
+	}
+	for (alias_count = 0; alias_count < (uint32_t)aliases;) {
+		uint64_t one = get_u64(r);
+		alias[alias_count++] = (struct alias){(int32_t)(one >> 32), (int32_t)one};
+	}
 	uint64_t count = get_u64(r);
 	if (entries || count % PER_PAGE || count > PAGES * PER_PAGE || count > (r->size - r->used) / 8) {
 		r->bad = true;

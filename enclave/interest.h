@@ -17,8 +17,11 @@ int64_t interest_control(struct thread *t, const uint64_t arg[6]); /* epoll_ctl 
 /* Turns the host's event (mask and token) into the program's. False: no such interest, or nothing asked for.
  */
 bool interest_event(int epoll_fd, uint32_t *events, uint64_t *data);
-/* Descriptors that are closed are in no set; sets: they may have been sets themselves. */
+/* Descriptors that are closed are in no set, unless a dup of theirs is open; sets: they may have been sets
+ * themselves. */
 void interest_closed(uint64_t first, uint64_t last, bool sets);
+/* to is open by a dup of from: one file by two numbers. */
+void interest_duped(int from, int to);
 void interest_export(struct writer *w);
 void interest_import(struct reader *r);
 

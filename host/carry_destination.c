@@ -215,14 +215,18 @@ static int restore_descriptors(struct carry_destination *d, struct reader *in, s
 	return r ? fail(why, r, "descriptors cannot be entered: %s", strerror(-r)) : 0;
 }
 
-static int restore_interest(struct carry_destination *d, int epoll_fd, const struct descriptor *target,
+static int restore_interest(struct carry_destination *d, int epoll_fd, struct descriptor *target,
 			    bool has_number, struct epoll_event *event)
 {
 	/* One whose number was closed: the set keeps it as long as the file is open by another. */
 	int fd = has_number ? target->host_fd : fcntl(target->host_fd, F_DUPFD_CLOEXEC, 3);
 	int r = fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, event) < 0 ? -errno : 0;
-	if (!has_number && fd >= 0)
-		close(fd);
+	if (has_number) {
+		target->watched = true;
+	} else if (fd >= 0) {
+		int e = fdtable_ghost_add(d->restore.fds, target->file, fd);
+		r = r ? r : e;
+	}
 	if (!r && target->file->pending_count)
 		fdtable_pending_watch(d->restore.fds, target->file, epoll_fd, EPOLL_CTL_ADD, event);
 	return r;

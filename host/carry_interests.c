@@ -3,22 +3,24 @@
  * The interests of epoll descriptors, by what the program calls them: its
  * numbers, not the host's. The kernel keeps an interest by the open file and the
  * number it was added by, so one whose number is closed while a dup of it lives
- * on is still there; it moves as an interest without a number.
+ * on is still there; it moves as an interest without a number (struct file,
+ * ghost).
  */
 #include "host/carry_source.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "host/epoll_interest.h"
 
 struct interests {
 	const struct inventory *inventory;
-	const struct inventory_descriptor **by_host_fd; /* NULL: none of the program's */
+	struct known {
+		const struct inventory_descriptor *descriptor; /* NULL: none of the program's */
+		bool is_ghost;				       /* of that descriptor's file */
+	} *by_host_fd;
 	int host_fd_count;
-	bool outlived; /* some file is */
 	/* of the set that is looked at */
 	uint32_t epoll; /* index of its file */
 	int epoll_fd;
@@ -26,48 +28,35 @@ struct interests {
 	uint32_t count;
 };
 
+static void include(struct interests *in, int host_fd)
+{
+	if (host_fd >= in->host_fd_count)
+		in->host_fd_count = host_fd + 1;
+}
+
 static int interests_open(const struct inventory *v, struct interests *out)
 {
 	*out = (struct interests){.inventory = v};
 	for (unsigned i = 0; i < v->descriptor_count; i++) {
 		const struct descriptor *d = v->descriptor[i].descriptor;
-		if (d->host_fd >= out->host_fd_count)
-			out->host_fd_count = d->host_fd + 1;
-		/* Files cannot be waited for. */
-		out->outlived |= d->file->outlived && d->file->kind != FILE_OPENED;
+		include(out, d->host_fd);
+		for (unsigned g = 0; g < d->file->ghost_count; g++)
+			include(out, d->file->ghost[g]);
 	}
 	out->by_host_fd = calloc((size_t)out->host_fd_count + 1, sizeof(*out->by_host_fd));
-	for (unsigned i = 0; out->by_host_fd && i < v->descriptor_count; i++)
-		out->by_host_fd[v->descriptor[i].descriptor->host_fd] = &v->descriptor[i];
+	for (unsigned i = 0; out->by_host_fd && i < v->descriptor_count; i++) {
+		const struct descriptor *d = v->descriptor[i].descriptor;
+		out->by_host_fd[d->host_fd] = (struct known){&v->descriptor[i], false};
+		for (unsigned g = 0; g < d->file->ghost_count; g++)
+			out->by_host_fd[d->file->ghost[g]] = (struct known){&v->descriptor[i], true};
+	}
 	return out->by_host_fd ? 0 : -ENOMEM;
 }
 
-static bool is_file(int host_fd, uint64_t inode)
+/* Without a descriptor it is none of the program's: a bell. */
+static struct known find(const struct interests *in, const struct epoll_interest *i)
 {
-	struct stat st;
-	return fstat(host_fd, &st) == 0 && st.st_ino == inode;
-}
-
-/* The descriptor an interest is in, or, if its own number is closed, another of the same file. NULL: it is
- * none of the program's (a bell). */
-static const struct inventory_descriptor *find(const struct interests *in, const struct epoll_interest *i,
-					       bool *has_number)
-{
-	const struct inventory_descriptor *d =
-	    i->host_fd < in->host_fd_count ? in->by_host_fd[i->host_fd] : NULL;
-	*has_number = true;
-	if (!in->outlived || (d && is_file(i->host_fd, i->inode)))
-		return d;
-	*has_number = false;
-	for (unsigned n = 0; n < in->inventory->file_count; n++)
-		if (in->inventory->file[n].file->bell == i->host_fd)
-			return NULL;
-	for (unsigned n = 0; n < in->inventory->descriptor_count; n++) {
-		d = &in->inventory->descriptor[n];
-		if (d->descriptor->file->outlived && is_file(d->descriptor->host_fd, i->inode))
-			return d;
-	}
-	return NULL;
+	return i->host_fd < in->host_fd_count ? in->by_host_fd[i->host_fd] : (struct known){0};
 }
 
 static int each(struct interests *in, int (*visit)(void *context, const struct epoll_interest *interest))
@@ -86,13 +75,12 @@ static int each(struct interests *in, int (*visit)(void *context, const struct e
 static int dump(void *context, const struct epoll_interest *interest)
 {
 	struct interests *in = context;
-	bool has_number;
-	const struct inventory_descriptor *d = find(in, interest, &has_number);
-	if (!d)
+	struct known k = find(in, interest);
+	if (!k.descriptor)
 		return 0;
 	bytes_put_u32(in->out, in->epoll);
-	bytes_put_u32(in->out, (uint32_t)d->fd);
-	bytes_put_u8(in->out, has_number);
+	bytes_put_u32(in->out, (uint32_t)k.descriptor->fd);
+	bytes_put_u8(in->out, !k.is_ghost);
 	bytes_put_u32(in->out, interest->event.events);
 	bytes_put_u64(in->out, interest->event.data.u64);
 	in->count++;
@@ -117,11 +105,10 @@ int interests_dump(const struct carry_source *s, struct bytes *out, struct failu
 static int ring(void *context, const struct epoll_interest *interest)
 {
 	struct interests *in = context;
-	bool has_number;
-	const struct inventory_descriptor *d = find(in, interest, &has_number);
-	if (d && d->descriptor->file->pending_count)
-		fdtable_pending_watch(in->inventory->fds, d->descriptor->file, in->epoll_fd, EPOLL_CTL_ADD,
-				      &interest->event);
+	struct known k = find(in, interest);
+	struct file *f = k.descriptor ? k.descriptor->descriptor->file : NULL;
+	if (f && f->pending_count)
+		fdtable_pending_watch(in->inventory->fds, f, in->epoll_fd, EPOLL_CTL_ADD, &interest->event);
 	return 0;
 }
 

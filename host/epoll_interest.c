@@ -16,11 +16,10 @@ int epoll_interest_each(int epoll_fd, int (*visit)(void *context, const struct e
 	while (!r && fgets(line, sizeof(line), f)) {
 		int host_fd;
 		unsigned events;
-		unsigned long long data, inode;
-		if (sscanf(line, "tfd: %d events: %x data: %llx pos:%*d ino:%llx", &host_fd, &events, &data,
-			   &inode) != 4)
+		unsigned long long data;
+		if (sscanf(line, "tfd: %d events: %x data: %llx", &host_fd, &events, &data) != 3)
 			continue;
-		struct epoll_interest interest = {host_fd, inode, {.events = events, .data.u64 = data}};
+		struct epoll_interest interest = {host_fd, {.events = events, .data.u64 = data}};
 		r = visit(context, &interest);
 	}
 	fclose(f);

@@ -6,12 +6,10 @@
 #ifndef HOST_EPOLL_INTEREST_H
 #define HOST_EPOLL_INTEREST_H
 
-#include <stdint.h>
 #include <sys/epoll.h>
 
 struct epoll_interest {
-	int host_fd; /* it was added by; closed meanwhile, if the file lives on by another */
-	uint64_t inode;
+	int host_fd; /* it was added by */
 	struct epoll_event event;
 };
 

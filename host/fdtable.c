@@ -70,13 +70,30 @@ static void file_release(struct fdtable *t, struct file *f)
 	free(f->pending);
 	if (f->bell)
 		close(f->bell);
+	while (f->ghost_count)
+		close(f->ghost[--f->ghost_count]);
+	free(f->ghost);
 	free(f);
+}
+
+static int ghost_add(struct file *f, int host_fd)
+{
+	int *ghost = realloc(f->ghost, (f->ghost_count + 1) * sizeof(*ghost));
+	if (!ghost)
+		return -ENOMEM;
+	f->ghost = ghost;
+	ghost[f->ghost_count++] = host_fd;
+	return 0;
 }
 
 static int descriptor_free(struct fdtable *t, struct descriptor *d)
 {
 	int r = 0;
 	d->file->references--;
+	if (d->watched && d->file->references && ghost_add(d->file, d->host_fd) == 0) {
+		free(d);
+		return 0;
+	}
 	/* The host's own 0, 1, 2 stay: this process, or its log, may still want them. */
 	if (d->file->kind != FILE_STDIO || d->host_fd > 2)
 		r = close(d->host_fd) < 0 ? -errno : 0;
@@ -108,8 +125,6 @@ static int leave(struct fdtable *t, int fd)
 	t->at[fd] = NULL;
 	if (fd < t->lowest_free)
 		t->lowest_free = fd;
-	if (d->file->references > 1)
-		d->file->outlived = true;
 	if (d->users) {
 		d->closed = true;
 		return 0;
@@ -421,6 +436,16 @@ void fdtable_pending_watch(struct fdtable *t, struct file *file, int epoll_fd, i
 	if (file->bell)
 		epoll_ctl(epoll_fd, operation, file->bell, (struct epoll_event *)event);
 	pthread_mutex_unlock(&t->lock);
+}
+
+int fdtable_ghost_add(struct fdtable *t, struct file *file, int host_fd)
+{
+	pthread_mutex_lock(&t->lock);
+	int r = ghost_add(file, host_fd);
+	pthread_mutex_unlock(&t->lock);
+	if (r)
+		close(host_fd);
+	return r;
 }
 
 bool fdtable_pending_any(const struct fdtable *t)

@@ -45,12 +45,17 @@ struct file {
 	int *pending;
 	unsigned pending_count;
 	int bell; /* 0: none */
+	/* Host descriptors of numbers that were closed while others share the file: epoll sets still know it
+	 * by them, so they stay open, and their own, as long as it does. Under the table's lock. */
+	int *ghost;
+	unsigned ghost_count;
 };
 
 struct descriptor {
 	int host_fd;
 	struct file *file;
 	bool cloexec;
+	bool watched; /* added to an epoll set */
 	/* The following are under the table's lock. A call under way keeps the host descriptor open (and its
 	 * number from being given to another file) when the program closes it meanwhile. */
 	unsigned users;
@@ -98,6 +103,8 @@ void fdtable_return(struct fdtable *t, struct descriptor *d);
 /* Pending connections of a listening socket. take: a host descriptor or -EAGAIN. */
 int fdtable_pending_take(struct fdtable *t, struct file *file);
 int fdtable_pending_add(struct fdtable *t, struct file *file, int host_fd);
+/* A ghost made at the destination of a move. Owns host_fd, failed or not. */
+int fdtable_ghost_add(struct fdtable *t, struct file *file, int host_fd);
 /* True if any listening socket has one: looked at before each wait, almost always false. */
 bool fdtable_pending_any(const struct fdtable *t);
 /* What was done with epoll_ctl() for a socket is done for its bell, if it has one. */

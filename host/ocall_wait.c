@@ -108,6 +108,8 @@ long call_epoll_ctl(struct request *r)
 {
 	const long *a = r->arg;
 	long result = request_direct(SYS_epoll_ctl, a[0], a[1], a[2], a[3], 0, 0);
+	if (result == 0)
+		r->borrowed[2]->watched = true;
 	if (result == 0 && has_pending(r, r->borrowed[2]))
 		fdtable_pending_watch(r->fds, r->borrowed[2]->file, (int)a[0], (int)a[1],
 				      (const struct epoll_event *)a[3]);

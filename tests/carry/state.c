@@ -197,6 +197,24 @@ static void interests_of_dups(void)
 	CHECK(CALL(&b, SYS_write, one[1], "x", 1) == 1 && CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1);
 	CHECK(CALL(&b, SYS_close, lives) == 0 && CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 0);
 	end();
+
+	/* All eventfds look the same to the kernel's list. */
+	uint64_t n = 1;
+	begin();
+	epoll = (int)CALL(&a, SYS_epoll_create1, 0);
+	int first = (int)CALL(&a, SYS_eventfd2, 0, 0);
+	e.data.u64 = 1;
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, first, &e) == 0);
+	lives = (int)CALL(&a, SYS_dup, first);
+	CHECK(CALL(&a, SYS_close, first) == 0 && CALL(&a, SYS_eventfd2, 0, 0) == first);
+	e.data.u64 = 2;
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, first, &e) == 0);
+	program_move_here(&a, &b, &nothing_special);
+	CHECK(CALL(&b, SYS_write, lives, &n, 8) == 8);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1 && out[0].data.u64 == 1);
+	CHECK(CALL(&b, SYS_write, first, &n, 8) == 8 && CALL(&b, SYS_close, lives) == 0);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 8, 0) == 1 && out[0].data.u64 == 2);
+	end();
 }
 
 static void sockets(void)

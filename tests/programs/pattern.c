@@ -218,11 +218,14 @@ static void event_send(struct worker *w)
 static void event_wait(struct worker *w)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x1122334455667788};
-	int set = epoll_create1(0);
+	/* The set is waited for by a dup of the number it was made by, and waits for one that is closed. */
+	int made = epoll_create1(0), set = dup(made), same = dup(event_fd);
 	uint64_t received = 0, n;
 
-	if (set < 0 || epoll_ctl(set, EPOLL_CTL_ADD, event_fd, &event))
+	if (set < 0 || epoll_ctl(made, EPOLL_CTL_ADD, same, &event))
 		WRONG(w, "epoll: %s", strerror(errno));
+	close(made);
+	close(same);
 	for (;;) {
 		int count = epoll_wait(set, &event, 1, -1);
 		if (count < 0 && errno == EINTR)

@@ -962,6 +962,35 @@ static void check_interests(void)
 	CHECK(!close(again) && !close(ends[0]) && !close(ends[1]) && !close(other[1]) && !close(set));
 }
 
+/* A set is one set by all its numbers; what is registered by a number stays while a dup of it is open. */
+static void check_interests_of_dups(void)
+{
+	int set = epoll_create1(0), same = dup(set), ends[2], other[2];
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 1}, got[4];
+
+	CHECK(set >= 0 && same >= 0 && !pipe(ends) && !epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event));
+	CHECK(epoll_ctl(same, EPOLL_CTL_ADD, ends[0], &event) == -1 && errno == EEXIST);
+	event.data.u64 = 2;
+	CHECK(!epoll_ctl(same, EPOLL_CTL_MOD, ends[0], &event) && write(ends[1], "x", 1) == 1);
+	CHECK(epoll_wait(set, got, 4, -1) == 1 && got[0].data.u64 == 2);
+	CHECK(epoll_wait(same, got, 4, -1) == 1 && got[0].data.u64 == 2);
+	CHECK(!close(set) && epoll_wait(same, got, 4, -1) == 1 && got[0].data.u64 == 2);
+
+	int copy = fcntl(ends[0], F_DUPFD, 50);
+	CHECK(copy >= 50 && !close(ends[0]) && epoll_wait(same, got, 4, -1) == 1 && got[0].data.u64 == 2);
+	/* the same numbers, other files */
+	CHECK(!pipe(other) && epoll_wait(same, got, 4, 0) == 1 && got[0].data.u64 == 2);
+	int reader = dup2(other[0], 60);
+	event.data.u64 = 3;
+	CHECK(reader == 60 && !epoll_ctl(same, EPOLL_CTL_ADD, reader, &event));
+	CHECK(write(other[1], "x", 1) == 1 && epoll_wait(same, got, 4, -1) == 2);
+	CHECK(dup2(copy, 60) == 60 && epoll_wait(same, got, 4, -1) == 2);
+	CHECK(!close(other[0]) && epoll_wait(same, got, 4, -1) == 1 && got[0].data.u64 == 2);
+	CHECK(!close(60) && epoll_wait(same, got, 4, -1) == 1);
+	CHECK(!close(copy) && epoll_wait(same, got, 4, 0) == 0);
+	close(ends[1]), close(other[1]), close(same);
+}
+
 static void check_fork_or_enosys(void)
 {
 	fflush(stdout);
@@ -996,6 +1025,7 @@ static const struct {
 	{"tcp", check_tcp},
 	{"udp", check_udp},
 	{"socketpair", check_socketpair},
+	{"interests of dups", check_interests_of_dups},
 	{"epoll", check_epoll},
 	{"poll_select", check_poll_select},
 	{"threads", check_threads},
