@@ -112,8 +112,11 @@ enum migrate_op {
 enum migrate_round {
 	ROUND_PREPARE = 0, /* where pages will come: the destination makes room */
 	ROUND_LIVE = 1,	   /* every page the destination has not as it is now */
-	/* Nothing is sent: only looks at what is being written. */
+	/* Nothing is sent: only looks at what is being written. ret[0] pages written since the last ROUND. */
 	ROUND_WATCH = 3,
+	/* For a forecast: at most arg[1] pages, of those that do not exist there and were never seen written; or, if arg[2]
+	 * is not 0, of those that do, whether they have changed or not. */
+	ROUND_SAMPLE = 5,
 	/* Pages that were not written since the last ROUND: of those that exist there, and of others as enum
 	 * migrate_growth in arg[2] says. If more than arg[1] pages exist there in an old version, those that were found written more than
 	 * once are taken out there. */

@@ -11,8 +11,9 @@
 #include "cli/command.h"
 #include "migrate/report.h"
 
-/* True if it could. why is filled otherwise; carried: what there is to carry, the caller's, or NULL. */
-static bool could_move(const char *name, const struct migrate_options *o, json_t **carried,
+/* True if it could. why is filled otherwise; carried, forecast: what there is to carry and what it would be
+ * like, the caller's, or NULL. */
+static bool could_move(const char *name, const struct migrate_options *o, json_t **carried, json_t **forecast,
 		       struct failure *why)
 {
 	struct ask ask;
@@ -27,6 +28,8 @@ static bool could_move(const char *name, const struct migrate_options *o, json_t
 		possible = ended && !strcmp(result, "possible");
 		if (ended)
 			*carried = json_incref(json_object_get(answer, "carried"));
+		if (ended)
+			*forecast = json_incref(json_object_get(answer, "forecast"));
 		if (ended && !possible)
 			ask_failed(answer, why);
 		json_decref(answer);
@@ -67,28 +70,49 @@ static void print_carried(const json_t *carried)
 	}
 }
 
+static double seconds_of(const json_t *item, const char *key)
+{
+	return (double)json_integer_value(json_object_get(item, key)) / 1e6;
+}
+
+static void print_forecast(const json_t *forecast)
+{
+	const json_t *item;
+	size_t i;
+	if (forecast)
+		printf("forecast    stands still   all of it   pages still coming after\n");
+	json_array_foreach(forecast, i, item)
+	{
+		printf("%-10s %10.1f ms %9.1f s %9.1f s\n", text_of(item, "mode"),
+		       1e3 * seconds_of(item, "downtime_us"), seconds_of(item, "total_us"),
+		       seconds_of(item, "postcopy_us"));
+	}
+}
+
 int check_move(const char *name, const struct migrate_options *o, bool json)
 {
 	struct failure why = {0};
-	json_t *carried = NULL;
-	bool possible = could_move(name, o, &carried, &why);
+	json_t *carried = NULL, *forecast = NULL;
+	bool possible = could_move(name, o, &carried, &forecast, &why);
 	if (json) {
 		json_t *out =
-		    json_pack("{s:i, s:s, s:s, s:b, s:o, s:O?}", "schema_version", 1, "name", name, "to",
-			      o->to, "possible", possible, "error",
+		    json_pack("{s:i, s:s, s:s, s:b, s:o, s:O?, s:O?}", "schema_version", 1, "name", name,
+			      "to", o->to, "possible", possible, "error",
 			      possible ? json_null()
 				       : json_pack("{s:i, s:s}", "code", -why.code, "message", why.message),
-			      "carried", carried);
+			      "carried", carried, "forecast", forecast);
 		json_dumpf(out, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
 		putchar('\n');
 		json_decref(out);
 	} else {
 		print_carried(carried);
+		print_forecast(forecast);
 		if (possible)
 			printf("%s could %s%s\n", name, o->to[0] ? "move to " : "leave this machine", o->to);
 		else
 			command_failed(&why);
 	}
 	json_decref(carried);
+	json_decref(forecast);
 	return possible ? EXIT_DONE : EXIT_FAILED;
 }

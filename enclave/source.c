@@ -105,11 +105,22 @@ static uint64_t choose_watch(void)
 {
 	struct source_pages *p = &session.pages;
 	uint64_t news = 0;
+	pageset_clear(&p->pending);
 	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
 		news += (uint64_t)__builtin_popcountll(p->dirty.word[i] & ~p->again.word[i]);
 		p->again.word[i] |= p->dirty.word[i];
 	}
 	return news;
+}
+
+static void choose_sample(uint64_t most, bool there)
+{
+	struct source_pages *p = &session.pages;
+	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
+		uint64_t left = p->live.word[i] & (there ? p->there.word[i] : ~p->there.word[i] & ~p->again.word[i]);
+		for (p->pending.word[i] = 0; left && most; left &= left - 1, most--)
+			p->pending.word[i] |= left & -left;
+	}
 }
 
 static void choose_quiet(bool take_out, enum migrate_growth growth)
@@ -169,8 +180,8 @@ static struct page_counts count_pages(void)
 int source_round(struct service_call *call)
 {
 	uint64_t kind = call->arg[0];
-	if (kind > ROUND_QUIET || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
-		return kind > ROUND_QUIET ? -EINVAL : -EPERM;
+	if (kind > ROUND_SAMPLE || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
+		return kind > ROUND_SAMPLE ? -EINVAL : -EPERM;
 	int rc = tell_map();
 	if (rc)
 		return rc;
@@ -180,8 +191,11 @@ int source_round(struct service_call *call)
 	pageset_clear(&session.pages.leaving);
 	switch (kind) {
 	case ROUND_WATCH:
-		found = choose_watch();
-		pageset_clear(&session.pages.pending);
+		call->ret[0] = found;
+		call->ret[1] = choose_watch();
+		break;
+	case ROUND_SAMPLE:
+		choose_sample(call->arg[1], call->arg[2] != 0);
 		break;
 	case ROUND_QUIET:
 		choose_quiet(counts.old > call->arg[1], (enum migrate_growth)call->arg[2]);
@@ -194,8 +208,10 @@ int source_round(struct service_call *call)
 		choose_live();
 	}
 	memset(session.cursor, 0, sizeof(session.cursor));
-	call->ret[0] = pageset_count(&session.pages.pending);
-	call->ret[1] = found;
+	if (kind != ROUND_WATCH) {
+		call->ret[0] = pageset_count(&session.pages.pending);
+		call->ret[1] = found;
+	}
 	call->ret[2] = counts.old;
 	call->ret[3] = counts.absent;
 	return 0;

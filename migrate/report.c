@@ -160,6 +160,17 @@ static json_t *error_json(const struct failure *why)
 	return json_pack("{s:i, s:s}", "code", -why->code, "message", why->message);
 }
 
+static json_t *forecast_json(const struct migrate_report *r)
+{
+	json_t *out = json_array();
+	for (unsigned mode = 0; mode < MODE_COUNT; mode++)
+		json_array_append_new(out, json_pack("{s:s, s:I, s:I, s:I}", "mode", mode_name(mode), "downtime_us",
+						     (json_int_t)r->forecast[mode].downtime_us, "total_us",
+						     (json_int_t)r->forecast[mode].total_us, "postcopy_us",
+						     (json_int_t)r->forecast[mode].tail_us));
+	return out;
+}
+
 json_t *migrate_report_json(const struct migrate_report *r)
 {
 	static const char *const results[] = {"running", "completed", "cancelled", "failed", "possible"};
@@ -185,5 +196,7 @@ json_t *migrate_report_json(const struct migrate_report *r)
 	    r->destination);
 	if (r->carried)
 		json_object_set(out, "carried", r->carried);
+	if (r->has_forecast)
+		json_object_set_new(out, "forecast", forecast_json(r));
 	return out;
 }

@@ -17,6 +17,7 @@ enum migrate_mode {
 	MODE_PRECOPY,
 	MODE_POSTCOPY,
 	MODE_STOP_COPY,
+	MODE_COUNT
 };
 /* May pages stay behind when the program goes on? */
 static inline bool migrate_mode_defers(enum migrate_mode mode)
@@ -52,6 +53,10 @@ struct migrate_round_report {
 
 enum migrate_result { RESULT_RUNNING, RESULT_COMPLETED, RESULT_CANCELLED, RESULT_FAILED, RESULT_POSSIBLE };
 
+struct migrate_forecast {
+	uint64_t downtime_us, total_us, tail_us; /* tail: after the program goes on there */
+};
+
 struct migrate_report {
 	enum migrate_result result;
 	struct failure failure;
@@ -66,6 +71,8 @@ struct migrate_report {
 	bool converged;	      /* what had to go in the switch fitted the downtime limit */
 	bool has_leaves;
 	struct softsgx_stats leaves;	    /* of the source, during the migration */
+	bool has_forecast;
+	struct migrate_forecast forecast[MODE_COUNT];
 	json_t *leaves_destination;	    /* as it reported them; may be NULL */
 	json_t *carried;		    /* only_check: what there is to carry; else NULL */
 	char source[128], destination[128]; /* where: host and process */

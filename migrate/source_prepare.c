@@ -130,7 +130,7 @@ int source_prepare(struct source *s, struct failure *why)
 	if (rc == 0)
 		rc = prepare_carry(s, why);
 	if (rc == 0 && s->o->only_check)
-		return 0;
+		return source_forecast(s, why);
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	/* Where pages may stay behind, one exists once its content has come. */

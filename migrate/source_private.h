@@ -8,6 +8,7 @@
  *   source_rounds.c   rounds while the program runs
  *   source_switch.c   from the first thread asked to park to the answer to COMMIT
  *   source_serve.c    pages that stayed behind
+ *   source_forecast.c what a move would be like
  */
 #ifndef MIGRATE_SOURCE_PRIVATE_H
 #define MIGRATE_SOURCE_PRIVATE_H
@@ -109,6 +110,9 @@ int source_rounds(struct source *s, struct failure *why);
 
 /* How many pages may go in the switch, at that price each. */
 uint64_t source_affordable(const struct source *s, double page_us);
+
+/* source_forecast.c: fills the report's forecast, and moves nothing. */
+int source_forecast(struct source *s, struct failure *why);
 
 /* source_switch.c */
 int source_switch_over(struct source *s, struct failure *why);

@@ -286,6 +286,8 @@ int source_rounds(struct source *s, struct failure *why)
 	case MODE_HYBRID:
 		rc = watch(s, why);
 		return rc ? rc : quiet_rounds(s, true, why);
+	case MODE_COUNT:
+		break;
 	}
 	return fail(why, -EINVAL, "no such mode");
 }

@@ -92,11 +92,11 @@ static void what_is_written_all_the_time_stays_behind(void)
 	/* the session begins anew: what was written before says nothing */
 	fill(&p.source, 5, 50);
 	pair_choose(&p, ROUND_WATCH, 0, 0, ret);
-	CHECK(ret[0] == 0 && ret[1] == 1);
+	CHECK(ret[0] == 1 && ret[1] == 1);
 	fill(&p.source, 5, 51);
 	fill(&p.source, 6, 60);
 	pair_choose(&p, ROUND_WATCH, 0, 0, ret);
-	CHECK(ret[1] == 1); /* 5 is no news */
+	CHECK(ret[0] == 2 && ret[1] == 1); /* 5 is no news */
 	fill(&p.source, 5, 52);
 	pair_choose(&p, ROUND_QUIET, 10, GROW_UNSEEN, ret);
 	CHECK(ret[0] == 298 && ret[1] == 1 && ret[2] == 0 && ret[3] == 300);
@@ -160,6 +160,24 @@ static void old_versions_are_taken_out(void)
 	for (unsigned i = 0; i < 10; i++)
 		CHECK(value_of(&p.destination, i) == 202);
 	all_arrived(&p);
+	pair_close(&p);
+}
+
+/* A sample goes without anything else being touched. */
+static void samples_are_small(void)
+{
+	struct pair p;
+	uint64_t ret[4];
+	pair_begin(&p, 2, 300);
+	fill(&p.source, 0, 9);
+	pair_choose(&p, ROUND_WATCH, 0, 0, ret);
+	pair_choose(&p, ROUND_SAMPLE, 100, 0, ret);
+	CHECK(ret[0] == 100);
+	pair_send(&p, 2, NULL);
+	CHECK(!exists(&p.destination, 0) && exists(&p.destination, 1) && exists(&p.destination, 100) &&
+	      !exists(&p.destination, 101));
+	pair_choose(&p, ROUND_SAMPLE, 7, 1, ret);
+	CHECK(ret[0] == 7 && ret[3] == 200);
 	pair_close(&p);
 }
 
@@ -239,6 +257,7 @@ int main(void)
 {
 	what_is_written_all_the_time_stays_behind();
 	old_versions_are_taken_out();
+	samples_are_small();
 	few_pages_all_go();
 	all_may_stay_behind();
 	order_is_kept();

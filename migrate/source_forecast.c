@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How long a move would take and the program stand still: from what it writes
+ * now, and from a sample of its pages that goes to a destination which throws it
+ * away. The program runs on meanwhile.
+ */
+#include "migrate/source_private.h"
+#include <errno.h>
+#include <poll.h>
+#include <time.h>
+
+#define LOOKS 20
+#define LOOK_US (50ull * 1000)
+#define SAMPLE_PAGES 4096
+#define TRIPS 5
+
+/* What was seen of the program. */
+struct writes {
+	uint64_t live;	   /* pages */
+	uint64_t seen;	   /* of them, written in all looks together */
+	double per_look;   /* distinct pages written in one look */
+	double news_per_s; /* pages written for the first time, towards the end */
+};
+
+static int look(struct source *s, uint64_t us, struct round_choice *choice, struct failure *why)
+{
+	nanosleep(&(struct timespec){0, (long)us * 1000}, NULL);
+	int rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, choice, why);
+	if (rc == 0)
+		rc = source_send_map(s, why);
+	if (rc == 0 && atomic_load(&s->m->cancelled))
+		rc = source_was_cancelled(s, why);
+	return rc;
+}
+
+static int watch(struct source *s, struct writes *w, struct failure *why)
+{
+	struct round_choice choice;
+	double late_news = 0;
+	/* The first look is at what was written since the session began. */
+	int rc = look(s, LOOK_US, &choice, why);
+	w->seen = choice.written;
+	w->per_look = 0;
+	for (unsigned i = 0; rc == 0 && i < LOOKS; i++) {
+		rc = look(s, LOOK_US, &choice, why);
+		w->seen += choice.written;
+		w->per_look += (double)choice.pages / LOOKS;
+		if (i >= LOOKS / 2)
+			late_news += (double)choice.written;
+	}
+	w->live = choice.old + choice.absent;
+	w->news_per_s = late_news * 1e6 / (double)(LOOKS - LOOKS / 2) / LOOK_US;
+	return rc;
+}
+
+static int sample(struct source *s, uint64_t pages, bool there, uint64_t *us, uint64_t *sent,
+		  struct failure *why)
+{
+	struct round_choice choice;
+	int rc = source_round_begin(s, ROUND_SAMPLE, pages, there ? GROW_ALL : GROW_NOT, &choice, why);
+	uint64_t begun = now_us();
+	if (rc == 0)
+		rc = source_round_send(s, why);
+	*us = now_us() - begun;
+	*sent = choice.pages;
+	return rc;
+}
+
+/* Prices: a page that comes into being, one that exists, a round trip. */
+static int probe(struct source *s, struct failure *why)
+{
+	uint64_t us, sent, trip_us = UINT64_MAX;
+	int rc = sample(s, SAMPLE_PAGES, false, &us, &sent, why);
+	s->new_page_us = (double)us / (double)(sent + 1);
+	if (rc == 0)
+		rc = sample(s, SAMPLE_PAGES, true, &us, &sent, why);
+	s->page_us = (double)us / (double)(sent + 1);
+	for (unsigned i = 0; rc == 0 && i < TRIPS; i++) {
+		rc = sample(s, 1, true, &us, &sent, why);
+		trip_us = us < trip_us ? us : trip_us;
+	}
+	s->trip_us = trip_us;
+	return rc;
+}
+
+static double least(double a, double b)
+{
+	return a < b ? a : b;
+}
+
+/* Parking, state, descriptors and two round trips come to about four rounds of nothing. */
+static struct migrate_forecast forecast(const struct source *s, const struct writes *w,
+					enum migrate_mode mode)
+{
+	double live = (double)w->live, hot = least((double)w->seen, live), quiet = live - hot;
+	double still = 4.0 * (double)s->trip_us, setup = (double)s->r->setup_us, before = setup, tail = 0;
+	double limit = (double)s->o->downtime_limit_us;
+	/* Pages written per second while rounds go on, as a share of what rounds can carry. */
+	double per_s = w->per_look * 1e6 / LOOK_US, load = least(per_s * s->page_us / 1e6, 0.95);
+	switch (mode) {
+	case MODE_HYBRID: {
+		double first = quiet * s->new_page_us, stale = least(w->news_per_s * first / 1e6, quiet);
+		/* Of what was seen written, what is not written all the time goes before, too. */
+		double cool = hot - least(w->per_look, hot), left = hot - cool;
+		if (w->news_per_s * s->new_page_us > 1e6 / 4)
+			left = hot, cool = 0;
+		before += first + stale * s->page_us + cool * s->new_page_us;
+		if (left * s->new_page_us < limit - 3 * (double)s->trip_us)
+			still += left * s->new_page_us, left = 0;
+		tail = left * s->new_page_us;
+		break;
+	}
+	case MODE_PRECOPY:
+		before += live * (s->new_page_us - least(s->page_us, s->new_page_us)) +
+			  live * s->page_us / (1 - load);
+		still +=
+		    load < 0.9 ? least(w->per_look * s->page_us, limit) : least(per_s, live) * s->page_us;
+		break;
+	case MODE_POSTCOPY:
+		tail = live * s->new_page_us;
+		break;
+	case MODE_STOP_COPY:
+		before += live * (s->new_page_us - least(s->page_us, s->new_page_us));
+		still += live * s->page_us;
+		break;
+	case MODE_COUNT:
+		break;
+	}
+	return (struct migrate_forecast){(uint64_t)still, (uint64_t)(before + still + tail), (uint64_t)tail};
+}
+
+int source_forecast(struct source *s, struct failure *why)
+{
+	struct writes w;
+	s->r->setup_us = now_us() - s->begun_us;
+	int rc = watch(s, &w, why);
+	if (rc == 0)
+		rc = probe(s, why);
+	if (rc)
+		return rc;
+	for (unsigned mode = 0; mode < MODE_COUNT; mode++)
+		s->r->forecast[mode] = forecast(s, &w, mode);
+	s->r->pages_total = w.live;
+	s->r->has_forecast = true;
+	return 0;
+}
