@@ -10,7 +10,7 @@
 
 SERVICE=$HOSTS_NET.100
 LOAD=$BUILD/servers/load
-MODES=${MODES:-precopy stop-copy}
+MODES=${MODES:-hybrid precopy hybrid stop-copy postcopy}
 SEED=${SEED:-$$}
 
 # anew, each time

@@ -177,14 +177,15 @@ static void run_swaps(struct peer *p)
 	}
 }
 
-/* memcached counts seconds by a timer of its own: within one of them either way nothing is said. */
+/* memcached counts seconds by a timer of its own, which is late when the program stands still or has no processor: a few
+ * seconds either way say nothing. A clock that jumps or stops does. */
 static void run_expiry(struct peer *p)
 {
 	char name[TEXT];
 
 	for (unsigned number = 0; !load_is_over(); number++) {
 		snprintf(name, sizeof(name), "mortal-%u-%u", p->id, number);
-		peer_printf(p, "set %s 0 3 4\r\nhere\r\n", name);
+		peer_printf(p, "set %s 0 6 4\r\nhere\r\n", name);
 		peer_flush(p);
 		expect_line(p, "set", "STORED");
 		uint64_t stored = load_now_us();
@@ -201,9 +202,9 @@ static void run_expiry(struct peer *p)
 				expect_line(p, "get", "END");
 			}
 			uint64_t after = load_now_us();
-			PEER_EXPECT(p, !is_gone || after - stored > 1900000, "expired after %llu us instead of 3 s",
+			PEER_EXPECT(p, !is_gone || after - stored > 2500000, "expired after %llu us instead of 6 s",
 				    (unsigned long long)(after - stored));
-			PEER_EXPECT(p, is_gone || before - stored < 5100000, "still there after %llu us instead of 3 s",
+			PEER_EXPECT(p, is_gone || before - stored < 11000000, "still there after %llu us instead of 6 s",
 				    (unsigned long long)(before - stored));
 			p->operations++;
 		}
