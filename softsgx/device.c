@@ -182,7 +182,15 @@ static void release_provisions(void)
 	lock_drop(&table_lock);
 }
 
-/* Descriptors also go by dup2(), exec-like closing of ranges and others' close(). */
+static int table_is_full(void)
+{
+	for (int i = 0; i < ENCLAVES_MAX; i++)
+		if (!enclaves[i])
+			return 0;
+	return 1;
+}
+
+/* Descriptors may have gone without softsgx_close(). */
 static void release_all_unused(void)
 {
 	for (int i = 0; i < ENCLAVES_MAX; i++)
@@ -250,7 +258,8 @@ int softsgx_open(const char *path)
 	if (fd)
 		return fd;
 	mask = signals_off();
-	release_all_unused();
+	if (enclave && table_is_full())
+		release_all_unused();
 	fd = enclave ? open_enclave() : open_provision();
 	signals_restore(mask);
 	return fd;

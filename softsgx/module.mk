@@ -63,6 +63,11 @@ $(B)/softsgx/bench/bench: $(B)/softsgx/bench/bench.o $(addprefix $(B)/tests/soft
 		$(B)/softsgx/libsoftsgx.a $(MBEDCRYPTO) tests/softsgx/enclave.ld
 	$(SOFTSGX_TEST_LINK)
 
+# make kernel-selftest-softsgx: the kernel's own, under the preload library
+.PHONY: kernel-selftest-softsgx
+kernel-selftest-softsgx: $(B)/libsoftsgx.so
+	tests/softsgx/kernel-selftest
+
 # make mutants: single faults put into softsgx, each found by a test
 .PHONY: mutants list-softsgx-tests
 mutants:

@@ -170,6 +170,25 @@ EXPORT int close(int fd)
 	return NEXT(close)(fd);
 }
 
+/* A descriptor that goes because another takes its place. */
+static void replaced(int fd)
+{
+	if (preload_active && softsgx_owns(fd))
+		softsgx_close(fd);
+}
+EXPORT int dup2(int from, int to)
+{
+	if (from != to && fcntl(from, F_GETFD) >= 0)
+		replaced(to);
+	return NEXT(dup2)(from, to);
+}
+EXPORT int dup3(int from, int to, int flags)
+{
+	if (from != to && fcntl(from, F_GETFD) >= 0)
+		replaced(to);
+	return NEXT(dup3)(from, to, flags);
+}
+
 EXPORT int ioctl(int fd, unsigned long request, ...);
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
