@@ -9,6 +9,7 @@
 #define ROUNDS_MAX 30
 #define RATE_PAGES_MIN 256
 #define TRIP_PAGES_MAX 32
+#define FEW_PAGES 32	     /* are never worth another round */
 #define TRIP_US 1000	     /* until one was seen: parking, descriptors, two round trips */
 #define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
 #define THROTTLE_FIRST 30    /* percent */
@@ -126,8 +127,8 @@ uint64_t source_affordable(const struct source *s, double page_us)
 	uint64_t trip_us = s->trip_us ? s->trip_us : TRIP_US, limit_us = s->o->downtime_limit_us;
 	/* A round is one round trip and two crossings of each border; a switch is two, parking and
 	 * descriptors. */
-	return limit_us > 3 * trip_us && page_us > 0 ? (uint64_t)((double)(limit_us - 3 * trip_us) / page_us)
-						     : 0;
+	double pages = limit_us > 3 * trip_us && page_us > 0 ? (double)(limit_us - 3 * trip_us) / page_us : 0;
+	return pages > FEW_PAGES ? (uint64_t)pages : FEW_PAGES;
 }
 
 /* Sends what was chosen and learns from it. old: the pages existed there. */
