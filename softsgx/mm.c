@@ -511,6 +511,7 @@ uint32_t mm_present(struct enclave *e, uint64_t address, enum mm_access access, 
 		return code | MM_BUS;
 	}
 	epcm_set(&e->epcm, page->index, entry | EPCM_PRESENT);
+	enclave_count(&e->stats.faults);
 	return 0;
 }
 
@@ -607,6 +608,8 @@ int mm_install(const struct mm_page *page)
 		if (error && error != -EEXIST && error != -EAGAIN)
 			return (int)error;
 	}
+	/* Each of those that are installed ahead would have been a fault of its own. */
+	__atomic_fetch_add(&e->stats.faults, count - 1, __ATOMIC_RELAXED);
 	for (size_t i = page->index; i < page->index + count; i++)
 		epcm_set(&e->epcm, i, e->epcm.entry[i] | EPCM_STORED | EPCM_PRESENT);
 	return 0;

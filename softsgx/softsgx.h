@@ -48,7 +48,7 @@ struct softsgx_stats {
 	uint64_t eadd;
 	uint64_t ioctls;
 	uint64_t shootdowns;
-	uint64_t faults;
+	uint64_t faults; /* page faults that a kernel resolves unseen: an exit and a resumption each */
 };
 int softsgx_stats(int fd, struct softsgx_stats *out);
 /* How long real hardware would take for that (SOFTSGX_COST; docs/softsgx.md says where the figures are from). */

@@ -214,7 +214,6 @@ static int page_fault(struct event *ev, struct exception *x)
 		return 0;
 	}
 	lock_take(&e->lock);
-	enclave_count(&e->stats.faults);
 	*x = (struct exception){.vector = TRAP_PF, .address = address};
 	x->code = mm_access(e, address, access, &page);
 	if (!x->code && mm_install(&page))

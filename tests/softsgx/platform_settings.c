@@ -101,6 +101,9 @@ static void stats(void)
 	CHECK(strstr(line, "\"eexit\":10,"));
 	CHECK(strstr(line, "\"eaccept\":5,"));
 	CHECK(strstr(line, "\"eaug\":5,"));
+	/* those five; code and data on first touch */
+	at = strstr(line, "\"fault\":");
+	CHECK(at && strtol(at + 8, NULL, 10) >= 8 && strtol(at + 8, NULL, 10) <= 40);
 	at = strstr(line, "\"projected_us\":");
 	CHECK(at && strtod(at + 15, NULL) >= 10000);
 	exit(0);
