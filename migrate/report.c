@@ -160,14 +160,22 @@ static json_t *error_json(const struct failure *why)
 	return json_pack("{s:i, s:s}", "code", -why->code, "message", why->message);
 }
 
+static json_t *switch_json(const struct migrate_switch *m)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "parked_us", (json_int_t)m->parked_us, "chosen_us",
+			 (json_int_t)m->chosen_us, "carried_us", (json_int_t)m->carried_us, "sent_us",
+			 (json_int_t)m->sent_us, "ready_us", (json_int_t)m->ready_us, "resumed_us",
+			 (json_int_t)m->resumed_us);
+}
+
 static json_t *forecast_json(const struct migrate_report *r)
 {
 	json_t *out = json_array();
 	for (unsigned mode = 0; mode < MODE_COUNT; mode++)
-		json_array_append_new(out, json_pack("{s:s, s:I, s:I, s:I}", "mode", mode_name(mode), "downtime_us",
-						     (json_int_t)r->forecast[mode].downtime_us, "total_us",
-						     (json_int_t)r->forecast[mode].total_us, "postcopy_us",
-						     (json_int_t)r->forecast[mode].tail_us));
+		json_array_append_new(out, json_pack("{s:s, s:I, s:I, s:I}", "mode", mode_name(mode),
+						     "downtime_us", (json_int_t)r->forecast[mode].downtime_us,
+						     "total_us", (json_int_t)r->forecast[mode].total_us,
+						     "postcopy_us", (json_int_t)r->forecast[mode].tail_us));
 	return out;
 }
 
@@ -194,6 +202,8 @@ json_t *migrate_report_json(const struct migrate_report *r)
 	    (json_int_t)r->watch_us, "throttle_percent", (int)r->throttle_percent, "converged", r->converged,
 	    "stragglers", r->stragglers, "leaves", leaves, "source_enclave", r->source, "destination_enclave",
 	    r->destination);
+	if (r->moments.parked_us)
+		json_object_set_new(out, "switch", switch_json(&r->moments));
 	if (r->carried)
 		json_object_set(out, "carried", r->carried);
 	if (r->has_forecast)

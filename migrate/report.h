@@ -12,13 +12,7 @@
 #include "host/failure.h"
 #include "softsgx/softsgx.h"
 
-enum migrate_mode {
-	MODE_HYBRID,
-	MODE_PRECOPY,
-	MODE_POSTCOPY,
-	MODE_STOP_COPY,
-	MODE_COUNT
-};
+enum migrate_mode { MODE_HYBRID, MODE_PRECOPY, MODE_POSTCOPY, MODE_STOP_COPY, MODE_COUNT };
 /* May pages stay behind when the program goes on? */
 static inline bool migrate_mode_defers(enum migrate_mode mode)
 {
@@ -57,11 +51,17 @@ struct migrate_forecast {
 	uint64_t downtime_us, total_us, tail_us; /* tail: after the program goes on there */
 };
 
+/* Moments of the switch, after the program was asked to stop: where a downtime went. */
+struct migrate_switch {
+	uint64_t parked_us, chosen_us, carried_us, sent_us, ready_us, resumed_us;
+};
+
 struct migrate_report {
 	enum migrate_result result;
 	struct failure failure;
 	enum migrate_mode mode;
 	uint64_t setup_us, total_us, downtime_us, downtime_destination_us, park_us;
+	struct migrate_switch moments;
 	uint64_t switchover_bytes, bytes_sent, pages_total;
 	unsigned throttle_percent; /* of their time the program's threads were made to stand still, at most */
 	uint64_t watch_us, pages_deferred, postcopy_faults, postcopy_us;
@@ -70,7 +70,7 @@ struct migrate_report {
 	char stragglers[200]; /* threads that took long to stop, and what they did; empty: none */
 	bool converged;	      /* what had to go in the switch fitted the downtime limit */
 	bool has_leaves;
-	struct softsgx_stats leaves;	    /* of the source, during the migration */
+	struct softsgx_stats leaves; /* of the source, during the migration */
 	bool has_forecast;
 	struct migrate_forecast forecast[MODE_COUNT];
 	json_t *leaves_destination;	    /* as it reported them; may be NULL */

@@ -93,8 +93,9 @@ static uint64_t most_now(const struct source *s)
 }
 
 /* Everything that has to move while nothing runs, up to READY in control.data. */
-static int hand_over(struct source *s, struct failure *why)
+static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 {
+	struct migrate_switch *at = &s->r->moments;
 	struct counts before = source_counts_now(s);
 	struct round_choice choice;
 	uint8_t nothing = 0;
@@ -103,12 +104,14 @@ static int hand_over(struct source *s, struct failure *why)
 	if (rc == 0)
 		rc = park_all(s, why);
 	signals_hold();
+	at->parked_us = now_us() - stopped_us;
 	if (rc == 0)
 		rc = hook_tell(s->hook, HOOK_POST_STOP, s->m->name, HOOK_PARKED_TIMEOUT_MS, why);
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	if (rc == 0)
 		rc = source_round_begin(s, ROUND_FINAL, most_now(s), GROW_NOT, &choice, why);
+	at->chosen_us = now_us() - stopped_us;
 	if (rc)
 		return rc;
 	atomic_store(&s->flow.bandwidth, 0);
@@ -118,12 +121,14 @@ static int hand_over(struct source *s, struct failure *why)
 	rc = source_send_map(s, why);
 	if (rc == 0)
 		rc = send_carried(s, why);
+	at->carried_us = now_us() - stopped_us;
 	if (rc)
 		return rc;
 	rc = outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
 	if (rc)
 		return source_link_failed(s, rc, why);
 	rc = send_state(s, why);
+	at->sent_us = now_us() - stopped_us;
 	struct frame_round final = {s->round};
 	if (rc == 0)
 		rc = source_tell(s, FRAME_FINAL, &final, sizeof(final), why);
@@ -133,6 +138,7 @@ static int hand_over(struct source *s, struct failure *why)
 		rc = source_expect(s, FRAME_ROUND_DONE, s->o->switch_timeout_us, why);
 	if (rc == 0)
 		rc = source_expect(s, FRAME_READY, s->o->switch_timeout_us, why);
+	at->ready_us = now_us() - stopped_us;
 	if (rc)
 		return rc;
 	const struct migrate_round_report *round = source_round_report(s, before);
@@ -208,7 +214,7 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 			    "the destination refused at the last moment; the program runs on");
 	}
 	s->left = s->r->pages_deferred = c.ret[1];
-	s->r->downtime_us = answered_us - stopped_us;
+	s->r->downtime_us = s->r->moments.resumed_us = answered_us - stopped_us;
 	s->r->downtime_destination_us = times.downtime_us;
 	return 0;
 }
@@ -223,7 +229,7 @@ int source_switch_over(struct source *s, struct failure *why)
 	source_progress(s, "switch");
 	int usual = thread_urgent_begin();
 	uint64_t stopped_us = now_us();
-	rc = hand_over(s, why);
+	rc = hand_over(s, stopped_us, why);
 	if (rc == 0)
 		rc = commit(s, stopped_us, why);
 	thread_urgent_end(usual);
