@@ -117,6 +117,14 @@ void mm_init(void)
 	mmap_init();
 }
 
+uint64_t mm_used_end(void)
+{
+	uint64_t chunk = CHUNK_OF(mm_end_page() - 1) + 1;
+	while (chunk > CHUNK_OF(APP_BASE >> PAGE_SHIFT) && !mm_chunk_ready((chunk - 1) * CHUNK_PAGES))
+		chunk--;
+	return chunk * CHUNK_PAGES;
+}
+
 bool mm_movable(uint64_t page)
 {
 	if (page >= heap_first() && page < mm_end_page())

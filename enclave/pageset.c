@@ -3,11 +3,16 @@
 #include <errno.h>
 #include "enclave/mm.h"
 
-int pageset_init(struct pageset *s, uint64_t end_page)
+void pageset_limit(struct pageset *s, uint64_t end_page)
 {
 	/* whole chunks of the memory map */
 	s->block_end = (end_page + CHUNK_PAGES - 1) / CHUNK_PAGES * (CHUNK_PAGES / 64);
-	s->size = (s->block_end - PAGESET_FIRST / 64) * sizeof(uint64_t);
+}
+
+int pageset_init(struct pageset *s, uint64_t end_page)
+{
+	pageset_limit(s, end_page);
+	s->size = pageset_words(s) * sizeof(uint64_t);
 	s->word = rt_pages_alloc(s->size);
 	if (!s->word)
 		return -ENOMEM;
@@ -24,7 +29,7 @@ void pageset_free(struct pageset *s)
 
 void pageset_clear(struct pageset *s)
 {
-	memset(s->word, 0, s->size);
+	memset(s->word, 0, pageset_words(s) * sizeof(uint64_t));
 }
 
 uint64_t pageset_count(const struct pageset *s)

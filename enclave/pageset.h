@@ -16,20 +16,22 @@ _Static_assert(RECORD_BLOCK_PAGES == 64, "a block is one word");
 _Static_assert(PAGESET_FIRST % 64 == 0, "blocks are aligned");
 
 struct pageset {
-	uint64_t *word;	    /* block b of the enclave is word[b - PAGESET_FIRST / 64] */
-	uint64_t block_end; /* first block past the last */
+	uint64_t *word; /* block b of the enclave is word[b - PAGESET_FIRST / 64] */
 	size_t size;
+	uint64_t block_end; /* no page of this block or behind it is in the set, so nobody looks there */
 };
 
 /* Room for pages below end_page. -ENOMEM. */
 int pageset_init(struct pageset *s, uint64_t end_page);
+/* Pages from end_page on are not looked at until it is raised. */
+void pageset_limit(struct pageset *s, uint64_t end_page);
 void pageset_free(struct pageset *s);
 void pageset_clear(struct pageset *s);
 uint64_t pageset_count(const struct pageset *s);
 
 static inline size_t pageset_words(const struct pageset *s)
 {
-	return s->size / sizeof(uint64_t);
+	return s->block_end - PAGESET_FIRST / 64;
 }
 
 static inline uint64_t *pageset_block(const struct pageset *s, uint64_t block)

@@ -46,6 +46,8 @@ uint8_t mm_state(uint64_t page);
 uint64_t mm_next_live(uint64_t page, uint64_t end);
 /* Application pages lie in [APP_BASE, mm_end()). */
 uint64_t mm_end_page(void);
+/* None of them from here on exists or is mapped. Never goes down. */
+uint64_t mm_used_end(void);
 /* Is this a page a peer may write (writable application image or heap, not runtime, not code)? */
 bool mm_movable(uint64_t page);
 /* The map (mm_carry.c): protections, which pages live, allocator state; of the chunks that changed since the last

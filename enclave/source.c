@@ -11,7 +11,7 @@ static uint64_t collect(void)
 {
 	struct source_pages *p = &session.pages;
 	pageset_clear(&p->dirty);
-	uint64_t found = marks_take(PAGESET_FIRST, mm_end_page() - PAGESET_FIRST, p->dirty.word);
+	uint64_t found = marks_take(PAGESET_FIRST, p->dirty.block_end * 64 - PAGESET_FIRST, p->dirty.word);
 	for (size_t i = 0; i < pageset_words(&p->dirty); i++)
 		p->current.word[i] &= ~p->dirty.word[i];
 	return found;
@@ -76,8 +76,14 @@ int source_answered(struct service_call *call)
 static int tell_map(void)
 {
 	struct blob *b = &session.memory;
+	struct source_pages *p = &session.pages;
+	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
 	if (b->done < b->size)
 		return -EPERM;
+	/* Before the map is read: what comes into use behind its back is the next round's. */
+	uint64_t end = mm_used_end();
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		pageset_limit(all[i], end);
 	long size = mm_export(b->data, b->capacity, session.pages.live.word);
 	for (int tries = 0; size == -ENOSPC && tries < 3; tries++) {
 		int rc = blob_reserve(b, mm_export_max());
@@ -117,7 +123,8 @@ static void choose_sample(uint64_t most, bool there)
 {
 	struct source_pages *p = &session.pages;
 	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
-		uint64_t left = p->live.word[i] & (there ? p->there.word[i] : ~p->there.word[i] & ~p->again.word[i]);
+		uint64_t left =
+		    p->live.word[i] & (there ? p->there.word[i] : ~p->there.word[i] & ~p->again.word[i]);
 		for (p->pending.word[i] = 0; left && most; left &= left - 1, most--)
 			p->pending.word[i] |= left & -left;
 	}

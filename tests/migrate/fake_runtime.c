@@ -95,6 +95,11 @@ uint64_t mm_next_live(uint64_t page, uint64_t end)
 	return page;
 }
 
+uint64_t mm_used_end(void)
+{
+	return PAIR_FIRST + PAIR_PAGES;
+}
+
 uint64_t mm_end_page(void)
 {
 	return PAIR_FIRST + PAIR_PAGES;
