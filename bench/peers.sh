@@ -96,6 +96,7 @@ qemu_move()
 	if ! wait_for 180 grep -qa ready "$work/console-A"; then
 		skipped "peer QEMU" "the guest does not start: $(tail -n 1 "$work/qemu-A.log" | cut -c 1-200)"
 		host_signal KILL "$source"
+		wait "$source" 2>/dev/null
 		return 1
 	fi
 	qemu_start B -incoming "tcp:${address[B]}:7503"
@@ -112,7 +113,7 @@ qemu_move()
 	fi
 	host_signal KILL "$source"
 	host_signal KILL "$destination"
-	sleep 0.5
+	wait "$source" "$destination" 2>/dev/null
 }
 
 peer_qemu() # SIZE

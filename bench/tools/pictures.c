@@ -283,7 +283,7 @@ static void tracking(void)
 	}
 	if (!count)
 		return;
-	p.y_max = ceil(p.y_max * 5) / 5;
+	p.y_max = ceil(p.y_max * 2) / 2;
 	plot_begin(&p, "tracking.svg", "Tracking and safepoints: time by that of the same compiler without them", "", "ratio");
 	y_marks(&p);
 	line(p.out, LEFT, at_y(&p, 1), WIDTH - RIGHT, at_y(&p, 1), "black");
