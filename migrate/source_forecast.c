@@ -27,7 +27,7 @@ static int look(struct source *s, uint64_t us, struct round_choice *choice, stru
 	nanosleep(&(struct timespec){0, (long)us * 1000}, NULL);
 	int rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, choice, why);
 	if (rc == 0)
-		rc = source_send_map(s, why);
+		rc = source_export(s, why);
 	if (rc == 0 && atomic_load(&s->m->cancelled))
 		rc = source_was_cancelled(s, why);
 	return rc;

@@ -61,8 +61,8 @@ static void tell_item(void *context, const struct carry_item *item)
 	json_t *list = context, *fds = json_array();
 	for (unsigned i = 0; i < item->fd_count; i++)
 		json_array_append_new(fds, json_integer(item->fd[i]));
-	json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:s?}", "descriptors", fds, "what", item->what, "how",
-					      item->how, "obstacle", item->obstacle));
+	json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:s?}", "descriptors", fds, "what", item->what,
+					      "how", item->how, "obstacle", item->obstacle));
 }
 
 /* What this host alone can tell: can everything the program has open go along? */

@@ -38,8 +38,9 @@ struct source {
 	int urgent_fd; /* of pages that are asked for; -1: none */
 	pthread_t urgent;
 	bool urgent_runs;
-	uint32_t round; /* of the streams */
-	uint64_t left;	/* pages the destination does not have when the program resumes there */
+	uint32_t round;	      /* of the streams */
+	uint64_t other_bytes; /* sent, but not over the streams that there are now */
+	uint64_t left;	      /* pages the destination does not have when the program resumes there */
 
 	/* what rounds have taught */
 	double page_us, new_page_us; /* a page that exists there; one that comes into being */
@@ -98,8 +99,8 @@ struct round_choice {
 };
 int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
 		       struct round_choice *out, struct failure *why);
-/* The memory map of that round, to its last record. */
-int source_send_map(struct source *s, struct failure *why);
+/* What the enclave has to tell beside pages: the memory map of the round, at the end the threads' state. */
+int source_export(struct source *s, struct failure *why);
 /* Sends what was chosen, waits until it is installed. */
 int source_round_send(struct source *s, struct failure *why);
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */

@@ -29,19 +29,20 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 	return rc ? source_enclave_failed(rc, "a round", why) : 0;
 }
 
-int source_send_map(struct source *s, struct failure *why)
+int source_export(struct source *s, struct failure *why)
 {
 	static uint8_t record[RECORD_SIZE_MAX];
 	for (;;) {
 		struct trusted_call c = {.out = record, .out_size = sizeof(record)};
 		int rc = trusted(s->e, MIGRATE_EXPORT, 0, &c);
 		if (rc)
-			return source_enclave_failed(rc, "to hand out its memory map", why);
+			return source_enclave_failed(rc, "to hand out its state", why);
 		if (c.ret[0] == 0)
 			return 0;
 		rc = source_tell(s, FRAME_CONTROL, record, c.out_size, why);
 		if (rc)
 			return rc;
+		s->other_bytes += c.out_size;
 	}
 }
 
@@ -88,7 +89,7 @@ int source_round_send(struct source *s, struct failure *why)
 	struct frame_round done;
 	s->round++;
 	outflow_round(&s->flow);
-	int rc = source_send_map(s, why);
+	int rc = source_export(s, why);
 	/* Pages that come into being or leave take their time, and few bytes. */
 	if (rc == 0)
 		rc = source_await_answer(s, PREPARE_TIMEOUT_US, "round", why);
@@ -187,7 +188,7 @@ static int precopy_rounds(struct source *s, struct failure *why)
 		bool shrinks = choice.pages <= last - last / 4;
 		if (s->r->converged || i + 1 == ROUNDS_MAX || (!shrinks && s->throttle == THROTTLE_MAX)) {
 			s->throttle = 0;
-			return source_send_map(s, why);
+			return source_export(s, why);
 		}
 		if (!shrinks)
 			throttle_more(s);
@@ -219,7 +220,7 @@ static int watch(struct source *s, struct failure *why)
 		if (rc == 0)
 			rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, &choice, why);
 		if (rc == 0)
-			rc = source_send_map(s, why);
+			rc = source_export(s, why);
 		if (rc)
 			return rc;
 		uint64_t now = now_us(), news_per_s = choice.written * 1000000 / (now - last + 1);
@@ -255,12 +256,12 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 			s->r->pages_total = choice.old + choice.absent;
 		s->r->converged = choice.old <= most;
 		if ((i > 0 && s->r->converged && choice.pages <= most) || i == ROUNDS_MAX)
-			return source_send_map(s, why);
+			return source_export(s, why);
 		/* Much of what was quiet is not: then it is not worth sending more of its kind. */
 		if (i > 0 && choice.old > sent / 8)
 			grow = false;
 		if (choice.pages == 0) {
-			rc = source_send_map(s, why);
+			rc = source_export(s, why);
 			if (rc == 0)
 				rc = pause_us(s, RESTLESS_US, why);
 			if (rc)

@@ -152,6 +152,7 @@ int source_serve(struct source *s, struct failure *why)
 			 (unsigned long long)s->left);
 		int rc;
 		do {
+			s->other_bytes += atomic_exchange(&s->flow.bytes, 0);
 			outflow_close(&s->flow);
 			source_urgent_stop(s);
 			rc = connect_again(s, ++epoch, why);

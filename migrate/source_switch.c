@@ -67,23 +67,6 @@ static int send_carried(struct source *s, struct failure *why)
 	return rc;
 }
 
-static int send_state(struct source *s, struct failure *why)
-{
-	static uint8_t record[RECORD_SIZE_MAX];
-	for (;;) {
-		struct trusted_call c = {.out = record, .out_size = sizeof(record)};
-		int rc = trusted(s->e, MIGRATE_EXPORT, 0, &c);
-		if (rc)
-			return source_enclave_failed(rc, "to hand out its state", why);
-		if (c.ret[0] == 0)
-			return 0;
-		rc = source_tell(s, FRAME_CONTROL, record, c.out_size, why);
-		if (rc)
-			return rc;
-		s->r->switchover_bytes += c.out_size;
-	}
-}
-
 /* More pages than these stay behind. */
 static uint64_t most_now(const struct source *s)
 {
@@ -97,6 +80,7 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 {
 	struct migrate_switch *at = &s->r->moments;
 	struct counts before = source_counts_now(s);
+	uint64_t others = s->other_bytes;
 	struct round_choice choice;
 	uint8_t nothing = 0;
 	outflow_priority(&s->flow, LANE_URGENT);
@@ -118,7 +102,7 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	s->round++;
 	outflow_round(&s->flow);
 	/* Beside the pages. */
-	rc = source_send_map(s, why);
+	rc = source_export(s, why);
 	if (rc == 0)
 		rc = send_carried(s, why);
 	at->carried_us = now_us() - stopped_us;
@@ -127,7 +111,7 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	rc = outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
 	if (rc)
 		return source_link_failed(s, rc, why);
-	rc = send_state(s, why);
+	rc = source_export(s, why);
 	at->sent_us = now_us() - stopped_us;
 	struct frame_round final = {s->round};
 	if (rc == 0)
@@ -142,7 +126,7 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	if (rc)
 		return rc;
 	const struct migrate_round_report *round = source_round_report(s, before);
-	s->r->switchover_bytes += round->bytes;
+	s->r->switchover_bytes += round->bytes + s->other_bytes - others;
 	if (s->o->mode == MODE_STOP_COPY)
 		s->r->pages_total = round->pages;
 	return 0;
