@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/net/tcp_repair.h"
 #include "tests/carry/program.h"
 #include "tests/carry/testbed.h"
 
@@ -419,17 +420,37 @@ static void unprepared(void)
 /* The destination believes nothing: damaged messages are refused and leave no descriptor behind. */
 static void damage(void)
 {
-	struct carry_options options = {0};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct carry_options options = {.tcp_established = true};
 	struct failure why;
 	struct carry_source *s;
 	struct bytes manifest = {0}, state = {0}, answer = {0};
-	int pipe[2], pair[2];
+	int pipe[2], pair[2], on = 1;
+	socklen_t size = sizeof(address);
 	begin();
 	CALL(&a, SYS_open, "/dev/null", O_RDWR);
 	CHECK(CALL(&a, SYS_pipe2, pipe, 0) == 0 && CALL(&a, SYS_write, pipe[1], "abc", 3) == 3);
 	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, pair) == 0);
 	CALL(&a, SYS_epoll_create1, 0);
 	CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CALL(&a, SYS_socket, AF_UNIX, SOCK_DGRAM, 0);
+	int datagrams = (int)CALL(&a, SYS_socket, AF_INET, SOCK_DGRAM, 0);
+	CHECK(CALL(&a, SYS_setsockopt, datagrams, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
+	CHECK(CALL(&a, SYS_bind, datagrams, &address, size) == 0);
+	CHECK(CALL(&a, SYS_getsockname, datagrams, &address, &size) == 0);
+	CHECK(CALL(&a, SYS_sendto, datagrams, "abc", 3, 0, &address, size) == 3);
+	/* Last: of connections there cannot be two here, so that nothing behind them is read. */
+	if (tcp_repair_allowed() == 0) {
+		address.sin_port = 0;
+		int listener = socket(AF_INET, SOCK_STREAM, 0);
+		CHECK(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
+		CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+		int one = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+		CHECK(CALL(&a, SYS_connect, one, &address, size) == 0);
+		CHECK(fdtable_add(a.fds, accept(listener, NULL, NULL), FILE_SOCKET, false) >= 0);
+		CHECK(CALL(&a, SYS_write, one, "unread", 6) == 6);
+		close(listener);
+	}
 	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0);
 	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0 &&
 	      carry_source_freeze(s, &state, &why) == 0);
