@@ -142,6 +142,9 @@ static void seal_rows(int kss)
 	REFUSED(SGX_INVALID_KEYNAME, request.keyname = 5);
 	REFUSED(SGX_INVALID_KEYNAME, request.keyname = 0xffff);
 	REFUSED(SGX_INVALID_ATTRIBUTE, request.keyname = SGX_KEY_EINITTOKEN);
+	/* The attribute comes before the versions. */
+	REFUSED(SGX_INVALID_ATTRIBUTE, request.keyname = SGX_KEY_PROVISION; request.cpusvn[0] = 0xff);
+	REFUSED(SGX_INVALID_ATTRIBUTE, request.keyname = SGX_KEY_PROVISION_SEAL);
 	FAULTS(request.reserved1 = 1);
 	FAULTS(request.reserved2[0] = 1);
 	FAULTS(request.reserved2[433] = 1);
@@ -163,6 +166,49 @@ static void seal_rows(int kss)
 		FAULTS(request.keypolicy |= SGX_KEYPOLICY_ISVEXTPRODID);
 		FAULTS(request.config_svn = 1);
 	}
+}
+
+/* The report key depends on the enclave and the key identifier only, and no version is too new for it. */
+static void report_rows(void)
+{
+	memset(&request, 0, sizeof(request));
+	request.keyname = SGX_KEY_REPORT;
+	DEPENDS(1, request.keyid[0] = 1);
+	DEPENDS(0, request.keypolicy = SGX_KEYPOLICY_MRENCLAVE);
+	DEPENDS(0, request.isv_svn = 0x100);
+	DEPENDS(0, request.cpusvn[0] = 0xff);
+	DEPENDS(0, request.attribute_mask.flags = ~0ull);
+	DEPENDS(0, request.miscmask = ~0u);
+}
+
+static void provision_rows(void)
+{
+	struct test_options options = {.attributes = SGX_ATTR_PROVISIONKEY, .isv_svn = 3, .unsigned_only = 1};
+	struct sgx_enclave_provision provision = {.fd = (uint64_t)softsgx_open(SGX_DEVICE_PROVISION)};
+	uint8_t first[16], second[16];
+
+	test_build(&t, &options);
+	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_PROVISION, &provision), 0);
+	softsgx_close((int)provision.fd);
+	CHECK_EQ(test_init(&t, &t.sig), 0);
+	for (uint16_t name = SGX_KEY_PROVISION; name <= SGX_KEY_PROVISION_SEAL; name++) {
+		memset(&request, 0, sizeof(request));
+		request.keyname = name;
+		DEPENDS(0, request.keyid[5] = 1);
+		DEPENDS(name == SGX_KEY_PROVISION_SEAL, request.keypolicy = SGX_KEYPOLICY_MRSIGNER);
+		DEPENDS(1, request.isv_svn = 1);
+		DEPENDS(1, request.cpusvn[7] = 1);
+		DEPENDS(1, request.attribute_mask.flags = SGX_ATTR_MODE64BIT);
+		DEPENDS(1, request.miscmask = 1);
+		REFUSED(SGX_INVALID_CPUSVN, request.cpusvn[0] = 0xff);
+		REFUSED(SGX_INVALID_ISVSVN, request.isv_svn = 4);
+	}
+	request.keyname = SGX_KEY_PROVISION;
+	CHECK_EQ(getkey(first), 0);
+	request.keyname = SGX_KEY_PROVISION_SEAL;
+	CHECK_EQ(getkey(second), 0);
+	CHECK(memcmp(first, second, 16));
+	test_destroy(&t);
 }
 
 /* The platform's key for these is known, as all its keys are. */
@@ -224,6 +270,7 @@ int main(void)
 	test_build(&t, &options);
 	report_verifies();
 	seal_rows(0);
+	report_rows();
 	operands_fault();
 	memset(&request, 0, sizeof(request));
 	request.keyname = SGX_KEY_SEAL;
@@ -275,5 +322,6 @@ int main(void)
 	report_verifies();
 	seal_rows(1);
 	test_destroy(&t);
+	provision_rows();
 	return 0;
 }
