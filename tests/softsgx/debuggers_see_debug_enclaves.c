@@ -90,7 +90,8 @@ static void run_with(uint64_t attributes)
 	errno = 0;
 	CHECK_EQ(ptrace(PTRACE_PEEKDATA, child, (void *)(t.base + AT_DATA + 8), NULL), debug ? 0x1111 : -1);
 	CHECK_EQ(errno, debug ? 0 : EIO);
-	CHECK_EQ(ptrace(PTRACE_POKEDATA, child, (void *)(t.base + AT_DATA + 8), (void *)0x4444), debug ? 0 : -1);
+	CHECK_EQ(ptrace(PTRACE_POKEDATA, child, (void *)(t.base + AT_DATA + 8), (void *)0x4444),
+		 debug ? 0 : -1);
 	ptrace(PTRACE_CONT, child, NULL, NULL);
 	CHECK_EQ(waitpid(child, &status, 0), child);
 	args.rbx = t.base + AT_DATA + 8;

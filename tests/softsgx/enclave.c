@@ -198,8 +198,9 @@ INSIDE void enclave_main(uint64_t op, struct test_args *args, uint64_t rdx, uint
 				 :
 				 : "r"(args->rbx), "r"(args->rcx));
 	else if (op == OP_X87)
-		__asm__ volatile("fninit; push $0x37b; fldcw (%%rsp); pop %%rax; fld1; fldz; fdivrp; fwait; fninit" ::
-				     : "rax", "memory");
+		__asm__ volatile(
+		    "fninit; push $0x37b; fldcw (%%rsp); pop %%rax; fld1; fldz; fdivrp; fwait; fninit" ::
+			: "rax", "memory");
 	else if (op == OP_SSE)
 		__asm__ volatile("push $0x1d80; ldmxcsr (%%rsp); xorps %%xmm1, %%xmm1; xorps %%xmm0, %%xmm0\n"
 				 "mov $1, %%eax; cvtsi2ss %%eax, %%xmm0; divss %%xmm1, %%xmm0\n"

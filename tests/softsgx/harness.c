@@ -274,7 +274,9 @@ static int call_enclave(unsigned long rdi, void *rsi, unsigned long rdx, unsigne
 	int result;
 
 	__asm__ volatile("xor %%r8d, %%r8d; xor %%r9d, %%r9d; xchg %%rsp, %%r10\n"
-			 "push %%r10; push %%r11; call *test_enter_enclave(%%rip); pop %%r11; pop %%rsp"
+			 "push %%r10; push %%r11; call *test_enter_enclave(%%rip)\n"
+			 "pushfq; andl $~0x40000, (%%rsp); popfq\n" /* an exit leaves the enclave's AC */
+			 "pop %%r11; pop %%rsp"
 			 : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+c"(d), "+r"(run_), "+r"(stack)
 			 :
 			 : "r8", "r9", "r12", "r13", "r14", "r15", "memory", "cc", "st", "st(1)", "st(2)",
