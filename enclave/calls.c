@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/limits.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include "enclave/calls.h"
@@ -22,6 +24,7 @@ enum kind {
 	OUT,       /* out: size bytes, may be NULL */
 	INOUT,     /* both */
 	IN_LEN,    /* in: as many bytes as argument `size` says, or what fits */
+	IN_XATTR,  /* in: likewise, of an attribute */
 	IN_WHOLE,  /* in: as many bytes as argument `size` says: all, for half an address is another one */
 	OUT_RC,    /* out: as many bytes as `result` says, up to argument `size` */
 	SOCKADDR,  /* out: with its socklen_t at argument `size` */
@@ -65,6 +68,21 @@ static const struct call table[] = {
 	[SYS_copy_file_range] = CALL(BYTES(4), V, {INOUT, 8}, V, {INOUT, 8}, V, V),
 	[SYS_open]          = CALL(FD, P, V, V),
 	[SYS_openat]        = CALL(FD, V, P, V, V),
+	[SYS_splice]        = CALL(BYTES(4), V, {INOUT, 8}, V, {INOUT, 8}, V, V),
+	[SYS_tee]           = CALL(BYTES(2), V, V, V, V),
+	[SYS_readahead]     = CALL(ZERO, V, V, V),
+	[SYS_getxattr]      = CALL(BYTES(3), P, P, {OUT_RC, 3}, V),
+	[SYS_lgetxattr]     = CALL(BYTES(3), P, P, {OUT_RC, 3}, V),
+	[SYS_fgetxattr]     = CALL(BYTES(3), V, P, {OUT_RC, 3}, V),
+	[SYS_setxattr]      = CALL(ZERO, P, P, {IN_XATTR, 3}, V, V),
+	[SYS_lsetxattr]     = CALL(ZERO, P, P, {IN_XATTR, 3}, V, V),
+	[SYS_fsetxattr]     = CALL(ZERO, V, P, {IN_XATTR, 3}, V, V),
+	[SYS_listxattr]     = CALL(BYTES(2), P, {OUT_RC, 2}, V),
+	[SYS_llistxattr]    = CALL(BYTES(2), P, {OUT_RC, 2}, V),
+	[SYS_flistxattr]    = CALL(BYTES(2), V, {OUT_RC, 2}, V),
+	[SYS_removexattr]   = CALL(ZERO, P, P),
+	[SYS_lremovexattr]  = CALL(ZERO, P, P),
+	[SYS_fremovexattr]  = CALL(ZERO, V, P),
 	[SYS_memfd_create]  = CALL(FD, P, V),
 	[SYS_creat]         = CALL(FD, P, V),
 	[SYS_close]         = CALL(ZERO, V),
@@ -169,17 +187,77 @@ static const struct call table[] = {
 };
 /* clang-format on */
 
+/* ---- time-outs of sockets: what remains of one counts when the call is made again ---- */
+
+static short socket_wait(uint64_t nr)
+{
+	switch (nr) {
+	case SYS_read:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_accept:
+	case SYS_accept4:
+		return POLLIN;
+	case SYS_write:
+	case SYS_sendto:
+	case SYS_sendmsg:
+		return POLLOUT;
+	default:
+		return 0;
+	}
+}
+
+/* Behind everything that a call may have laid out: it is to be made again. */
+#define LAST_BYTES 64u
+
+static uint64_t socket_deadline(struct thread *t, uint64_t fd, short events, uint64_t began_ns)
+{
+	uint64_t at = area_data(t) + CALL_DATA_SIZE - LAST_BYTES, size_at = at + 16;
+	uint64_t limit[2] = {0, 0};
+	uint32_t size = sizeof limit;
+	host_copy_out(size_at, &size, sizeof size);
+	int64_t rc = ocall(t, OCALL_SYSCALL, SYS_getsockopt,
+			   (const uint64_t[6]){fd, SOL_SOCKET, events == POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO, at, size_at}, NULL);
+	if (rc == 0)
+		host_copy_in(limit, at, sizeof limit);
+	uint64_t us = limit[0] < 1ull << 30 && limit[1] < 1000000 ? limit[0] * 1000000 + limit[1] : 0;
+	return us ? began_ns + us * 1000 : ~0ull;
+}
+
+/* Before it is made again: false once its time is over. *interrupted: look at what for, first. */
+static bool socket_ready(struct thread *t, uint64_t fd, short events, bool *interrupted)
+{
+	if (t->ctx.deadline_ns == ~0ull)
+		return true;
+	uint64_t at = area_data(t) + CALL_DATA_SIZE - LAST_BYTES, now = clock_mono_ns();
+	uint64_t left_ms = t->ctx.deadline_ns > now ? (t->ctx.deadline_ns - now + 999999) / 1000000 : 0;
+	struct pollfd p = {.fd = (int)fd, .events = events};
+	host_copy_out(at, &p, sizeof p);
+	int64_t rc = ocall(t, OCALL_SYSCALL, SYS_poll, (const uint64_t[6]){at, 1, left_ms}, interrupted);
+	return rc != 0 || *interrupted || clock_mono_ns() < t->ctx.deadline_ns;
+}
+
 int64_t call_out(struct thread *t, uint64_t nr, const uint64_t arg[6])
 {
 	bool interrupted = t->reissued;
+	short events = socket_wait(nr);
+	uint64_t began_ns = events ? clock_mono_ns() : 0;
 	for (;;) {
 		if (interrupted) {
+			/* First: it may be a move that it is interrupted for. */
+			if (events && !t->ctx.deadline_ns)
+				t->ctx.deadline_ns = socket_deadline(t, arg[0], events, began_ns);
 			if (call_must_park())
 				call_park_again(t);
 			if (call_must_signal(t)) {
 				t->restartable = true;
 				return -EINTR;
 			}
+			interrupted = false;
+			if (events && !socket_ready(t, arg[0], events, &interrupted))
+				return -EAGAIN;
+			if (interrupted)
+				continue;
 		}
 		int64_t rc = ocall(t, OCALL_SYSCALL, nr, arg, &interrupted);
 		if (!interrupted)
@@ -214,12 +292,15 @@ static int64_t lay_out(struct marshal *m, const struct call *c, const uint64_t i
 			break;
 		case IN_LEN:
 		case IN_WHOLE:
+		case IN_XATTR:
 		case OUT_RC: {
 			uint64_t n = in[size];
 			if (!a)
 				break;
 			if (c->arg[i].kind == IN_WHOLE && n > WHOLE_MAX)
 				return -EINVAL;
+			if (c->arg[i].kind == IN_XATTR && n > XATTR_SIZE_MAX)
+				return -E2BIG;
 			if (c->arg[i].kind != IN_WHOLE && n > marshal_left(m))
 				n = marshal_left(m);
 			if (!mm_app_range(a, n))

@@ -95,6 +95,19 @@ int64_t files_read_random(uint64_t buf, uint64_t size)
 	return (int64_t)size;
 }
 
+#define PART_MAX (CALL_DATA_SIZE - 0x4000)
+
+static bool is_regular(struct thread *t, uint64_t fd)
+{
+	struct marshal m = marshal_begin(t);
+	struct stat st;
+	uint64_t at = marshal_room(&m, sizeof st);
+	if (ocall(t, OCALL_SYSCALL, SYS_fstat, (const uint64_t[6]){fd, at}, NULL) != 0)
+		return false;
+	host_copy_in(&st, at, sizeof st);
+	return S_ISREG(st.st_mode);
+}
+
 /* ---- vectors ---- */
 
 #define VECTORS_MAX 1024
@@ -113,8 +126,17 @@ static int64_t vector_get(uint64_t iov, uint64_t count, uint64_t i, struct vecto
 	return mm_app_range(v->base, v->size) || v->size == 0 ? 0 : -EFAULT;
 }
 
-/* Lays the vector's bytes out one after another; as many as fit. */
-static int64_t gather(struct marshal *m, uint64_t iov, uint64_t count, uint64_t *at)
+/* Leaves out what of it lies before the first `skip` bytes of its vector, which become as many less. */
+static void vector_skip(struct vector *v, uint64_t *skip)
+{
+	uint64_t n = v->size < *skip ? v->size : *skip;
+	v->base += n;
+	v->size -= n;
+	*skip -= n;
+}
+
+/* Lays the vector's bytes from `skip` on out one after another; as many as fit. */
+static int64_t gather(struct marshal *m, uint64_t iov, uint64_t count, uint64_t skip, uint64_t *at)
 {
 	uint64_t total = 0, left = marshal_left(m);
 	*at = m->base + m->used;
@@ -123,6 +145,7 @@ static int64_t gather(struct marshal *m, uint64_t iov, uint64_t count, uint64_t 
 		int64_t rc = vector_get(iov, count, i, &v);
 		if (rc < 0)
 			return rc;
+		vector_skip(&v, &skip);
 		uint64_t n = v.size < left ? v.size : left;
 		host_copy_out(*at + total, (const void *)v.base, n);
 		total += n;
@@ -132,7 +155,7 @@ static int64_t gather(struct marshal *m, uint64_t iov, uint64_t count, uint64_t 
 	return (int64_t)total;
 }
 
-static int64_t capacity(const struct marshal *m, uint64_t iov, uint64_t count)
+static int64_t capacity(const struct marshal *m, uint64_t iov, uint64_t count, uint64_t skip)
 {
 	uint64_t total = 0, left = marshal_left(m);
 	for (uint64_t i = 0; i < count && total < left; i++) {
@@ -140,17 +163,19 @@ static int64_t capacity(const struct marshal *m, uint64_t iov, uint64_t count)
 		int64_t rc = vector_get(iov, count, i, &v);
 		if (rc < 0)
 			return rc;
+		vector_skip(&v, &skip);
 		total += v.size < left ? v.size : left;
 	}
 	return (int64_t)(total < left ? total : left);
 }
 
-static void scatter(uint64_t iov, uint64_t count, uint64_t u_from, uint64_t size)
+static void scatter(uint64_t iov, uint64_t count, uint64_t skip, uint64_t u_from, uint64_t size)
 {
 	for (uint64_t i = 0; i < count && size; i++) {
 		struct vector v;
 		if (vector_get(iov, count, i, &v) < 0)
 			return;
+		vector_skip(&v, &skip);
 		uint64_t n = v.size < size ? v.size : size;
 		app_write(v.base, u_from, n);
 		u_from += n;
@@ -163,12 +188,23 @@ static int64_t bounded(int64_t rc, int64_t most)
 	return rc > most || rc < -4095 ? -EIO : rc;
 }
 
+/* What the kernel would do in one go may take several: more than the call area holds, or a write that a kick cut short when
+ * part of it was done. How far it is stands in the context, so that a move or a signal in between loses nothing; an error
+ * after the first part is the next call's. */
+static int64_t so_far(struct thread *t, int64_t rc)
+{
+	return t->ctx.result ? t->ctx.result : rc;
+}
+
+/* Of so few bytes that all or none are written: an eventfd's number is no stream. */
+#define WRITE_WHOLE 64
+
 static int64_t do_readv(struct thread *t, const uint64_t a[6], uint64_t nr)
 {
 	struct marshal m = marshal_begin(t);
-	int64_t size = capacity(&m, a[1], a[2]);
+	int64_t size = capacity(&m, a[1], a[2], (uint64_t)t->ctx.result);
 	if (size < 0)
-		return size;
+		return so_far(t, size);
 	if (is_random(a[0])) {
 		int64_t total = 0;
 		for (uint64_t i = 0; i < a[2] && total < size; i++) {
@@ -182,24 +218,39 @@ static int64_t do_readv(struct thread *t, const uint64_t a[6], uint64_t nr)
 		}
 		return total;
 	}
-	uint64_t at = marshal_room(&m, (uint64_t)size);
-	int64_t rc = bounded(call_out(t, nr, (const uint64_t[6]){a[0], at, (uint64_t)size, a[3]}), size);
-	if (rc > 0)
-		scatter(a[1], a[2], at, (uint64_t)rc);
-	return rc;
+	for (;;) {
+		uint64_t done = (uint64_t)t->ctx.result, at = marshal_room(&m, (uint64_t)size);
+		int64_t rc = bounded(call_out(t, nr, (const uint64_t[6]){a[0], at, (uint64_t)size, a[3] + done}), size);
+		if (rc <= 0)
+			return so_far(t, rc);
+		scatter(a[1], a[2], done, at, (uint64_t)rc);
+		t->ctx.result += rc;
+		if (rc < size || (uint64_t)size < PART_MAX || (nr == SYS_read && !is_regular(t, a[0])))
+			return t->ctx.result;
+		m = marshal_begin(t);
+		size = capacity(&m, a[1], a[2], (uint64_t)t->ctx.result);
+		if (size <= 0)
+			return t->ctx.result;
+	}
 }
 
 static int64_t do_writev(struct thread *t, const uint64_t a[6], uint64_t nr)
 {
-	struct marshal m = marshal_begin(t);
-	uint64_t at;
-	int64_t size = gather(&m, a[1], a[2], &at);
-	if (size < 0)
-		return size;
-	int64_t rc = bounded(call_out(t, nr, (const uint64_t[6]){a[0], at, (uint64_t)size, a[3]}), size);
-	if (rc == -EPIPE)
-		signal_sigpipe(t);
-	return rc;
+	for (;;) {
+		struct marshal m = marshal_begin(t);
+		uint64_t at, done = (uint64_t)t->ctx.result;
+		int64_t size = gather(&m, a[1], a[2], done, &at);
+		if (size < 0 || (size == 0 && done))
+			return so_far(t, size);
+		int64_t rc = bounded(call_out(t, nr, (const uint64_t[6]){a[0], at, (uint64_t)size, a[3] + done}), size);
+		if (rc == -EPIPE)
+			signal_sigpipe(t);
+		if (rc <= 0)
+			return so_far(t, rc);
+		t->ctx.result += rc;
+		if (rc < size && size <= WRITE_WHOLE)
+			return t->ctx.result;
+	}
 }
 
 /* ---- messages ---- */
@@ -232,16 +283,16 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 		if (send)
 			host_copy_out(out.name, (const void *)app.name, name_size);
 	}
-	uint64_t at;
+	uint64_t at, done = (uint64_t)t->ctx.result;
 	int64_t size;
 	if (send) {
-		size = gather(&m, app.iov, app.iov_count, &at);
+		size = gather(&m, app.iov, app.iov_count, done, &at);
 	} else {
-		size = capacity(&m, app.iov, app.iov_count);
+		size = capacity(&m, app.iov, app.iov_count, 0);
 		at = size < 0 ? 0 : marshal_room(&m, (uint64_t)size);
 	}
-	if (size < 0)
-		return size;
+	if (size < 0 || (size == 0 && done))
+		return so_far(t, size);
 	struct vector v = {at, (uint64_t)size};
 	host_copy_out(u_iov, &v, sizeof v);
 	out.iov = u_iov;
@@ -251,7 +302,12 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 	if (send) {
 		if (rc == -EPIPE && !(a[2] & MSG_NOSIGNAL))
 			signal_sigpipe(t);
-		return bounded(rc, size);
+		rc = bounded(rc, size);
+		if (rc <= 0)
+			return so_far(t, rc);
+		t->ctx.result += rc;
+		bool more = !app.name && (rc == size || size > WRITE_WHOLE);
+		return more ? do_message(t, a, true) : t->ctx.result;
 	}
 	rc = bounded(rc, a[2] & MSG_TRUNC ? INT_MAX : size);
 	if (rc < 0)
@@ -259,7 +315,7 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 	struct message back;
 	host_copy_in(&back, u_msg, sizeof back);
 	uint64_t got = (uint64_t)rc < (uint64_t)size ? (uint64_t)rc : (uint64_t)size;
-	scatter(app.iov, app.iov_count, at, got);
+	scatter(app.iov, app.iov_count, 0, at, got);
 	if (app.name)
 		app_write(app.name, out.name, back.name_size < name_size ? back.name_size : name_size);
 	if (back.name_size > sizeof(struct sockaddr_storage))
@@ -270,6 +326,49 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 	memcpy((void *)a[1], &app, sizeof app);
 	marks_set(a[1], sizeof app);
 	return rc;
+}
+
+/* struct mmsghdr: a message and how much of it went. */
+#define MANY_SIZE 64u
+#define MANY_COUNT_AT 56u
+#define MANY_MAX 1024u
+
+/* One after another; where it is stands in the context. The time-out of recvmmsg() is looked at between messages only, as
+ * the kernel does. */
+static int64_t do_messages(struct thread *t, const uint64_t a[6], bool send)
+{
+	/* the sixth argument's place: neither call has one */
+	uint64_t count = (uint32_t)a[2] < MANY_MAX ? (uint32_t)a[2] : MANY_MAX, *next = &t->ctx.call[6];
+	int64_t limit[2] = {0, 0};
+	if (!mm_app_range(a[1], count * MANY_SIZE) || (!send && a[4] && !mm_app_range(a[4], sizeof limit)))
+		return -EFAULT;
+	if (!send && a[4] && !t->ctx.deadline_ns) {
+		memcpy(limit, (const void *)a[4], sizeof limit);
+		if (limit[0] < 0 || limit[0] > 1 << 30 || limit[1] < 0 || limit[1] >= 1000000000)
+			return -EINVAL;
+		t->ctx.deadline_ns = clock_mono_ns() + (uint64_t)(limit[0] * 1000000000 + limit[1]);
+	}
+	if (!t->reissued)
+		*next = 0;
+	while (*next < count) {
+		uint64_t at = a[1] + *next * MANY_SIZE, flags = a[3];
+		if (!send && flags & MSG_WAITFORONE && *next)
+			flags |= MSG_DONTWAIT;
+		uint64_t one[6] = {a[0], at, flags & ~(uint64_t)MSG_WAITFORONE};
+		int64_t rc = do_message(t, one, send);
+		t->ctx.result = 0;
+		if (send || !a[4])
+			t->ctx.deadline_ns = 0; /* of that message */
+		if (rc < 0)
+			return *next ? (int64_t)*next : rc;
+		uint32_t size = (uint32_t)rc;
+		memcpy((void *)(at + MANY_COUNT_AT), &size, sizeof size);
+		marks_set(at + MANY_COUNT_AT, sizeof size);
+		++*next;
+		if (t->ctx.deadline_ns && clock_mono_ns() >= t->ctx.deadline_ns)
+			break;
+	}
+	return (int64_t)*next;
 }
 
 /* ---- control ---- */
@@ -287,6 +386,9 @@ static const struct {
 	{0x5402, 36, 1, 0}, /* TCSETS, TCSETSW, TCSETSF */
 	{0x5403, 36, 1, 0}, {0x5404, 36, 1, 0},
 	{0x5413, 8, 0, 1},  /* TIOCGWINSZ */
+	{0x5451, 0, 0, 0}, {0x5450, 0, 0, 0}, /* FIOCLEX, FIONCLEX */
+	{0x8933, 40, 1, 1}, {0x8913, 40, 1, 1}, {0x8915, 40, 1, 1}, /* SIOCGIFINDEX, FLAGS, ADDR */
+	{0x891b, 40, 1, 1}, {0x8927, 40, 1, 1}, {0x8921, 40, 1, 1}, /* NETMASK, HWADDR, MTU */
 };
 
 static int64_t do_ioctl(struct thread *t, const uint64_t a[6])
@@ -294,7 +396,7 @@ static int64_t do_ioctl(struct thread *t, const uint64_t a[6])
 	for (unsigned i = 0; i < sizeof ioctls / sizeof ioctls[0]; i++) {
 		if (ioctls[i].request != (uint32_t)a[1])
 			continue;
-		if (!mm_app_range(a[2], ioctls[i].size))
+		if (ioctls[i].size && !mm_app_range(a[2], ioctls[i].size))
 			return -EFAULT;
 		struct marshal m = marshal_begin(t);
 		uint64_t at = marshal_room(&m, ioctls[i].size);
@@ -443,31 +545,34 @@ static int64_t new_pair(struct thread *t, int64_t rc, uint64_t app)
 
 /* ---- transfers larger than the call area ---- */
 
-#define PART_MAX (CALL_DATA_SIZE - 0x4000)
-
-static bool is_regular(struct thread *t, uint64_t fd)
+static bool goes_on(struct thread *t, uint64_t nr, const uint64_t a[6], uint64_t done)
 {
-	struct marshal m = marshal_begin(t);
-	struct stat st;
-	uint64_t at = marshal_room(&m, sizeof st);
-	if (ocall(t, OCALL_SYSCALL, SYS_fstat, (const uint64_t[6]){fd, at}, NULL) != 0)
+	if (done == 0 || done >= a[2])
 		return false;
-	host_copy_in(&st, at, sizeof st);
-	return S_ISREG(st.st_mode);
+	switch (nr) {
+	case SYS_write:
+	case SYS_pwrite64:
+		return a[2] > WRITE_WHOLE;
+	case SYS_sendto:
+		return a[2] > WRITE_WHOLE && !a[4];
+	case SYS_recvfrom:
+		return a[3] & MSG_WAITALL && !(a[3] & (MSG_PEEK | MSG_TRUNC)) && !a[4];
+	case SYS_pread64:
+		return done >= PART_MAX;
+	default: /* read() of what is no file gives what there is */
+		return done >= PART_MAX && is_regular(t, a[0]);
+	}
 }
 
-/* What the kernel would do in one go is done in parts. How far it is stands in the context, so that a move or a
- * signal in between loses nothing. */
 static int64_t transfer(struct thread *t, uint64_t nr)
 {
 	uint64_t *a = t->ctx.call + 1;
 	for (;;) {
 		int64_t rc = calls_host(t, nr, a);
 		if (rc < 0)
-			return t->ctx.result ? t->ctx.result : rc;
+			return so_far(t, rc);
 		t->ctx.result += rc;
-		bool more = (uint64_t)rc >= PART_MAX && a[2] > (uint64_t)rc;
-		if (!more || (nr == SYS_read && !is_regular(t, a[0])))
+		if (!goes_on(t, nr, a, (uint64_t)rc))
 			return t->ctx.result;
 		a[1] += (uint64_t)rc;
 		a[2] -= (uint64_t)rc;
@@ -526,6 +631,8 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return is_random(a[0]) ? files_read_random(a[1], a[2]) : transfer(t, nr);
 	case SYS_write:
 	case SYS_pwrite64:
+	case SYS_sendto:
+	case SYS_recvfrom:
 		return transfer(t, nr);
 	case SYS_open:
 	case SYS_openat:
@@ -600,6 +707,10 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return do_message(t, a, true);
 	case SYS_recvmsg:
 		return do_message(t, a, false);
+	case SYS_sendmmsg:
+		return do_messages(t, a, true);
+	case SYS_recvmmsg:
+		return do_messages(t, a, false);
 	case SYS_ioctl:
 		return do_ioctl(t, a);
 	case SYS_fcntl:

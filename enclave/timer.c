@@ -132,10 +132,10 @@ static void spec_put(uint64_t app, uint64_t fractions_per_s, uint64_t interval_n
 	marks_set(app, sizeof v);
 }
 
-/* What remains; never zero for a timer that is set. */
+/* What remains; for a timer that is set never zero, in microseconds either. */
 static uint64_t left(const struct timer *t, uint64_t now)
 {
-	return !t->deadline_ns ? 0 : t->deadline_ns > now ? t->deadline_ns - now : 1000;
+	return !t->deadline_ns ? 0 : t->deadline_ns > now + 1000 ? t->deadline_ns - now : 1000;
 }
 
 static void set(struct timer *t, uint64_t deadline_ns, uint64_t interval_ns)

@@ -166,7 +166,7 @@ static int restore_pipe(struct restore *r, struct reader *in, struct made *out)
 static int copy_messages(int host_fd, int type, struct bytes *out)
 {
 	int start = 0, off = -1, r = 0;
-	size_t count_at = out->size;
+	size_t count_at = out->size, total = 0;
 	uint32_t count = 0;
 	bytes_put_u32(out, 0);
 	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
@@ -178,8 +178,13 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 			ioctl(host_fd, FIONREAD, &unread);
 			size = count ? 0 : unread;
 		}
-		if (size <= 0 || (size_t)size > CONTENT_MAX)
+		if (size <= 0)
 			break;
+		total += (size_t)size;
+		if (total > CONTENT_MAX) {
+			r = -EFBIG;
+			break;
+		}
 		bytes_put_u32(out, (uint32_t)size);
 		uint8_t *data = bytes_extend(out, (size_t)size);
 		if (!data) {
@@ -219,20 +224,28 @@ int channels_dump_pair(const struct inventory_file *f, uint64_t id, struct bytes
 	return r ? fail(why, r, "descriptor %d: its content cannot be read: %s", f->fd, strerror(-r)) : 0;
 }
 
+/* The sender is given room for it, and then its own again: what it could have sent it has. */
 static int fill_socket(int from, struct reader *in)
 {
 	uint32_t count = reader_count(in, 4);
-	for (; count; count--) {
+	int own = 0, r = 0;
+	size_t held = 0;
+	socklen_t own_size = sizeof(own);
+	getsockopt(from, SOL_SOCKET, SO_SNDBUF, &own, &own_size);
+	for (; !r && count; count--) {
 		size_t size;
 		const uint8_t *data = reader_block(in, &size);
 		if (!data)
-			return in->error;
-		int space = (int)(size < CONTENT_MAX ? size * 2 + 65536 : CONTENT_MAX);
+			break;
+		held += size;
+		int space = (int)(held < CONTENT_MAX ? held * 2 + 65536 : 2 * CONTENT_MAX);
 		setsockopt(from, SOL_SOCKET, SO_SNDBUFFORCE, &space, sizeof(space));
 		if (send(from, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size)
-			return -EIO;
+			r = -EIO;
 	}
-	return in->error;
+	own /= 2; /* the kernel tells twice of what it was given */
+	setsockopt(from, SOL_SOCKET, SO_SNDBUFFORCE, &own, sizeof(own));
+	return r ? r : in->error;
 }
 
 /* Of a pair's first end: a duplicate, to fill the second end's queue through. */

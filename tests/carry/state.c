@@ -106,6 +106,44 @@ static void channels(void)
 	end();
 }
 
+static unsigned char byte_at(size_t at)
+{
+	return (unsigned char)(at * 31 + at / 4096);
+}
+
+/* A stream that is always full holds no more after many moves than after one, and loses nothing. */
+static void full_streams(void)
+{
+	static unsigned char data[1 << 18];
+	size_t written = 0, got = 0;
+	int pair[2];
+	begin();
+	struct program *here = &a, *there = &b, *swap;
+	CHECK(CALL(here, SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+	for (int i = 0; i < 40; i++) {
+		long n;
+		do {
+			for (size_t k = 0; k < sizeof(data); k++)
+				data[k] = byte_at(written + k);
+			n = CALL(here, SYS_write, pair[0], data, 10000 + (size_t)i * 5000);
+			written += n > 0 ? (size_t)n : 0;
+		} while (n > 0);
+		CHECK(n == -EAGAIN && written - got < 1 << 20);
+		n = CALL(here, SYS_read, pair[1], data, 7000 + (size_t)i * 900);
+		CHECK(n > 0);
+		for (long k = 0; k < n; k++)
+			CHECK(data[k] == byte_at(got + (size_t)k));
+		got += (size_t)n;
+		program_move_here(here, there, &nothing_special);
+		swap = here;
+		here = there;
+		there = swap;
+		program_close(there);
+		program_open(there);
+	}
+	end();
+}
+
 static void counters_and_timers(void)
 {
 	uint64_t value = 5;
@@ -503,6 +541,7 @@ int main(void)
 	snprintf(path, sizeof(path), "%s/file", directory);
 	files();
 	channels();
+	full_streams();
 	counters_and_timers();
 	interests();
 	interests_of_dups();

@@ -23,15 +23,16 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 static char wrong_text[200];
 static atomic_int wrong_count;
-static atomic_ulong work[8];
-static const char *const work_name[] = {"alarms", "timers", "threads", "faults", "repairs", "waits", "signals"};
-enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS };
+static atomic_ulong work[9];
+static const char *const work_name[] = {"alarms", "timers", "threads", "faults", "repairs", "waits", "signals", "receives", "streams"};
+enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS, RECEIVES, STREAMS };
 
 #define MUST(condition)                                                                                                \
 	do {                                                                                                           \
@@ -214,6 +215,14 @@ static void *fault_and_go_on(void *unused)
 	return NULL;
 }
 
+static void block_signals(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
 /* ---- waits: not shorter than asked for, and not begun anew by a move ---- */
 
 static void *waits(void *unused)
@@ -225,9 +234,7 @@ static void *waits(void *unused)
 	MUST(!pipe(ends) && !socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 	struct timeval receive = {0, 150000};
 	MUST(!setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof(receive)));
-	sigset_t all;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	block_signals();
 	for (unsigned i = 0;; i++) {
 		uint64_t begun = now_ns(), asked = 150000000;
 		struct timespec t = {0, (long)asked};
@@ -256,6 +263,94 @@ static void *waits(void *unused)
 		}
 		MUST(now_ns() - begun >= asked - 1000000);
 		atomic_fetch_add(&work[WAITS], 1);
+	}
+	return NULL;
+}
+
+/* A time-out that is longer than the time between two moves. */
+static void *receive(void *unused)
+{
+	struct timeval limit = {0, 700000};
+	int pair[2];
+	char byte;
+
+	(void)unused;
+	block_signals();
+	MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	MUST(!setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	for (;;) {
+		uint64_t begun = now_ns();
+		MUST(recv(pair[0], &byte, 1, 0) == -1 && errno == EAGAIN);
+		MUST(now_ns() - begun >= 699000000);
+		atomic_fetch_add(&work[RECEIVES], 1);
+	}
+	return NULL;
+}
+
+/* ---- blocking writes that are larger than what there is room for: all of it, and every byte once ---- */
+
+#define CHUNK 300000
+#define CHUNK_LARGE 2500000
+static int stream_pair[2];
+
+static unsigned char byte_at(uint64_t at)
+{
+	return (unsigned char)(at * 31 + at / 4096);
+}
+
+static void *write_stream(void *unused)
+{
+	unsigned char *data = malloc(CHUNK_LARGE);
+	uint64_t at = 0;
+
+	(void)unused;
+	block_signals();
+	for (unsigned i = 0;; i++) {
+		size_t size = i % 8 == 7 ? CHUNK_LARGE : CHUNK + i % 5;
+		struct iovec part[2] = {{data, size / 3}, {data + size / 3, size - size / 3}};
+		struct msghdr message = {.msg_iov = part, .msg_iovlen = 2};
+		ssize_t done = 0;
+
+		for (size_t k = 0; k < size; k++)
+			data[k] = byte_at(at + k);
+		switch (i % 4) {
+		case 0:
+			done = write(stream_pair[0], data, size);
+			break;
+		case 1:
+			done = writev(stream_pair[0], part, 2);
+			break;
+		case 2:
+			done = send(stream_pair[0], data, size, 0);
+			break;
+		case 3:
+			done = sendmsg(stream_pair[0], &message, 0);
+			break;
+		}
+		MUST(done == (ssize_t)size);
+		at += size;
+	}
+	return NULL;
+}
+
+static void *read_stream(void *unused)
+{
+	unsigned char *data = malloc(CHUNK);
+	uint64_t at = 0;
+
+	(void)unused;
+	block_signals();
+	for (unsigned i = 0;; i++) {
+		ssize_t n = i % 2 ? recv(stream_pair[1], data, CHUNK, MSG_WAITALL) : read(stream_pair[1], data, CHUNK);
+
+		MUST(n > 0 && (i % 2 == 0 || n == CHUNK));
+		ssize_t same = 0;
+		while (same < n && data[same] == byte_at(at + (uint64_t)same))
+			same++;
+		MUST(same == n);
+		at += (uint64_t)n;
+		atomic_fetch_add(&work[STREAMS], 1);
+		usleep(2000);
 	}
 	return NULL;
 }
@@ -289,7 +384,8 @@ static void catch(int signum, void (*handler)(int))
 
 int main(int argc, char **argv)
 {
-	static void *(*const watches[])(void *) = {watch_alarms, watch_timer, fault_and_escape, fault_and_go_on, waits};
+	static void *(*const watches[])(void *) = {watch_alarms, watch_timer,	fault_and_escape, fault_and_go_on,
+						  waits,	receive,	write_stream,	  read_stream};
 	struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK},
 			 timer = {.sa_sigaction = on_timer, .sa_flags = SA_SIGINFO | SA_RESTART};
 	char path[300];
@@ -306,6 +402,7 @@ int main(int argc, char **argv)
 	catch(SIGALRM, on_alarm);
 	MUST(!sigaction(SIGSEGV, &fault, NULL) && !sigaction(SIGRTMIN + 2, &timer, NULL));
 	start_thread_timer();
+	MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, stream_pair));
 	for (unsigned i = 0; i < sizeof(watches) / sizeof(watches[0]); i++)
 		MUST(!pthread_create(&thread, NULL, watches[i], NULL));
 	control_start(atoi(argv[1]), handle);

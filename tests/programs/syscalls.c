@@ -30,6 +30,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -849,9 +850,77 @@ static void check_large_transfers(void)
 	CHECK(read(fd, in, SIZE) == SIZE && !memcmp(in, out, SIZE) && read(fd, in, 1) == 0);
 	memset(in, 0, SIZE);
 	CHECK(pwrite(fd, out, SIZE, 5) == SIZE && pread(fd, in, SIZE + 10, 5) == SIZE && !memcmp(in, out, SIZE));
+	struct iovec vector[3] = {{out, SIZE / 2}, {out, 0}, {out + SIZE / 2, SIZE / 2}}, back[2] = {{in, 100}, {in + 100, SIZE - 100}};
+	memset(in, 0, SIZE);
+	CHECK(lseek(fd, 3, SEEK_SET) == 3 && writev(fd, vector, 3) == SIZE && lseek(fd, 3, SEEK_SET) == 3);
+	CHECK(readv(fd, back, 2) == SIZE && !memcmp(in, out, SIZE));
+	memset(in, 0, SIZE);
+	CHECK(pwritev(fd, vector, 3, 11) == SIZE && preadv(fd, back, 2, 11) == SIZE && !memcmp(in, out, SIZE));
 	CHECK(!close(fd) && !unlink(path));
+	int ends[2];
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends) && !fcntl(ends[0], F_SETFL, O_NONBLOCK));
+	ssize_t part = writev(ends[0], vector, 3); /* what there is room for */
+	CHECK(part > 0 && part < SIZE && write(ends[0], out, 1) == -1 && errno == EAGAIN);
+	CHECK(recv(ends[1], in, (size_t)part, MSG_WAITALL) == part && !memcmp(in, out, (size_t)part));
+	CHECK(!close(ends[0]) && !close(ends[1]));
 	free(out);
 	free(in);
+}
+
+static void check_copies_between_descriptors(void)
+{
+	char path[256], text[32];
+	path_of("copies", path);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600), in[2], out[2], memory = memfd_create("memory", MFD_CLOEXEC);
+	off_t at = 2;
+	loff_t from = 4;
+
+	CHECK(fd >= 0 && memory >= 0 && !pipe(in) && !pipe(out) && write(fd, "0123456789", 10) == 10 && !unlink(path));
+	CHECK(sendfile(in[1], fd, &at, 3) == 3 && at == 5 && read(in[0], text, 32) == 3 && !memcmp(text, "234", 3));
+	CHECK(splice(fd, &from, in[1], NULL, 4, 0) == 4 && from == 8 && tee(in[0], out[1], 4, 0) == 4);
+	CHECK(read(in[0], text, 32) == 4 && read(out[0], text + 4, 8) == 4 && !memcmp(text, "45674567", 8));
+	from = 1;
+	loff_t to = 50;
+	CHECK(copy_file_range(fd, &from, fd, &to, 5, 0) == 5 && to == 55 && pread(fd, text, 9, 50) == 5 && !memcmp(text, "12345", 5));
+	CHECK(write(memory, "x", 1) == 1 && pread(memory, text, 9, 0) == 1);
+	CHECK(!fallocate(fd, 0, 0, 100) && lseek(fd, 0, SEEK_END) == 100 && !posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+	CHECK(!close(fd) && !close(memory) && !close(in[0]) && !close(in[1]) && !close(out[0]) && !close(out[1]));
+}
+
+static void check_many_messages(void)
+{
+	int ends[2];
+	char text[4][8];
+	struct iovec part[4];
+	struct mmsghdr message[4] = {0};
+
+	CHECK(!socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+	for (int i = 0; i < 4; i++) {
+		part[i] = (struct iovec){text[i], (size_t)i + 1};
+		memset(text[i], 'a' + i, 8);
+		message[i].msg_hdr.msg_iov = &part[i];
+		message[i].msg_hdr.msg_iovlen = 1;
+	}
+	CHECK(sendmmsg(ends[0], message, 4, 0) == 4 && message[3].msg_len == 4);
+	for (int i = 0; i < 4; i++)
+		part[i].iov_len = 8;
+	memset(text, 0, sizeof(text));
+	CHECK(recvmmsg(ends[1], message, 2, 0, NULL) == 2 && message[1].msg_len == 2 && !memcmp(text[1], "bb", 3));
+	CHECK(recvmmsg(ends[1], message, 4, MSG_WAITFORONE, NULL) == 2 && message[1].msg_len == 4 && !memcmp(text[1], "dddd", 5));
+	CHECK(recvmmsg(ends[1], message, 4, MSG_DONTWAIT, NULL) == -1 && errno == EAGAIN && !close(ends[0]) && !close(ends[1]));
+}
+
+static void check_own_descriptors(void)
+{
+	char path[64], text[16];
+	int ends[2], again;
+
+	CHECK(!pipe(ends) && dup2(ends[0], 300) == 300);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[1]);
+	CHECK((again = open(path, O_WRONLY)) >= 0 && write(again, "by name", 7) == 7 && read(300, text, 16) == 7);
+	CHECK(open("/dev/fd/301", O_RDONLY) == -1 && errno == ENOENT);
+	CHECK(!ioctl(again, FIOCLEX) && fcntl(again, F_GETFD) == FD_CLOEXEC && !ioctl(again, FIONCLEX) && !fcntl(again, F_GETFD));
+	CHECK(fcntl(again, F_GETPIPE_SZ) >= 4096 && !close(again) && !close(300) && !close(ends[0]) && !close(ends[1]));
 }
 
 static void check_remapping(void)
@@ -1048,6 +1117,9 @@ static const struct {
 	{"environment", check_environment},
 	{"credentials", check_credentials},
 	{"large_transfers", check_large_transfers},
+	{"copies_between_descriptors", check_copies_between_descriptors},
+	{"many_messages", check_many_messages},
+	{"own_descriptors", check_own_descriptors},
 	{"remapping", check_remapping},
 	{"signals_in_calls", check_signals_in_calls},
 	{"signal_masks_of_waits", check_signal_masks_of_waits},
