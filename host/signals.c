@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "host/enclave_private.h"
 #include "host/log.h"
 #include "host/signals.h"
@@ -41,7 +42,8 @@ static uint64_t now_ms(void)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the following; one call of the enclave at a time */
 static bool held;
-static uint64_t kept;
+static uint64_t kept, turns;
+static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
 static timer_t timer;
 static bool has_timer;
 
@@ -98,9 +100,19 @@ void signals_hold(void)
 	pthread_mutex_unlock(&lock);
 }
 
+/* What was sent is with the kernel, or with the forwarding thread, or kept. The kernel gives lower numbers first: when the
+ * thread has come to this one, it had all that were sent before. */
 uint64_t signals_take(void)
 {
+	struct timespec soon;
+
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_sec++;
 	pthread_mutex_lock(&lock);
+	uint64_t until = turns + 1;
+	bool awake = has_timer && sigqueue(getpid(), TIMER_SIGNAL, (union sigval){0}) == 0;
+	while (awake && turns < until && pthread_cond_timedwait(&turned, &lock, &soon) == 0)
+		;
 	uint64_t set = kept;
 	kept = 0;
 	pthread_mutex_unlock(&lock);
@@ -135,10 +147,18 @@ static void *forward_loop(void *arg)
 
 	forwarded_set(&set);
 	for (;;) {
-		int number = sigwaitinfo(&set, NULL);
+		siginfo_t info;
+		int number = sigwaitinfo(&set, &info);
 
 		if (number < 0)
 			continue;
+		if (number == TIMER_SIGNAL && info.si_code == SI_QUEUE) {
+			pthread_mutex_lock(&lock);
+			turns++;
+			pthread_cond_broadcast(&turned);
+			pthread_mutex_unlock(&lock);
+			continue;
+		}
 		if (number == TIMER_SIGNAL) {
 			signals_timers(e);
 			continue;

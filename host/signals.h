@@ -20,7 +20,7 @@ int signals_forward(struct enclave *e);
  * hold and release is kept: told by release if the move was undone, else for the other side. */
 void signals_hold(void);
 void signals_release(struct enclave *e);
-/* Those kept so far, bit n - 1 for signal n. They are the caller's now. */
+/* Those kept so far, all that were sent before this call among them, bit n - 1 for signal n. They are the caller's now. */
 uint64_t signals_take(void);
 /* At the other side. */
 void signals_give(struct enclave *e, uint64_t set);

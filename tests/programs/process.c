@@ -34,11 +34,20 @@ static atomic_ulong work[9];
 static const char *const work_name[] = {"alarms", "timers", "threads", "faults", "repairs", "waits", "signals", "receives", "streams"};
 enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS, RECEIVES, STREAMS };
 
+static void wrong(int line, const char *condition)
+{
+	int error = errno, count = atomic_fetch_add(&wrong_count, 1);
+
+	if (count < 10)
+		say("wrong: line %d: %s, %s", line, condition, strerror(error));
+	if (count == 0)
+		snprintf(wrong_text, sizeof(wrong_text), "line %d: %s, %s", line, condition, strerror(error));
+}
+
 #define MUST(condition)                                                                                                \
 	do {                                                                                                           \
-		if (!(condition) && atomic_fetch_add(&wrong_count, 1) == 0)                                            \
-			snprintf(wrong_text, sizeof(wrong_text), "line %d: %s, %s", __LINE__, #condition,              \
-				 strerror(errno));                                                                     \
+		if (!(condition))                                                                                      \
+			wrong(__LINE__, #condition);                                                                   \
 	} while (0)
 
 static uint64_t now_ns(void)
