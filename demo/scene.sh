@@ -7,6 +7,8 @@
 #   scene_move MODE OUT [UNDISTURBED_S]   moves it to the other host under load; OUT: one JSON object
 #   scene_verify                  all of the data is still there
 #
+# With SCENE_FORECAST set, each move is forecast before, and the object has .forecast.
+#
 # Logs lie in $scene_dir; scene_notice TEXT tells the reader what goes on.
 
 BUILD=$(realpath "${BUILD:-build}")
@@ -126,9 +128,12 @@ scene_receive()
 scene_summary()
 {
 	local mode=$1 start_us=$2 end_us=$3
+
+	[ -n "${SCENE_FORECAST-}" ] || echo null >"$scene_dir/forecast.json"
 	jq -n --arg mode "$mode" --argjson from "$start_us" --argjson to "$end_us" \
 		--argjson size "$(numfmt --from=iec "$scene_size")" \
-		--slurpfile said "$scene_dir/migrate.json" --slurpfile load "$scene_dir/load.json" '
+		--slurpfile said "$scene_dir/migrate.json" --slurpfile load "$scene_dir/load.json" \
+		--slurpfile check "$scene_dir/forecast.json" '
 		$said[-1] as $m | $load[0] as $l | $l.timeline as $t
 		| def index(us): [((us - $t.start_us) / $t.interval_us | floor), 0] | max;
 		def silence(a; b): [$t.silence_us_max[index(a):index(b) + 1][], 0] | max;
@@ -143,13 +148,21 @@ scene_summary()
 			requests: $l.requests, acknowledged_writes: $l.acknowledged_writes,
 			throughput_before: rate($from - ($to - $from) - 1000000; $from),
 			throughput_during: rate($from; $to), throughput_after: rate($to; $to + 2000000),
-			migrate: $m
+			forecast: ($check[0].forecast // [] | map(select(.mode == $mode))[0]), migrate: $m
 		}'
 }
 
 scene_now_us()
 {
 	echo "${EPOCHREALTIME/[.,]/}"
+}
+
+# scene_forecast HOST: what a move there, under the load there is, would be like.
+scene_forecast()
+{
+	sleep 1
+	host_run "$scene_home" "$OPTMIG" check redis "tcp:${scene_address[$1]}:$MIGRATE_PORT" --tcp-established --json \
+		>"$scene_dir/forecast.json" 2>"$scene_dir/check.log" || scene_fail "optmig check failed" "$scene_dir/check.log"
 }
 
 scene_move()
@@ -162,6 +175,7 @@ scene_move()
 		--rate "${SCENE_RATE:-4000}" >"$scene_dir/load.json" 2>"$scene_dir/load.log" &
 	load_pid=$!
 	scene_notice "client load for $undisturbed_s s undisturbed, then $mode from host $scene_home to host $target"
+	[ -z "${SCENE_FORECAST-}" ] || scene_forecast "$target" || return
 	sleep "$undisturbed_s"
 
 	start_us=$(scene_now_us)
