@@ -130,8 +130,8 @@ static struct in6_addr reachable(const struct in6_addr *to, const struct sockadd
 	return (struct in6_addr)IN6ADDR_LOOPBACK_INIT;
 }
 
-static int deliver(const struct inject *i, const struct sockaddr_storage *from, const struct in6_addr *to,
-		   uint16_t port, const uint8_t *data, size_t size)
+static void deliver(const struct inject *i, const struct sockaddr_storage *from, const struct in6_addr *to,
+		    uint16_t port, const uint8_t *data, size_t size)
 {
 	static struct {
 		struct udphdr udp;
@@ -140,34 +140,31 @@ static int deliver(const struct inject *i, const struct sockaddr_storage *from, 
 	struct in6_addr sender;
 	size_t whole = sizeof(packet.udp) + size;
 	if (!ip_of(from, &sender) || whole > DATAGRAM_MAX)
-		return -EBADMSG;
+		return;
 	packet.udp = (struct udphdr){.source = ip_port(from), .dest = port, .len = htons((uint16_t)whole)};
 	memcpy(packet.data, data, size);
 	packet.udp.check = checksum_with_pseudo(&sender, to, IPPROTO_UDP, &packet, whole);
 	if (!packet.udp.check)
 		packet.udp.check = 0xffff; /* zero means none */
-	return inject(i, &sender, to, IPPROTO_UDP, &packet, whole);
+	inject(i, &sender, to, IPPROTO_UDP, &packet, whole);
 }
 
 /* The sender stayed on the other host: from nobody. */
-static int deliver_unix(const struct sockaddr_storage *to, socklen_t to_size, const uint8_t *data,
-			size_t size)
+static void deliver_unix(const struct sockaddr_storage *to, socklen_t to_size, const uint8_t *data,
+			 size_t size)
 {
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int r = fd < 0 || sendto(fd, data, size, MSG_DONTWAIT, (const struct sockaddr *)to, to_size) < 0
-		    ? -errno
-		    : 0;
-	if (fd >= 0)
-		close(fd);
-	return r;
+	if (fd < 0)
+		return;
+	sendto(fd, data, size, MSG_DONTWAIT, (const struct sockaddr *)to, to_size);
+	close(fd);
 }
 
-int datagrams_deliver(struct restore *r, const struct inject *i,
-		      bool (*is_here)(const void *context, const struct in6_addr *address),
-		      const void *context)
+void datagrams_deliver(struct restore *r, const struct inject *i,
+		       bool (*is_here)(const void *context, const struct in6_addr *address),
+		       const void *context)
 {
 	struct reader in = reader_of(r->datagrams.data, r->datagrams.size);
-	int error = 0;
 	while (in.left && !in.error) {
 		int fd = (int)reader_u32(&in);
 		struct sockaddr_storage own = {0};
@@ -181,15 +178,12 @@ int datagrams_deliver(struct restore *r, const struct inject *i,
 			memcpy(&from, name, name_size);
 			reader_get(&in, &to, sizeof(to));
 			const uint8_t *data = reader_block(&in, &size);
-			int e;
 			if (own.ss_family == AF_UNIX) {
-				e = deliver_unix(&own, own_size, data, size);
+				deliver_unix(&own, own_size, data, size);
 			} else {
 				to = reachable(&to, &own, is_here, context);
-				e = deliver(i, &from, &to, ip_port(&own), data, size);
+				deliver(i, &from, &to, ip_port(&own), data, size);
 			}
-			error = error ? error : e;
 		}
 	}
-	return error;
 }

@@ -65,6 +65,13 @@ static int open_route(struct network *n, struct failure *why)
 	return n->route < 0 ? fail(why, n->route, "no netlink socket: %s", strerror(-n->route)) : 0;
 }
 
+bool network_is_here(struct network *n, const struct in6_addr *address)
+{
+	struct failure ignored;
+	struct place place;
+	return open_route(n, &ignored) == 0 && address_find(n->route, address, &place) != -ENOENT;
+}
+
 static struct service *new_service(struct network *n, const struct in6_addr *address, struct failure *why)
 {
 	if (n->service_count == SERVICES_MAX) {

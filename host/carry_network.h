@@ -52,6 +52,9 @@ void network_init(struct network *n);
 void network_close(struct network *n);
 bool network_has(const struct network *n, const struct in6_addr *address);
 
+/* Whether it is an address of this host. */
+bool network_is_here(struct network *n, const struct in6_addr *address);
+
 /* ---- source ---- */
 /* Adds an address that must move, if it can. stays: the migration stream's own, or NULL. */
 int network_source_add(struct network *n, const struct in6_addr *address, const struct in6_addr *stays,

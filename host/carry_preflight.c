@@ -81,12 +81,11 @@ static int check_connection(struct carry_source *s, const struct inventory *v, c
 			    "the connection %s cannot move: a link-local address means something on its own "
 			    "interface only",
 			    name);
-	struct place place;
 	bool stays = ip_is_loopback(&own);
 	int r = stays ? 0 : network_source_add(&s->network, &own, stream_address(s, &stream), why);
 	if (r)
 		return r;
-	if (stays || address_find(s->network.route, &peer, &place) == 0) {
+	if (stays || network_is_here(&s->network, &peer)) {
 		if (!inventory_has_other_end(v, f->host_fd))
 			return fail(
 			    why, -EHOSTUNREACH,
@@ -122,15 +121,16 @@ static int check_socket(struct carry_source *s, const struct inventory *v, const
 		return unix_check(v, f, &names->data, &names->count, why);
 	if (s->local || class == SOCKET_ENDED || class == SOCKET_CONNECTING)
 		return 0;
-	/* Where others reach the program; a socket with a peer of its own is not reached by others. */
-	if (class == SOCKET_LISTENER || sockets_is_open(f->host_fd)) {
-		struct in6_addr own, stream;
-		if (s->options.tcp_established && sockets_address(f->host_fd, false, &own) &&
-		    !ip_is_loopback(&own)) {
-			r = network_source_add(&s->network, &own, stream_address(s, &stream), why);
-			if (r)
-				return r;
-		}
+	/* Where others reach the program. A socket with a peer of its own is not reached by others, and
+	 * datagrams also come by addresses of a group or of all. */
+	struct in6_addr own, stream;
+	bool listens = class == SOCKET_LISTENER;
+	if (s->options.tcp_established && (listens || sockets_is_open(f->host_fd)) &&
+	    sockets_address(f->host_fd, false, &own) && !ip_is_loopback(&own) &&
+	    (listens || network_is_here(&s->network, &own))) {
+		r = network_source_add(&s->network, &own, stream_address(s, &stream), why);
+		if (r)
+			return r;
 	}
 	size_t before = bound->size;
 	r = sockets_check(f, class, bound, why);

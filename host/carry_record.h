@@ -224,8 +224,9 @@ int unix_release(struct restore *r);
 int datagrams_dump(int host_fd, int domain, struct bytes *out);
 /* Keeps the section for datagrams_deliver(). fd: the socket made for them. */
 int datagrams_expect(struct restore *r, int fd, struct reader *in);
-int datagrams_deliver(struct restore *r, const struct inject *i,
-		      bool (*is_here)(const void *context, const struct in6_addr *address),
-		      const void *context);
+/* One that cannot be delivered is lost, as datagrams may be. */
+void datagrams_deliver(struct restore *r, const struct inject *i,
+		       bool (*is_here)(const void *context, const struct in6_addr *address),
+		       const void *context);
 
 #endif

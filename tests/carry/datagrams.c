@@ -60,6 +60,9 @@ static void start(void)
 	} else {
 		memory.both = make_bound(AF_INET, SOCK_DGRAM, &any, sizeof(any));
 	}
+	/* No address of any host's. */
+	struct sockaddr_in group = name_of("224.0.0.251", PORT);
+	make_bound(AF_INET, SOCK_DGRAM, &group, sizeof(group));
 	memory.connected = (int)CALL(&program, SYS_socket, AF_INET, SOCK_DGRAM, 0);
 	CHECK(CALL(&program, SYS_connect, memory.connected, &peer, sizeof(peer)) == 0);
 	memory.listener = make_bound(AF_INET, SOCK_STREAM, &own, sizeof(own));
