@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * echo ADDRESS PORT: sends back what it gets, one thread for each connection.
+ * At the address :: it listens for IPv4 and IPv6.
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -27,14 +28,21 @@ out:
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET};
-	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	struct sockaddr_in four = {.sin_family = AF_INET};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+	int one = 1;
 
-	if (argc != 3 || !inet_pton(AF_INET, argv[1], &address.sin_addr))
+	if (argc != 3)
 		return 2;
-	address.sin_port = htons((unsigned short)atoi(argv[2]));
+	four.sin_port = six.sin6_port = htons((unsigned short)atoi(argv[2]));
+	int is_four = inet_pton(AF_INET, argv[1], &four.sin_addr);
+	if (!is_four && !inet_pton(AF_INET6, argv[1], &six.sin6_addr))
+		return 2;
+	int listener = socket(is_four ? AF_INET : AF_INET6, SOCK_STREAM, 0);
 	if (listener < 0 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 64)) {
+	    bind(listener, is_four ? (struct sockaddr *)&four : (struct sockaddr *)&six,
+		 is_four ? sizeof(four) : sizeof(six)) ||
+	    listen(listener, 64)) {
 		perror("echo");
 		return 1;
 	}
