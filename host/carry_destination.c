@@ -69,6 +69,19 @@ static int check_limit(uint32_t descriptors, struct failure *why)
 		    descriptors, (unsigned long long)limit.rlim_cur);
 }
 
+/* The program knows who it is, and what its files let it do: it cannot become another. */
+static int check_user(struct reader *in, struct failure *why)
+{
+	uint32_t user = reader_u32(in), group = reader_u32(in);
+	if (in->error)
+		return fail(why, in->error, "the manifest is damaged");
+	if (user == geteuid() && group == getegid())
+		return 0;
+	return fail(why, -EPERM,
+		    "the program runs as user %u, group %u, and optmig receive here as user %u, group %u: they must be the same",
+		    user, group, geteuid(), getegid());
+}
+
 int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t size, struct bytes *answer,
 			      struct carry_destination **out, struct failure *why)
 {
@@ -86,6 +99,10 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 		r = fail(why, -EBADMSG, "the manifest is not one of this version");
 	if (!r && reader_u8(&in))
 		r = local_open(&in, &d->restore.source, why);
+	if (!r)
+		r = check_user(&in, why);
+	if (!r)
+		r = names_expect(fds, &in, why);
 	if (!r)
 		d->meeting = meeting_find(&in);
 	if (!r)

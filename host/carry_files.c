@@ -340,6 +340,34 @@ int files_expect(struct reader *in, struct failure *why)
 	return r;
 }
 
+void names_put(struct fdtable *fds, bool compare, struct bytes *out)
+{
+	const char *name;
+	uint32_t count = 0;
+	while (compare && fdtable_name(fds, count))
+		count++;
+	bytes_put_u32(out, count);
+	for (uint32_t i = 0; i < count && (name = fdtable_name(fds, i)); i++)
+		bytes_put_string(out, name);
+}
+
+int names_expect(struct fdtable *fds, struct reader *in, struct failure *why)
+{
+	int r = 0;
+	for (uint32_t count = reader_count(in, 4); !r && count; count--) {
+		char *name = reader_string(in, CARRY_PATH_MAX);
+		if (!name)
+			return fail(why, -EBADMSG, "the manifest is damaged (a name)");
+		if (access(name, R_OK) < 0)
+			r = fail(why, -errno, "%s, which the program has read and may read again, is not here: %s", name,
+				 strerror(errno));
+		else
+			fdtable_note_name(fds, name);
+		free(name);
+	}
+	return r;
+}
+
 /* ---- at the source ---- */
 
 int hand_over_add(struct hand_over *h, int fd, uint32_t *index)

@@ -59,6 +59,8 @@ void list_tell(const struct carry_source *s, const struct inventory *v, unsigned
 	else
 		item = (struct carry_item){fd, item.fd_count, channels[f->file->kind].what,
 					   channels[f->file->kind].how, obstacle};
+	if (obstacle)
+		item.how = "not at all";
 	s->options.tell(s->options.context, &item);
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/carry_local.h"
 #include "host/carry_wire.h"
@@ -209,6 +210,9 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		bytes_put_u8(manifest, s->local);
 		if (s->local)
 			local_put(manifest);
+		bytes_put_u32(manifest, geteuid());
+		bytes_put_u32(manifest, getegid());
+		names_put(s->fds, h.compare, manifest);
 		meeting_put(&s->meeting, manifest);
 		bytes_put_u32(manifest, counts->descriptors);
 		bytes_put_u32(manifest, s->need.path_count);

@@ -135,6 +135,9 @@ int files_check_alone(const struct files_need *need, struct failure *why);
 int files_dump(const struct inventory_file *f, struct hand_over *h, struct bytes *out, struct failure *why);
 int files_restore(struct restore *r, enum record record, struct reader *in, struct made *out,
 		  struct failure *why);
+/* Names of files that the destination must have too: writes them, looks for them (and notes them there). */
+void names_put(struct fdtable *fds, bool compare, struct bytes *out);
+int names_expect(struct fdtable *fds, struct reader *in, struct failure *why);
 /* The program's POSIX locks, after all files. */
 struct posix_locks;
 int locks_check(struct posix_locks *locks, const struct hand_over *h, struct files_need *need,

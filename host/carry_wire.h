@@ -6,7 +6,7 @@
 #ifndef HOST_CARRY_WIRE_H
 #define HOST_CARRY_WIRE_H
 
-#define CARRY_MANIFEST 0x344d4d4fu /* "OMM4" */
+#define CARRY_MANIFEST 0x354d4d4fu /* "OMM5" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
 #define CARRY_STATE 0x35534d4fu	   /* "OMS5" */
 

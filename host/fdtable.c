@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -24,6 +25,8 @@ struct fdtable {
 	int lowest_free; /* none below is free */
 	uint64_t limit_soft, limit_hard;
 	struct posix_locks *posix_locks;
+	char *name[NAMES_MAX];
+	unsigned name_count;
 	atomic_uint pending; /* connections in any file's pending list */
 };
 
@@ -205,6 +208,8 @@ void fdtable_destroy(struct fdtable *t)
 		if (t->at[fd])
 			leave(t, fd);
 	posix_locks_destroy(t->posix_locks);
+	while (t->name_count)
+		free(t->name[--t->name_count]);
 	free(t->at);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
@@ -343,6 +348,32 @@ int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec)
 		d->cloexec = cloexec;
 	pthread_mutex_unlock(&t->lock);
 	return d ? 0 : -EBADF;
+}
+
+void fdtable_note_name(struct fdtable *t, const char *path)
+{
+	static const char *const of_hosts[] = {"/etc/", "/usr/share/zoneinfo/", "/usr/share/locale/", "/usr/lib/locale/",
+					       "/usr/share/i18n/"};
+	bool of_host = false;
+	for (unsigned i = 0; i < sizeof(of_hosts) / sizeof(of_hosts[0]); i++)
+		of_host = of_host || strncmp(path, of_hosts[i], strlen(of_hosts[i])) == 0;
+	if (!of_host)
+		return;
+	pthread_mutex_lock(&t->lock);
+	unsigned i = 0;
+	while (i < t->name_count && strcmp(t->name[i], path))
+		i++;
+	if (i == t->name_count && i < NAMES_MAX && (t->name[i] = strdup(path)))
+		t->name_count++;
+	pthread_mutex_unlock(&t->lock);
+}
+
+const char *fdtable_name(struct fdtable *t, unsigned i)
+{
+	pthread_mutex_lock(&t->lock);
+	const char *name = i < t->name_count ? t->name[i] : NULL;
+	pthread_mutex_unlock(&t->lock);
+	return name;
 }
 
 struct posix_locks *fdtable_posix_locks(struct fdtable *t)

@@ -90,6 +90,12 @@ int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool c
 
 int fdtable_cloexec(struct fdtable *t, int fd); /* 0, 1 or -EBADF */
 int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec);
+/* Files every host has its own of (resolver, hosts, zones, locales) that the program has read: it will again. Notes the
+ * first NAMES_MAX. */
+#define NAMES_MAX 32
+void fdtable_note_name(struct fdtable *t, const char *path);
+/* The i-th, NULL past the last; for a move. */
+const char *fdtable_name(struct fdtable *t, unsigned i);
 /* The locks that belong to the program as a whole: host/posix_locks.h. */
 struct posix_locks *fdtable_posix_locks(struct fdtable *t);
 /* RLIMIT_NOFILE of the program. */

@@ -90,6 +90,8 @@ long call_open(struct request *r)
 	char own[64];
 	path = (long)own_descriptor(r, (const char *)path, own);
 	long fd = request_blocking(r, SYS_openat, directory, path, flags | O_CLOEXEC, mode, 0, 0);
+	if (fd >= 0 && (flags & O_ACCMODE) == O_RDONLY)
+		fdtable_note_name(r->fds, (const char *)path);
 	return fd < 0 ? fd : fdtable_add(r->fds, (int)fd, FILE_OPENED, flags & O_CLOEXEC);
 }
 
