@@ -86,12 +86,15 @@ static uint64_t die_text(struct thread *t, uint64_t why, const struct sgx_gprsgx
 
 /* The program's own doing: its handler's business, or its end by that signal, which the host is told behind the
  * reason. */
-static uint64_t program_fault(struct thread *t, enum fatal why, struct sgx_gprsgx *g, uint8_t *xsave,
-			      const struct sgx_exinfo *x)
+static struct fault_answer program_fault(struct thread *t, enum fatal why, struct sgx_gprsgx *g, uint8_t *xsave,
+					 const struct sgx_exinfo *x)
 {
+	struct fault_answer answer = {0, 0};
 	struct fault f = fault_of(g, x);
-	int rc = in_runtime(g->rip) ? -EFAULT : signal_fault(t, g, xsave, &f);
-	return rc == -EFAULT ? die_text(t, why | (uint64_t)f.signum << FATAL_SIGNAL_SHIFT, g, f.addr) : 0;
+	int rc = in_runtime(g->rip) ? -EFAULT : signal_fault(t, g, xsave, &f, &answer.page);
+	if (rc == -EFAULT)
+		answer.fatal = die_text(t, why | (uint64_t)f.signum << FATAL_SIGNAL_SHIFT, g, f.addr);
+	return answer;
 }
 
 struct fault_answer fault_c(struct thread *t, uint64_t op)
@@ -109,7 +112,7 @@ struct fault_answer fault_c(struct thread *t, uint64_t op)
 	if (SGX_EXITINFO_VECTOR(g->exitinfo) == VECTOR_UD && in_runtime(g->rip) && signal_fault_return(t, g, frame))
 		return resume;
 	if (SGX_EXITINFO_VECTOR(g->exitinfo) != VECTOR_PF)
-		return (struct fault_answer){program_fault(t, FATAL_EXCEPTION, g, frame, x), 0};
+		return program_fault(t, FATAL_EXCEPTION, g, frame, x);
 	uint64_t addr = x->maddr;
 	if (t->accepting) /* the fault may not need what its thread holds */
 		return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, g, addr), 0};
@@ -132,7 +135,7 @@ struct fault_answer fault_c(struct thread *t, uint64_t op)
 			return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, g, addr), 0};
 		break;
 	default:
-		return (struct fault_answer){program_fault(t, FATAL_SEGV, g, frame, x), 0};
+		return program_fault(t, FATAL_SEGV, g, frame, x);
 	}
 	return resume;
 }

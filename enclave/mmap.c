@@ -237,10 +237,12 @@ int64_t mm_mremap(uint64_t old, uint64_t old_size, uint64_t new_size, int flags,
 	}
 	if (!(flags & MREMAP_MAYMOVE))
 		return -ENOMEM;
-	int64_t to =
-	    mm_mmap(0, new_size, bits & PG_NOACCESS ? PROT_NONE : PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	int64_t to = mm_mmap(0, new_size, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	if (to < 0)
 		return to;
+	/* It is about to go: until then the copy may touch it, also where content has yet to come. */
+	if (bits & PG_NOACCESS)
+		mm_mprotect(old, old_size, PROT_READ | PROT_WRITE);
 	for (uint64_t i = 0; i < have; i++)
 		if (mm_state(first + i) & (PG_ACCEPTED | PG_DEFERRED)) {
 			uint64_t d = (uint64_t)to + (i << PAGE_SHIFT);
@@ -248,6 +250,8 @@ int64_t mm_mremap(uint64_t old, uint64_t old_size, uint64_t new_size, int flags,
 			marks_set(d, PAGE_SIZE);
 		}
 	mm_munmap(old, old_size);
+	if (bits)
+		mm_mprotect((uint64_t)to, new_size, bits & PG_NOACCESS ? PROT_NONE : PROT_READ);
 	return to;
 }
 

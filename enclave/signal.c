@@ -191,20 +191,22 @@ static void gregs_set(struct sgx_gprsgx *g, const uint64_t r[18])
 	g->rsp = r[15], g->rip = r[16], g->rflags = (r[17] & FLAGS_OF_PROGRAMS) | FLAGS_ALWAYS;
 }
 
-/* Makes the pages of a frame exist: the fault handler cannot fault. */
-static int frame_room(uint64_t sp, uint64_t size)
+/* Makes the pages of a frame exist: the fault handler cannot fault. *wanted: one that has yet to come. */
+static int frame_room(uint64_t sp, uint64_t size, uint64_t *wanted)
 {
 	if (!mm_app_range(sp, size))
 		return -EFAULT;
 	for (uint64_t page = sp >> PAGE_SHIFT; page <= (sp + size - 1) >> PAGE_SHIFT; page++) {
-		int rc = page << PAGE_SHIFT < HEAP_BASE ? -EEXIST : mm_fault(page << PAGE_SHIFT);
+		int rc = mm_fault(page << PAGE_SHIFT);
+		if (rc == -EINPROGRESS)
+			*wanted = page;
 		if (rc < 0 && rc != -EEXIST)
 			return rc == -EBUSY || rc == -EINPROGRESS ? -EAGAIN : -EFAULT;
 	}
 	return 0;
 }
 
-int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const struct fault *fault)
+int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const struct fault *fault, uint64_t *wanted)
 {
 	int signum = fault->signum;
 	struct action a = action[signum];
@@ -218,7 +220,7 @@ int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const s
 	sp = (sp - sizeof(struct fault_frame)) & ~15ull;
 	if (to_alt && sp - 128 < t->ctx.altstack)
 		return -EFAULT;
-	int rc = frame_room(sp - 128, sizeof(struct fault_frame) + 128);
+	int rc = frame_room(sp - 128, sizeof(struct fault_frame) + 128, wanted);
 	if (rc < 0)
 		return rc;
 
@@ -294,6 +296,9 @@ int64_t signal_return(struct thread *t, uint64_t frame)
 		t->ctx.outer_rsp = f.saved.outer_rsp;
 		t->ctx.signal_mask = *frame_mask(&f) & ~UNBLOCKABLE;
 		signal_word_update();
+		/* All of it is here: whoever reads it next is the fault handler. */
+		for (uint64_t at = frame; at < frame + sizeof(struct fault_frame); at = (at | (PAGE_SIZE - 1)) + 1)
+			(void)*(const volatile uint8_t *)at;
 		fault_return(t, frame);
 	}
 	if (f.saved.kind != CONTEXT_DONE && f.saved.kind != CONTEXT_AGAIN && f.saved.kind != CONTEXT_SAFEPOINT)

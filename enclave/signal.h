@@ -40,7 +40,7 @@ int64_t signal_process(int signum, bool from_host);
 void signal_sigpipe(struct thread *t);
 
 /* An exception of the application's own instruction, from the fault handler; g and xsave are its SSA frame. 0: the
- * thread goes on in its handler. -EAGAIN: not yet, try the instruction again. -EFAULT: it has no handler, or no room
+ * thread goes on in its handler. -EAGAIN: not yet, try the instruction again, if *wanted is not 0 when that page has come. -EFAULT: it has no handler, or no room
  * for its frame: the signal is deadly. */
 struct sgx_gprsgx;
 struct fault {
@@ -48,7 +48,7 @@ struct fault {
 	uint64_t addr;
 	uint64_t vector, error; /* the processor's */
 };
-int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const struct fault *fault);
+int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const struct fault *fault, uint64_t *wanted);
 /* The other way, from the exception that signal_return() raises for such a frame. False: t has raised none. */
 bool signal_fault_return(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave);
 
