@@ -150,6 +150,7 @@ enum service_op {
 struct runtime_stats {
 	uint64_t pages_accepted; /* pages of the application that exist */
 	uint64_t pages_mapped;
+	uint64_t pages_deferred; /* that live, and are still where the program was before */
 	uint64_t threads;
 	uint64_t ocalls;
 	uint64_t faults;

@@ -65,6 +65,14 @@ static int list(json_t *programs, struct failure *why)
 	return 0;
 }
 
+static const char *state_of(const json_t *p)
+{
+	if (json_is_true(json_object_get(p, "migrating")))
+		return "moving";
+	/* it runs, but needs the machine it came from */
+	return json_integer_value(json_object_get(p, "pages_deferred")) ? "arriving" : "running";
+}
+
 static void print_text(const json_t *programs)
 {
 	const json_t *p;
@@ -76,7 +84,7 @@ static void print_text(const json_t *programs)
 		printf("%-24s %8lld %-8s %8lld %11lldK  %.16s\n",
 		       json_string_value(json_object_get(p, "name")),
 		       json_integer_value(json_object_get(p, "pid")),
-		       json_is_true(json_object_get(p, "migrating")) ? "moving" : "running",
+		       state_of(p),
 		       json_integer_value(json_object_get(p, "threads")),
 		       json_integer_value(json_object_get(p, "pages_accepted")) * 4,
 		       json_string_value(json_object_get(p, "mrenclave")));

@@ -19,6 +19,7 @@ static void print_last(const json_t *last)
 static void print_status(const json_t *s)
 {
 	const json_t *p = json_object_get(s, "progress");
+	long long deferred = json_integer_value(json_object_get(s, "pages_deferred"));
 	printf("%s: process %lld, %lld threads, %.1f MB\n", json_string_value(json_object_get(s, "name")),
 	       json_integer_value(json_object_get(s, "pid")),
 	       json_integer_value(json_object_get(s, "threads")),
@@ -29,6 +30,8 @@ static void print_status(const json_t *s)
 		       json_integer_value(json_object_get(p, "round")),
 		       (double)json_integer_value(json_object_get(p, "bytes_sent")) / 1e6,
 		       (double)json_integer_value(json_object_get(p, "elapsed_us")) / 1e6);
+	else if (deferred)
+		printf("%.1f MB are still to come from where it ran before\n", (double)deferred * 4096 / 1e6);
 	else
 		print_last(json_object_get(s, "last"));
 }

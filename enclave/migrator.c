@@ -82,6 +82,12 @@ static void dismiss(enum admission how, unsigned lane)
 	__atomic_store_n(&session.lane_busy[lane], 0, __ATOMIC_RELEASE);
 }
 
+static bool is_time_for(const struct operation *op)
+{
+	return (op->roles & IN(__atomic_load_n(&session.role, __ATOMIC_RELAXED))) &&
+	       (op->phases & IN(__atomic_load_n(&session.phase, __ATOMIC_RELAXED)));
+}
+
 static int lane_of(uint64_t stream)
 {
 	if (stream == MIGRATE_CONTROL || stream == MIGRATE_URGENT)
@@ -97,11 +103,12 @@ int migrate_service(struct service_call *call)
 	int lane = op->admission == PER_STREAM ? lane_of(call->arg[0]) : LANE_CONTROL;
 	if (lane < 0)
 		return -EINVAL;
+	/* What cannot be now does not get in the way of what is under way; what counts is the look inside. */
+	if (!is_time_for(op))
+		return -EPERM;
 	if (!admit(op->admission, (unsigned)lane))
 		return -EBUSY;
-	int rc = -EPERM;
-	if ((op->roles & IN(session.role)) && (op->phases & IN(session.phase)))
-		rc = op->run(call);
+	int rc = is_time_for(op) ? op->run(call) : -EPERM;
 	dismiss(op->admission, (unsigned)lane);
 	return rc;
 }

@@ -48,6 +48,7 @@ static int service_stats(struct service_call *c)
 {
 	struct runtime_stats s = {0};
 	mm_counts(&s.pages_accepted, &s.pages_mapped);
+	s.pages_deferred = mm_deferred();
 	s.threads = threads_alive();
 	s.faults = fault_count();
 	if (c->out_size < sizeof s)

@@ -249,9 +249,9 @@ enum enclave_end enclave_wait(struct enclave *e, int *status)
 	return end;
 }
 
-void enclave_set_moved(struct enclave *e)
+void enclave_set_moved(struct enclave *e, bool lost)
 {
-	enclave_finish(e, ENCLAVE_MOVED, 0);
+	enclave_finish(e, lost ? ENCLAVE_DIED : ENCLAVE_MOVED, lost ? FATAL_MOVED : 0);
 }
 
 const char *enclave_fatal_text(int fatal)

@@ -69,8 +69,8 @@ enum enclave_end { ENCLAVE_EXITED, ENCLAVE_SIGNALED, ENCLAVE_DIED, ENCLAVE_MOVED
 enum enclave_end enclave_wait(struct enclave *e, int *status);
 /* What an enum fatal means, for the operator. */
 const char *enclave_fatal_text(int fatal);
-/* Makes enclave_wait() return ENCLAVE_MOVED. */
-void enclave_set_moved(struct enclave *e);
+/* Makes enclave_wait() return ENCLAVE_MOVED; lost: ENCLAVE_DIED, as the program runs nowhere any more. */
+void enclave_set_moved(struct enclave *e, bool lost);
 
 /* For host/ocall*.c: the host thread that runs a slot. */
 struct host_thread {

@@ -60,11 +60,13 @@ static int note(struct arrivals *a, const struct record_run *run)
 int arrivals_record(struct arrivals *a, unsigned stream, const void *record, size_t size)
 {
 	struct trusted_call c = {.in = record, .in_size = size};
-	int rc = each_run(a, record, size, 1u << RUN_ABSENT, trim);
+	/* Once the program runs here nothing leaves, whatever comes over the network. */
+	uint32_t leaving = a->come ? 0 : 1u << RUN_ABSENT;
+	int rc = each_run(a, record, size, leaving, trim);
 	if (rc == 0)
 		rc = trusted(a->enclave, MIGRATE_RECEIVE, stream, &c);
 	if (rc == 0)
-		rc = each_run(a, record, size, 1u << RUN_ABSENT, removed);
+		rc = each_run(a, record, size, leaving, removed);
 	if (rc)
 		return rc;
 	atomic_fetch_add(&a->pages, c.ret[1] + c.ret[2]);
@@ -96,8 +98,9 @@ static void page_wait(void *context, uint64_t page)
 		if (a->urgent_fd >= 0 && asked != a->connection) {
 			asked = a->connection;
 			/* If it does not get through, the connection is made anew, and it is asked again. */
-			wire_send(a->urgent_fd, FRAME_WANT, &want, sizeof(want), NULL, 0,
-				  (struct wait){now_us() + 1000 * 1000, -1});
+			if (wire_send(a->urgent_fd, FRAME_WANT, &want, sizeof(want), NULL, 0,
+				      (struct wait){now_us() + 1000 * 1000, -1}))
+				shutdown(a->urgent_fd, SHUT_RDWR);
 			continue; /* it may have come meanwhile */
 		}
 		pthread_cond_wait(&a->changed, &a->lock);
@@ -134,6 +137,7 @@ static void *reader_main(void *context)
 	}
 	w.fd = -1; /* arrivals_disconnect()'s */
 	wire_close(&w);
+	atomic_store(&a->lost, true);
 	if (write(a->wake_fd, &one, sizeof(one)) < 0)
 		return NULL; /* full: it is awake */
 	return NULL;
@@ -164,6 +168,12 @@ void arrivals_disconnect(struct arrivals *a)
 		pthread_join(a->reader, NULL);
 	a->reading = false;
 	close(fd);
+	atomic_store(&a->lost, false);
+}
+
+bool arrivals_lost(struct arrivals *a)
+{
+	return atomic_load(&a->lost);
 }
 
 void arrivals_end(struct arrivals *a)

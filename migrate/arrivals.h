@@ -25,6 +25,7 @@ struct arrivals {
 	pthread_t reader;
 	int urgent_fd; /* -1: none */
 	bool reading;
+	atomic_bool lost;    /* the connection, while it was in use */
 	unsigned connection; /* how many there were: each is asked anew */
 	int wake_fd;	     /* eventfd, written when the connection is lost */
 };
@@ -37,6 +38,7 @@ int arrivals_begin(struct arrivals *a);
 /* Takes over fd: pages are asked for there. */
 int arrivals_connect(struct arrivals *a, int fd);
 void arrivals_disconnect(struct arrivals *a);
+bool arrivals_lost(struct arrivals *a);
 /* All pages are here. */
 void arrivals_end(struct arrivals *a);
 

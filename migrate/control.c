@@ -173,11 +173,11 @@ static json_t *status_json(struct control *c)
 	}
 	json_t *last = c->last ? json_incref(c->last) : json_null();
 	pthread_mutex_unlock(&c->lock);
-	return json_pack("{s:i, s:s, s:i, s:s, s:b, s:I, s:I, s:I, s:b, s:o, s:o}", "schema_version", 1,
+	return json_pack("{s:i, s:s, s:i, s:s, s:b, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "schema_version", 1,
 			 "name", c->name, "pid", (int)getpid(), "mrenclave", hex, "software",
 			 enclave_is_software(c->e), "threads", (json_int_t)stats.threads, "pages",
 			 (json_int_t)stats.pages_mapped, "pages_accepted", (json_int_t)stats.pages_accepted,
-			 "migrating", migrating, "progress", progress, "last", last);
+			 "pages_deferred", (json_int_t)stats.pages_deferred, "migrating", migrating, "progress", progress, "last", last);
 }
 
 struct run {
@@ -282,8 +282,8 @@ static void migrate(struct client *client, const json_t *command)
 			send_json(client->fd, json_incref(report));
 		json_decref(report);
 		/* Last: the process may end at once. */
-		if (r.rc == 0 || r.rc == -ENOTRECOVERABLE)
-			enclave_set_moved(c->e);
+		if (r.rc == 0 || r.rc == -ENOTRECOVERABLE || r.rc == -EOWNERDEAD)
+			enclave_set_moved(c->e, r.rc == -EOWNERDEAD);
 	}
 	close(r.done_fd);
 	migration_close(&m);
@@ -295,6 +295,12 @@ static void cancel(struct client *client)
 	struct failure why;
 	pthread_mutex_lock(&c->lock);
 	bool any = c->migration != NULL;
+	if (any && atomic_load(&c->migration->handed_over)) {
+		pthread_mutex_unlock(&c->lock);
+		fail(&why, -EALREADY, "too late: %s runs at its new home already; its pages follow", c->name);
+		send_error(client->fd, &why);
+		return;
+	}
 	if (any)
 		migration_cancel(c->migration);
 	while (c->migration && !c->closing)

@@ -34,6 +34,7 @@
 #define SILENCE_MS 10000u
 #define READY_TIMEOUT_US (10ull * 1000 * 1000) /* from READY to COMMIT */
 #define REFUSED_KEPT_US (60ull * 1000 * 1000)  /* for a source that asks late */
+#define END_TOLD_US (10ull * 1000 * 1000)      /* the program has ended: longest that is held up by a source to be told */
 #define HOOK_TIMEOUT_MS 400
 
 struct destination {
@@ -51,6 +52,7 @@ struct destination {
 	uint64_t deferred;  /* pages that were still at the source when the program resumed here */
 	atomic_bool served; /* the source has sent them all */
 	atomic_bool filling;
+	atomic_bool ended; /* the program, while they were still there */
 	struct carry_destination *carry;
 	struct hook *hook;
 	struct softsgx_stats before;
@@ -160,6 +162,7 @@ static const struct inflow_ops stream_ops = {record, round_done};
 struct connections {
 	int fd[MIGRATE_STREAMS_MAX + 1]; /* the last is the urgent one; -1: not yet */
 	unsigned count;
+	uint32_t epoch; /* frame_attach.epoch */
 };
 
 static void connections_init(struct connections *c)
@@ -538,7 +541,19 @@ static void send_report(struct destination *d)
 
 /* ---- pages that are still at the source ---- */
 
-static void hear_bye(struct destination *d)
+/* Until all pages are here, and the source knows it. */
+struct fill {
+	struct connections c; /* of the source's latest attempt */
+	uint32_t asked;	      /* the attempt whose connections take the place of the old ones once all are there */
+	/* What is said at the end; until the source has heard it, or for so long. */
+	enum frame_type end; /* ARRIVED, or BYE: the program has ended; 0: it is not the end */
+	uint8_t word[1024];  /* the enclave's, of ARRIVED */
+	size_t word_size;
+	uint64_t until_us;
+	bool over;
+};
+
+static void hear_signals(struct destination *d)
 {
 	uint64_t signals;
 	if (d->control.size != sizeof(signals))
@@ -552,117 +567,189 @@ static void connections_drop(struct destination *d)
 	inflow_close(&d->flow);
 	arrivals_disconnect(&d->arrivals);
 	wire_close(&d->control); /* so the source knows */
-	uint64_t count;
-	while (read(d->wake_fd, &count, sizeof(count)) > 0)
-		; /* of what was just closed */
+	atomic_store(&d->served, false);
+}
+
+static bool connection_lost(struct destination *d)
+{
+	bool refused;
+	return arrivals_lost(&d->arrivals) || (d->flow.count && inflow_error(&d->flow, &refused));
 }
 
 /* The source has made all connections again. */
-static int reopen(struct destination *d, struct connections *c, struct failure *why)
+static int reopen(struct destination *d, struct fill *f, struct failure *why)
 {
-	struct frame_serve again;
-	if (d->control.size != sizeof(again) || c->count != d->hello->streams + 1)
-		return fail(why, -EPROTO, "connections are missing");
-	memcpy(&again, d->control.data, sizeof(again));
-	inflow_close(&d->flow);
-	arrivals_disconnect(&d->arrivals);
-	atomic_store(&d->served, false);
-	int rc = trusted(d->e, MIGRATE_REOPEN, again.epoch, NULL);
+	struct frame_serve again = {f->asked};
+	int urgent_fd = f->c.fd[MIGRATE_STREAMS_MAX], rc = trusted(d->e, MIGRATE_REOPEN, again.epoch, NULL);
+	f->asked = 0;
 	if (rc)
 		return enclave_failed(rc, "new connections", why);
-	int urgent_fd = c->fd[MIGRATE_STREAMS_MAX];
-	rc = flow_open(d, c, why);
+	rc = flow_open(d, &f->c, why);
+	if (rc) {
+		close(urgent_fd);
+		return rc;
+	}
+	rc = arrivals_connect(&d->arrivals, urgent_fd);
 	if (rc == 0)
-		rc = arrivals_connect(&d->arrivals, urgent_fd);
-	return rc ? rc : tell(d, FRAME_SERVE, &again, sizeof(again), NULL, 0);
+		rc = tell(d, FRAME_SERVE, &again, sizeof(again), NULL, 0);
+	return rc ? link_failed(rc, why) : 0;
 }
 
-static int on_fill_frame(struct destination *d, struct connections *c, struct failure *why)
+static void say_end(struct destination *d, const struct fill *f)
 {
+	tell(d, f->end, f->word, f->word_size, NULL, 0);
+	if (f->end == FRAME_ARRIVED)
+		send_report(d);
+}
+
+static void end(struct destination *d, struct fill *f, enum frame_type word, uint64_t us)
+{
+	f->end = word;
+	f->until_us = now_us() + us;
+	inflow_close(&d->flow);
+	arrivals_disconnect(&d->arrivals);
+	say_end(d, f);
+}
+
+static uint64_t pages_deferred(struct destination *d)
+{
+	struct runtime_stats stats = {0};
+	struct service_call call = {.op = SERVICE_STATS, .out = (uintptr_t)&stats, .out_size = sizeof(stats)};
+	return enclave_service(d->e, &call) || call.result ? UINT64_MAX : stats.pages_deferred;
+}
+
+/* All streams have brought what they had; what was asked for may still be on its way. */
+static int try_end(struct destination *d, struct fill *f, struct failure *why)
+{
+	struct trusted_call c = {.out = f->word, .out_size = sizeof(f->word)};
+	if (pages_deferred(d))
+		return 0; /* the enclave's answer would be the same, and records that come while it thinks are refused */
+	int rc = trusted(d->e, MIGRATE_ARRIVED, 0, &c);
+	if (rc == -EAGAIN || rc == -EBUSY)
+		return 0;
+	if (rc)
+		return enclave_failed(rc, "to have all pages", why);
+	f->word_size = c.out_size;
+	arrivals_end(&d->arrivals);
+	log_line("%s: all pages are here", d->name);
+	end(d, f, FRAME_ARRIVED, REFUSED_KEPT_US);
+	return 0;
+}
+
+static int on_attach(struct destination *d, struct fill *f, struct failure *why)
+{
+	struct frame_attach attach;
+	int fd, rc = channel_receive(d, 0, &attach, &fd);
+	if (rc) {
+		d->channel_fd = -1; /* nobody can come any more */
+		log_line("%s: the receive service is gone", d->name);
+		return 0;
+	}
+	if (attach.epoch < f->c.epoch) {
+		close(fd); /* the source has given it up */
+		return 0;
+	}
+	if (attach.epoch > f->c.epoch) {
+		connections_close(&f->c);
+		f->c.epoch = attach.epoch;
+		connections_drop(d);
+	}
+	if (attach.stream != MIGRATE_CONTROL)
+		return connections_add(&f->c, d->hello->streams, attach.stream, fd)
+			   ? fail(why, -EPROTO, "a connection too many")
+			   : 0;
+	address_tune(fd, SILENCE_MS);
+	wire_close(&d->control);
+	wire_init(&d->control, fd);
+	return 0;
+}
+
+static int on_fill_frame(struct destination *d, struct fill *f, struct failure *why)
+{
+	struct frame_serve serve;
 	switch (d->control.type) {
+	case FRAME_SIGNALS:
+		hear_signals(d);
+		return 0;
 	case FRAME_BYE:
-		hear_bye(d);
+		hear_signals(d);
+		f->over = f->end != 0;
 		return 0;
 	case FRAME_COMMIT:
 		return on_commit(d, why);
 	case FRAME_SERVE:
-		return reopen(d, c, why);
+		if (d->control.size != sizeof(serve))
+			return link_failed(-EPROTO, why);
+		memcpy(&serve, d->control.data, sizeof(serve));
+		f->asked = serve.epoch;
+		if (f->end)
+			say_end(d, f);
+		return 0;
 	default:
 		return fail(why, -EPROTO, "the source sent frame %u out of order", d->control.type);
 	}
 }
 
-/* Everything was sent: the enclave knows whether everything has come. */
-static int filled(struct destination *d, struct failure *why)
+static int fill_timeout_ms(struct destination *d, const struct fill *f)
 {
-	uint8_t record[1024];
-	struct trusted_call c = {.out = record, .out_size = sizeof(record)};
-	inflow_close(&d->flow);
-	arrivals_disconnect(&d->arrivals);
-	int rc = trusted(d->e, MIGRATE_ARRIVED, 0, &c);
-	if (rc)
-		return fail(why, rc, "%llu pages have not come", (unsigned long long)c.ret[0]);
-	arrivals_end(&d->arrivals);
-	tell(d, FRAME_ARRIVED, record, c.out_size, NULL, 0);
-	return 0;
+	uint64_t now = now_us();
+	if (f->end)
+		return f->until_us > now ? (int)((f->until_us - now) / 1000) + 1 : 0;
+	return atomic_load(&d->served) ? 10 : -1;
 }
 
-/* One thing that happens. 1: all pages are here. */
-static int fill_step(struct destination *d, struct connections *c, struct failure *why)
+/* One thing that happens. */
+static int fill_step(struct destination *d, struct fill *f, struct failure *why)
 {
 	struct pollfd polled[3] = {{.fd = d->control.fd, .events = POLLIN},
 				   {.fd = d->channel_fd, .events = POLLIN},
 				   {.fd = d->wake_fd, .events = POLLIN}};
-	struct frame_attach attach;
 	uint64_t count;
-	int fd, rc;
-	if (poll(polled, 3, -1) <= 0)
+	int rc = 0;
+	if (poll(polled, 3, fill_timeout_ms(d, f)) < 0)
 		return 0;
-	if (polled[2].revents && read(d->wake_fd, &count, sizeof(count)) > 0) {
-		if (atomic_load(&d->served)) {
-			rc = filled(d, why);
-			return rc ? rc : 1;
-		}
-		return d->control.fd < 0 ? 0 : fail(why, -ECONNRESET, "a connection was lost");
-	}
+	if (polled[2].revents && read(d->wake_fd, &count, sizeof(count)) < 0)
+		return 0; /* another time */
+	if (f->end == 0 && atomic_load(&d->ended))
+		end(d, f, FRAME_BYE, END_TOLD_US);
+	if (f->end == 0 && atomic_load(&d->served))
+		rc = try_end(d, f, why);
+	if (rc == 0 && f->end == 0 && connection_lost(d))
+		rc = fail(why, -ECONNRESET, "a connection was lost");
+	if (rc)
+		return rc;
 	if (polled[1].revents) {
-		rc = channel_receive(d, 0, &attach, &fd);
-		if (rc) {
-			d->channel_fd = -1; /* nobody can come any more */
-			log_line("%s: the receive service is gone", d->name);
-			return 0;
-		}
-		if (attach.stream != MIGRATE_CONTROL)
-			return connections_add(c, d->hello->streams, attach.stream, fd)
-				   ? fail(why, -EPROTO, "a connection too many")
-				   : 0;
-		connections_close(c);
-		connections_drop(d);
-		address_tune(fd, SILENCE_MS);
-		wire_init(&d->control, fd);
-		return 0;
+		rc = on_attach(d, f, why);
+	} else if (polled[0].revents) {
+		rc = wire_recv(&d->control, (struct wait){now_us() + 2 * 1000 * 1000, -1});
+		rc = rc ? link_failed(rc, why) : on_fill_frame(d, f, why);
 	}
-	rc = wire_recv(&d->control, (struct wait){now_us() + 2 * 1000 * 1000, -1});
-	return rc ? link_failed(rc, why) : on_fill_frame(d, c, why);
+	/* SERVE and the connections come on different ways. */
+	if (rc == 0 && f->end == 0 && f->asked && f->asked == f->c.epoch && f->c.count == d->hello->streams + 1)
+		rc = reopen(d, f, why);
+	return rc;
 }
 
-/* Until all pages are here. A thread that needs one waits for as long as that takes: the source alone has it.
- */
+/* A thread that needs a page waits for as long as that takes: the source alone has it. */
 static void fill(struct destination *d)
 {
-	struct connections c;
+	struct fill f = {.end = 0};
 	struct failure why;
-	int rc;
-	connections_init(&c);
-	while ((rc = fill_step(d, &c, &why)) != 1) {
-		if (rc == 0)
+	connections_init(&f.c);
+	while (!f.over) {
+		if (atomic_load(&d->ended) && f.end && f.until_us > now_us() + END_TOLD_US)
+			f.until_us = now_us() + END_TOLD_US;
+		if (f.end && (now_us() >= f.until_us || (d->channel_fd < 0 && d->control.fd < 0)))
+			break;
+		if (fill_step(d, &f, &why) == 0)
 			continue;
-		log_line("%s: %s; pages are still at the source, it is waited for", d->name, why.message);
-		connections_close(&c);
+		if (f.end == 0)
+			log_line("%s: %s; %llu pages are still there, it waits for them", d->name, why.message,
+				 (unsigned long long)pages_deferred(d));
+		connections_close(&f.c);
 		connections_drop(d);
 	}
-	atomic_store(&d->filling, false);
-	log_line("%s: all pages are here", d->name);
+	connections_close(&f.c);
 }
 
 /* Beside the running program: what is left to say to the source and the neighbours. */
@@ -674,14 +761,12 @@ static void *epilogue_main(void *context)
 		send_report(d);
 	hook_tell(d->hook, HOOK_POST_RESUME, d->name, HOOK_TIMEOUT_MS, &why);
 	carry_destination_finish(d->carry);
-	if (d->deferred) {
+	if (d->deferred)
 		fill(d);
-		send_report(d);
-	}
 	for (uint64_t until_us = now_us() + REFUSED_KEPT_US;
 	     !d->deferred && await_source(d, until_us) == 0;) {
 		if (d->control.type == FRAME_BYE)
-			hear_bye(d);
+			hear_signals(d);
 		if (d->control.type != FRAME_COMMIT)
 			break;
 		/* It did not hear the answer. */
@@ -706,23 +791,26 @@ static enum enclave_end live_here(struct destination *d, int *status)
 		log_line("%s: cannot be controlled: %s", d->name, why.message);
 	if (send(d->channel_fd, &running, 1, MSG_NOSIGNAL) < 0)
 		log_line("%s: the receive service is gone", d->name);
-	bool epilogue_runs = pthread_create(&epilogue, NULL, epilogue_main, d) == 0;
 	if (!d->deferred) {
 		inflow_close(&d->flow);
 		arrivals_end(&d->arrivals);
 	} else {
 		inflow_priority(&d->flow, LANE_BACKGROUND); /* the program comes first again */
 	}
+	bool epilogue_runs = pthread_create(&epilogue, NULL, epilogue_main, d) == 0;
 	log_line("%s: runs here now", d->name);
 	enum enclave_end end = enclave_wait(d->e, status);
-	if (atomic_load(&d->filling))
-		tell(d, FRAME_BYE, NULL, 0, NULL,
-		     0); /* what is still at the source is of no use to anybody */
 	control_close(control);
 	if (end == ENCLAVE_EXITED)
 		log_line("%s: ended with status %d", d->name, *status);
-	if (epilogue_runs)
+	if (d->deferred && epilogue_runs) {
+		/* The source waits for a word: pages that are still there are of no use to anybody. */
+		atomic_store(&d->ended, true);
+		wake(d);
+		pthread_join(epilogue, NULL);
+	} else if (epilogue_runs) {
 		pthread_detach(epilogue);
+	}
 	return end;
 }
 

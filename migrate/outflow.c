@@ -95,16 +95,19 @@ static void *producer_main(void *context)
 	return NULL;
 }
 
-/* Sleeps as long as these bytes may take. */
+/* Waits as long as these bytes may take, unless all ends before. */
 static void pace(struct outflow *f, size_t size)
 {
 	uint64_t rate = atomic_load(&f->bandwidth);
 	if (rate == 0)
 		return;
 	uint64_t ns = (uint64_t)size * f->count * 1000000000ull / rate;
-	struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
-	uint64_t begun = now_us();
-	nanosleep(&t, NULL);
+	uint64_t begun = now_us(), until = begun + ns / 1000;
+	struct timespec t = {(time_t)(until / 1000000), (long)(until % 1000000) * 1000};
+	pthread_mutex_lock(&f->lock);
+	while (!f->closing && now_us() < until)
+		pthread_cond_clockwait(&f->changed, &f->lock, CLOCK_MONOTONIC, &t);
+	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_add(&f->paced_us, (now_us() - begun) / f->count);
 }
 

@@ -97,17 +97,18 @@ static int after(struct source *s, struct failure *why)
 {
 	uint64_t resumed_us = now_us(), signals;
 	int rc = 0;
+	atomic_store(&s->m->handed_over, true);
 	enclave_abandon(s->e);
 	if (s->left && source_serve_begin(s, why))
-		rc = why->code = -ENOTRECOVERABLE;
+		rc = why->code = -EOWNERDEAD;
 	carry_source_forget(s->carry);
-	signals = signals_take();
-	wire_send(s->control.fd, FRAME_BYE, &signals, sizeof(signals), NULL, 0,
-		  (struct wait){now_us() + AFTER_TIMEOUT_US, -1});
 	if (rc == 0 && s->left) {
 		rc = source_serve(s, why);
 		s->r->postcopy_us = now_us() - resumed_us;
 	}
+	signals = signals_take();
+	wire_send(s->control.fd, FRAME_BYE, &signals, sizeof(signals), NULL, 0,
+		  (struct wait){now_us() + AFTER_TIMEOUT_US, -1});
 	source_progress(s, "after");
 	if (rc == 0)
 		hear_report(s);
@@ -199,7 +200,7 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	if (rc == 0)
 		rc = after(&s, &r->failure);
 	account(&s);
-	if (rc == -ENOTRECOVERABLE)
+	if (rc == -ENOTRECOVERABLE || rc == -EOWNERDEAD)
 		enclave_abandon(s.e);
 	else if (rc)
 		undo(&s, possible ? &only_asked : &r->failure);

@@ -18,7 +18,8 @@ struct migration {
 	struct migrate_options options;
 
 	atomic_bool program_ended;
-	atomic_bool cancelled; /* asked to stop; too late once committed */
+	atomic_bool cancelled;	 /* asked to stop; too late once committed */
+	atomic_bool handed_over; /* the program runs at the destination; pages may be here still */
 	int wake_fd;	       /* eventfd: written when cancelled, or when a stream fails */
 
 	pthread_mutex_t lock; /* protects the following */
@@ -36,7 +37,8 @@ struct migrate_progress migration_progress(struct migration *m);
 
 /* Runs it. 0: the program lives at the other side, nothing of it runs here; the enclave is to be ended by
  * enclave_set_moved(). Otherwise *r says why and the program runs on here, except after -ENOTRECOVERABLE: the
- * destination took the commit and was never heard of again. options.only_check: goes as far as nothing is
+ * destination took the commit and was never heard of again; and -EOWNERDEAD: it took it and ended before it had all
+ * pages, so the program runs nowhere. options.only_check: goes as far as nothing is
  * moved, never returns 0, and r->result is RESULT_POSSIBLE if a move would begin. r->leaves_destination, r->carried are
  * the caller's to free. */
 int migration_run(struct migration *m, struct migrate_report *r);

@@ -12,7 +12,7 @@
 
 bool source_out_of_time(const struct source *s)
 {
-	return s->o->timeout_us && now_us() - s->begun_us > s->o->timeout_us;
+	return !s->left && s->o->timeout_us && now_us() - s->begun_us > s->o->timeout_us;
 }
 
 int source_timed_out(const struct source *s, struct failure *why)
@@ -20,9 +20,11 @@ int source_timed_out(const struct source *s, struct failure *why)
 	return fail(why, -ETIMEDOUT, "not done within %.1f s", (double)s->o->timeout_us / 1e6);
 }
 
-/* That long from now, but not longer than all of it may take. */
+/* That long from now, but not longer than all of it may take; without a way back, whatever anybody wishes. */
 struct wait source_until(const struct source *s, uint64_t us)
 {
+	if (s->left)
+		return (struct wait){now_us() + us, -1};
 	uint64_t at_us = now_us() + us, last_us = s->begun_us + s->o->timeout_us;
 	return (struct wait){s->o->timeout_us && last_us < at_us ? last_us : at_us, s->m->wake_fd};
 }
@@ -30,6 +32,16 @@ struct wait source_until(const struct source *s, uint64_t us)
 int source_was_cancelled(const struct source *s, struct failure *why)
 {
 	return fail(why, -ECANCELED, atomic_load(&s->m->program_ended) ? "the program ended" : "cancelled");
+}
+
+int source_failed(struct source *s, struct failure *why)
+{
+	struct frame_failed said;
+	if (s->control.size != sizeof(said))
+		return fail(why, -EPROTO, "%s: what answers there is not optmig receive", s->to.text);
+	memcpy(&said, s->control.data, sizeof(said));
+	wire_text(said.message, sizeof(said.message));
+	return fail(why, said.code < 0 ? said.code : -EIO, "the destination: %s", said.message);
 }
 
 /* Words for an error of the link; what the destination said itself, if it did, is better. */
@@ -49,14 +61,9 @@ int source_link_failed(struct source *s, int rc, struct failure *why)
 	     : rc == -EPROTO	 ? "what answers there is not optmig receive"
 				 : strerror(-rc));
 	struct wait soon = {now_us() + 200 * 1000, -1};
-	while (s->control.fd >= 0 && wire_recv(&s->control, soon) == 0) {
-		struct frame_failed said;
-		if (s->control.type != FRAME_FAILED || s->control.size != sizeof(said))
-			continue;
-		memcpy(&said, s->control.data, sizeof(said));
-		wire_text(said.message, sizeof(said.message));
-		return fail(why, said.code < 0 ? said.code : -EIO, "the destination: %s", said.message);
-	}
+	while (s->control.fd >= 0 && wire_recv(&s->control, soon) == 0)
+		if (s->control.type == FRAME_FAILED)
+			return source_failed(s, why);
 	*why = own;
 	return own.code;
 }
@@ -73,11 +80,8 @@ int source_expect(struct source *s, enum frame_type type, uint64_t us, struct fa
 	int rc = wire_recv(&s->control, source_until(s, us));
 	if (rc == 0 && s->control.type == type)
 		return 0;
-	if (rc == 0 && s->control.type == FRAME_FAILED && s->control.size == sizeof(struct frame_failed)) {
-		struct frame_failed *said = (struct frame_failed *)s->control.data;
-		wire_text(said->message, sizeof(said->message));
-		return fail(why, said->code < 0 ? said->code : -EIO, "the destination: %s", said->message);
-	}
+	if (rc == 0 && s->control.type == FRAME_FAILED)
+		return source_failed(s, why);
 	return source_link_failed(s, rc ? rc : -EPROTO, why);
 }
 
@@ -128,7 +132,7 @@ static int connect_control(struct source *s, struct failure *why)
 
 int source_attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struct failure *why)
 {
-	struct frame_attach frame = {.stream = stream};
+	struct frame_attach frame = {.stream = stream, .epoch = s->epoch};
 	int rc = connect_one(s, wake_fd, fd, why);
 	if (rc)
 		return rc;
@@ -164,8 +168,12 @@ int source_connect_streams(struct source *s, int wake_fd, struct failure *why)
 			close(fds[--count]);
 		return rc;
 	}
+	struct counts before = source_counts_now(s);
 	/* Owns the descriptors from here on, also if it fails. */
 	rc = outflow_open(&s->flow, s->e, fds, count, s->m->wake_fd);
+	atomic_store(&s->flow.pages, before.pages);
+	atomic_store(&s->flow.zero_pages, before.zero_pages);
+	atomic_store(&s->flow.bytes, before.bytes);
 	s->attached = rc == 0;
 	s->round = 0;
 	if (rc == 0)

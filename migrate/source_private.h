@@ -39,8 +39,9 @@ struct source {
 	pthread_t urgent;
 	bool urgent_runs;
 	uint32_t round;	      /* of the streams */
-	uint64_t other_bytes; /* sent, but not over the streams that there are now */
+	uint64_t other_bytes; /* sent, and no pages */
 	uint64_t left;	      /* pages the destination does not have when the program resumes there */
+	uint32_t epoch;	      /* how often all connections were made again since */
 
 	/* what rounds have taught */
 	double page_us, new_page_us; /* a page that exists there; one that comes into being */
@@ -72,6 +73,8 @@ int source_timed_out(const struct source *s, struct failure *why);
 /* That long from now, but not longer than all of it may take. */
 struct wait source_until(const struct source *s, uint64_t us);
 int source_was_cancelled(const struct source *s, struct failure *why);
+/* What the destination says in the FAILED that came. */
+int source_failed(struct source *s, struct failure *why);
 /* Words for an error of the link; what the destination said itself, if it did, is better. */
 int source_link_failed(struct source *s, int rc, struct failure *why);
 int source_tell(struct source *s, enum frame_type type, const void *data, size_t size, struct failure *why);
@@ -118,8 +121,7 @@ int source_forecast(struct source *s, struct failure *why);
 /* source_switch.c */
 int source_switch_over(struct source *s, struct failure *why);
 
-/* source_serve.c: begins; then until the destination has all. -ENOTRECOVERABLE: it is gone, and the program
- * with it. */
+/* source_serve.c: begins; then until the destination has all. -EOWNERDEAD: it is gone, and the program with it. */
 int source_serve_begin(struct source *s, struct failure *why);
 int source_serve(struct source *s, struct failure *why);
 void source_urgent_stop(struct source *s);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "host/log.h"
+#include "host/signals.h"
 #include "migrate/trusted.h"
 
 #define SERVE_GIVE_UP_US (600ull * 1000 * 1000)
@@ -29,6 +30,7 @@ static int urgent_answer(struct source *s, uint64_t page, uint8_t *record)
 		return rc;
 	atomic_fetch_add(&s->flow.pages, c.ret[1]);
 	atomic_fetch_add(&s->flow.zero_pages, c.ret[2]);
+	atomic_fetch_add(&s->flow.bytes, c.out_size);
 	return wire_send(s->urgent_fd, FRAME_RECORD, record, c.out_size, NULL, 0,
 			 (struct wait){WIRE_FOREVER, -1});
 }
@@ -69,16 +71,18 @@ void source_urgent_stop(struct source *s)
 
 /* ---- serving ---- */
 
-static int begin(struct source *s, uint32_t epoch, struct failure *why)
+static int begin(struct source *s, struct failure *why)
 {
 	struct trusted_call c = {0};
-	int rc = trusted(s->e, MIGRATE_SERVE, epoch, &c);
+	int rc = trusted(s->e, MIGRATE_SERVE, s->epoch, &c);
 	if (rc)
 		return source_enclave_failed(rc, "to serve its pages", why);
 	rc = -pthread_create(&s->urgent, NULL, urgent_main, s);
 	if (rc)
 		return fail(why, rc, "cannot start a thread: %s", strerror(-rc));
 	s->urgent_runs = true;
+	/* What is pushed; what is asked for goes at once. */
+	atomic_store(&s->flow.bandwidth, s->o->bandwidth);
 	outflow_priority(&s->flow, LANE_BACKGROUND);
 	s->round++;
 	outflow_round(&s->flow);
@@ -87,7 +91,13 @@ static int begin(struct source *s, uint32_t epoch, struct failure *why)
 
 int source_serve_begin(struct source *s, struct failure *why)
 {
-	return begin(s, 0, why);
+	return begin(s, why);
+}
+
+static void stop_serving(struct source *s)
+{
+	outflow_close(&s->flow);
+	source_urgent_stop(s);
 }
 
 /* 1: over. 0: goes on. */
@@ -97,6 +107,7 @@ static int on_frame(struct source *s, struct failure *why)
 	int rc;
 	switch (s->control.type) {
 	case FRAME_ARRIVED:
+		stop_serving(s); /* the enclave takes this word alone */
 		rc = trusted(s->e, MIGRATE_RELEASE, 0, &c);
 		return rc ? source_enclave_failed(rc, "the word that all pages have arrived", why) : 1;
 	case FRAME_BYE:
@@ -104,6 +115,15 @@ static int on_frame(struct source *s, struct failure *why)
 	default:
 		return 0;
 	}
+}
+
+/* Signals for the program that this process still gets. */
+static int pass_signals(struct source *s)
+{
+	uint64_t signals = signals_take();
+	return signals ? wire_send(s->control.fd, FRAME_SIGNALS, &signals, sizeof(signals), NULL, 0,
+				   (struct wait){now_us() + ANSWER_US, -1})
+		       : 0;
 }
 
 /* Until it is over (0) or a connection fails. */
@@ -115,13 +135,15 @@ static int serve_once(struct source *s, struct failure *why)
 		uint64_t count;
 		int n = poll(polled, 2, 50), rc = outflow_error(&s->flow);
 		source_progress(s, "postcopy");
+		/* A stream has failed, or somebody cancels, for which it is too late. */
 		if (polled[1].revents && read(s->m->wake_fd, &count, sizeof(count)) < 0)
 			rc = rc ? rc : -errno;
-		if (rc)
-			return fail(why, rc, "%s: %s", s->to.text, strerror(-rc));
-		if (n <= 0 || !polled[0].revents)
+		if (rc == 0)
+			rc = pass_signals(s);
+		if (rc == 0 && n > 0 && polled[0].revents)
+			rc = wire_recv(&s->control, (struct wait){now_us() + ANSWER_US, -1});
+		else if (rc == 0)
 			continue;
-		rc = wire_recv(&s->control, (struct wait){now_us() + ANSWER_US, -1});
 		if (rc)
 			return fail(why, rc, "%s: %s", s->to.text, strerror(-rc));
 		rc = on_frame(s, why);
@@ -130,42 +152,50 @@ static int serve_once(struct source *s, struct failure *why)
 	}
 }
 
-static int connect_again(struct source *s, uint32_t epoch, struct failure *why)
+/* 1: all was over before. */
+static int connect_again(struct source *s, struct failure *why)
 {
-	struct frame_serve again = {epoch};
+	struct frame_serve again = {++s->epoch};
 	int rc = source_reattach(s, why);
 	if (rc == 0)
 		rc = source_connect_streams(s, -1, why);
 	if (rc == 0)
 		rc = source_tell(s, FRAME_SERVE, &again, sizeof(again), why);
-	if (rc == 0)
-		rc = source_expect(s, FRAME_SERVE, ANSWER_US, why);
-	return rc ? rc : begin(s, epoch, why);
+	while (rc == 0) {
+		rc = wire_recv(&s->control, source_until(s, ANSWER_US));
+		if (rc)
+			return source_link_failed(s, rc, why);
+		if (s->control.type == FRAME_SERVE)
+			return begin(s, why);
+		if (s->control.type == FRAME_FAILED)
+			return source_failed(s, why);
+		rc = on_frame(s, why);
+	}
+	return rc;
 }
 
 int source_serve(struct source *s, struct failure *why)
 {
-	uint32_t epoch = 0;
-	uint64_t alive_us = now_us();
 	while (serve_once(s, why)) {
-		log_line("%s: %s; %llu pages stayed behind, trying again", s->m->name, why->message,
-			 (unsigned long long)s->left);
-		int rc;
-		do {
-			s->other_bytes += atomic_exchange(&s->flow.bytes, 0);
-			outflow_close(&s->flow);
-			source_urgent_stop(s);
-			rc = connect_again(s, ++epoch, why);
+		uint64_t lost_us = now_us();
+		log_line("%s: %s; not all of %llu pages that stayed behind have arrived, trying again", s->m->name,
+			 why->message, (unsigned long long)s->left);
+		for (;;) {
+			stop_serving(s);
+			int rc = connect_again(s, why);
+			if (rc > 0)
+				return 0;
 			if (rc == 0)
-				alive_us = now_us();
-			else if (rc == -ENOENT || now_us() - alive_us > SERVE_GIVE_UP_US)
-				return fail(why, -ENOTRECOVERABLE,
-					    "%s took over the program and ended before %llu pages had "
+				break;
+			if (rc == -ENOENT || now_us() - lost_us > SERVE_GIVE_UP_US)
+				return fail(why, -EOWNERDEAD,
+					    "%s took over the program and %s before %llu pages that stayed behind had all "
 					    "arrived: the program is lost",
-					    s->to.text, (unsigned long long)s->left);
-			else
-				nanosleep(&(struct timespec){0, 200 * 1000 * 1000}, NULL);
-		} while (rc);
+					    s->to.text,
+					    rc == -ENOENT ? "ended" : "was not heard of again",
+					    (unsigned long long)s->left);
+			nanosleep(&(struct timespec){0, 200 * 1000 * 1000}, NULL);
+		}
 	}
 	return 0;
 }

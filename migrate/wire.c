@@ -37,6 +37,7 @@ static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_WANT] = sizeof(struct frame_want),
     [FRAME_SERVE] = sizeof(struct frame_serve),
     [FRAME_ARRIVED] = 1024,
+    [FRAME_SIGNALS] = sizeof(uint64_t),
 };
 
 uint64_t now_us(void)

@@ -16,8 +16,9 @@
  *   s > d  COMMIT          d > s  RESUMED or REFUSED, then REPORT
  *   s > d  BYE, with the signals that came too late to be handed out
  *   pages that were deferred: on the streams as before; on the urgent connection d > s WANT, s > d RECORD; then
- *   d > s  ARRIVED         s > d  BYE
- *   connections lost meanwhile: all ATTACH again, then s > d SERVE, d > s SERVE
+ *   d > s  ARRIVED and REPORT, or BYE if the program has ended; s > d  BYE
+ *   s > d  SIGNALS         that came meanwhile
+ *   connections lost meanwhile: all ATTACH again, s > d SERVE, then d > s SERVE, or once more what was said at the end
  *   any time before COMMIT: either side FAILED
  */
 #ifndef MIGRATE_WIRE_H
@@ -53,6 +54,7 @@ enum frame_type {
 	FRAME_WANT,
 	FRAME_SERVE,
 	FRAME_ARRIVED,
+	FRAME_SIGNALS,
 	FRAME_TYPE_COUNT
 };
 
@@ -80,6 +82,7 @@ struct frame_hello {
 struct frame_attach {
 	uint8_t session[SESSION_ID_SIZE];
 	uint32_t stream; /* or MIGRATE_URGENT, or MIGRATE_CONTROL: the control connection, again */
+	uint32_t epoch;	 /* of pages that were deferred: counts attempts to make all connections again */
 } __attribute__((packed));
 
 struct frame_round {

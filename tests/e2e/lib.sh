@@ -65,6 +65,7 @@ program_start()
 	local host=$1 name=$2; shift 2
 
 	cp "$PROGRAMS/$name.signed" "$images/"
+	: >"$hosts_dir/run-$name.log" # of an earlier run
 	host_start "$host" "$hosts_dir/run-$name.log" "$OPTMIG" run --name "$name" "$images/$name.signed" -- "$@"
 	program_pid[$name]=$host_pid
 	wait_for 30 "$name to be ready" grep -q ready "$hosts_dir/run-$name.log"
@@ -101,6 +102,24 @@ must_move()
 	# On a busy machine a thread may wait long for its processor: that is not what these tests are about.
 	move "$@" --switch-timeout 10000 || fail "migrate $* failed"
 	[ "$(said .result)" = completed ] || fail "migrate $* ended with $(said .result)"
+}
+
+# leave_behind NAME FROM TO [OPTION...]: begins a move that leaves the pages behind; they follow slowly unless the program needs
+# them. Returns when it runs on B; $mover is what waits for the rest.
+leave_behind()
+{
+	local name=$1 from=$2 to=$3; shift 3
+
+	host_run "$from" timeout 100 "$OPTMIG" migrate "$name" "tcp:${address[$to]}:$MIGRATE_PORT" --json --mode postcopy \
+		--switch-timeout 10000 --bandwidth 1M "$@" >"$hosts_dir/move.json" 2>"$hosts_dir/move.err.log" &
+	mover=$!
+	wait_for 60 "$name to run on B" deferred_on_b "$name" '> 1000'
+}
+
+# deferred_on_b NAME CONDITION: of the pages that are still to come
+deferred_on_b()
+{
+	[ "$(host_run B "$OPTMIG" status "$1" --json | jq ".pages_deferred $2")" = true ]
 }
 
 # said FILTER: of the last object migrate printed

@@ -6,7 +6,7 @@
  *   --cut-after TYPE  it still arrives
  *   --swallow TYPE  it is lost, connections stay
  *   --down MS       after a cut nobody gets through for that long
- * Types are numbers of enum frame_type. Says "listening", and "damaged" once it has acted.
+ * SIGUSR1 cuts all connections. Types are numbers of enum frame_type. Says "listening", and "damaged" once it has acted.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -44,6 +44,11 @@ static void cut_all(void)
 	atomic_store(&closed_until_us, now_us() + damage.down_ms * 1000ull);
 	for (unsigned i = 0; i < socket_count; i++)
 		shutdown(sockets[i], SHUT_RDWR);
+}
+
+static void on_signal(int number)
+{
+	cut_all();
 }
 
 /* True if the frame is to be forwarded. */
@@ -125,6 +130,7 @@ int main(int argc, char **argv)
 	if (argc != 4)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, on_signal);
 	at.sin_port = htons((uint16_t)atoi(argv[1]));
 	target.sin_family = AF_INET;
 	target.sin_port = htons((uint16_t)atoi(argv[3]));
