@@ -65,9 +65,9 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 	struct migrate_options *o = &a->options;
 	uint64_t streams;
 	bool good = true;
-	int option;
+	int option, index = 0;
 	*a = (struct migrate_args){.options = migrate_options_default()};
-	while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while (good && (option = getopt_long(argc, argv, "", options, &index)) != -1) {
 		switch (option) {
 		case 'm':
 			good = migrate_mode_parse(optarg, &o->mode, why) == 0;
@@ -110,8 +110,10 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 			a->json = true;
 			break;
 		default:
-			good = false;
+			return false;
 		}
+		if (!good && !why->code)
+			fail(why, -EINVAL, "--%s cannot be \"%s\"", options[index].name, optarg);
 	}
 	if (!good || optind != argc - 2 || strlen(argv[optind + 1]) >= sizeof(o->to))
 		return false;
@@ -193,9 +195,10 @@ int command_migrate(int argc, char **argv)
 	struct failure why = {0};
 	struct ask ask;
 	if (!args_parse(argc, argv, &a, &why)) {
-		if (why.code)
-			command_failed(&why);
-		return command_usage(usage);
+		if (!why.code)
+			return command_usage(usage);
+		failed(&a, &why);
+		return EXIT_USAGE;
 	}
 	json_t *question = migrate_options_json(&a.options);
 	json_object_set_new(question, "command", json_string("migrate"));

@@ -56,6 +56,10 @@ int command_receive(int argc, char **argv)
 		return command_usage(usage);
 	if (address_parse(argv[optind], &o.at, &why))
 		return command_failed(&why);
+	if (access(o.destination.image_dir, R_OK | X_OK)) {
+		fail(&why, -errno, "%s: %s", o.destination.image_dir, strerror(errno));
+		return command_failed(&why);
+	}
 	if (log && log_to(log))
 		return EXIT_FAILED;
 	return receive_run(&o, &status, &why) ? command_failed(&why) : status;

@@ -131,7 +131,7 @@ static bool option_take(struct sign_args *a, int option)
 
 static bool args_parse(int argc, char **argv, struct sign_args *a)
 {
-	int option;
+	int option, index = 0;
 
 	*a = (struct sign_args){
 	    .options =
@@ -144,10 +144,10 @@ static bool args_parse(int argc, char **argv, struct sign_args *a)
 	};
 	if (!date_default(&a->date))
 		return false;
-	while ((option = getopt_long(argc, argv, "o:", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "o:", long_options, &index)) != -1) {
 		if (!option_take(a, option)) {
 			if (option != '?')
-				fprintf(stderr, "optmig: \"%s\" is not a value for that option\n", optarg);
+				fprintf(stderr, "optmig: --%s cannot be \"%s\"\n", long_options[index].name, optarg);
 			return false;
 		}
 	}

@@ -10,10 +10,13 @@ static const char usage[] = "status NAME [--json]";
 static void print_last(const json_t *last)
 {
 	const char *message = json_string_value(json_object_get(json_object_get(last, "error"), "message"));
-	if (!json_is_object(last))
+	const char *result = json_string_value(json_object_get(last, "result"));
+	if (!result)
 		return;
-	printf("last move: %s%s%s\n", json_string_value(json_object_get(last, "result")), message ? ": " : "",
-	       message ? message : "");
+	if (message && strcmp(message, result))
+		printf("last move: %s: %s\n", result, message);
+	else
+		printf("last move: %s\n", result);
 }
 
 static void print_status(const json_t *s)

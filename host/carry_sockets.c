@@ -119,12 +119,12 @@ static void describe_name(const struct sockaddr_storage *s, char *out, size_t si
 void sockets_describe(int host_fd, char *out, size_t size)
 {
 	struct sockaddr_storage name;
-	char own[80] = "?", peer[80] = "?";
+	char own[80] = "?", peer[80] = "";
 	if (own_name(host_fd, &name))
 		describe_name(&name, own, sizeof(own));
 	if (peer_name(host_fd, &name))
 		describe_name(&name, peer, sizeof(peer));
-	snprintf(out, size, "%s - %s", own, peer);
+	snprintf(out, size, "%s%s%s", own, *peer ? " - " : "", peer);
 }
 
 /* A datagram socket with a peer mostly has its own address because the kernel chose it; one that stays behind

@@ -75,5 +75,14 @@ offset=$(llvm-readelf-19 -SW "$work/image" | awk '$2 == ".text" || $3 == ".text"
 printf '\xcc' | dd of="$work/image" bs=1 seek=$((16#$offset + 100)) conv=notrunc status=none
 run exit 42; expect "a changed image runs" 1 $rc
 expect "a changed image is printed" 1 "$("$optmig" print "$work/image" >/dev/null 2>&1; echo $?)"
+refused() # what it says of options that make no sense, and its exit code
+{
+	"$optmig" "$@" 2>&1 | head -n 1
+	echo "${PIPESTATUS[0]}"
+}
+expect "a time-out of nothing" $'optmig: --timeout cannot be "soon"\n2' "$(refused migrate it tcp:127.0.0.1:1 --timeout soon)"
+expect "a heap of nothing" $'optmig: --heap cannot be "big"\n2' "$(refused sign --key k -o i --heap big p)"
+expect "no directory of images" "optmig: $work/none: No such file or directory"$'\n1' \
+	"$(refused receive tcp:127.0.0.1:1 --image-dir "$work/none")"
 expect "unknown command" 2 "$("$optmig" nonsense 2>/dev/null; echo $?)"
 exit $((failures != 0))
