@@ -24,10 +24,16 @@ $(B)/bench/tools/summary: $(B)/bench/tools/summary.o
 $(addprefix $(B)/bench/tools/,report pictures): %: %.o $(B)/bench/tools/results.o
 	$(CC) -o $@ $^ -ljansson -lm
 
-.PHONY: bench bench-build
+.PHONY: bench bench-build bench-readme
 bench-build: $(BENCH_PROGRAMS) $(BENCH_TOOLS) $(B)/demo/load $(B)/demo/redis.signed \
 	$(B)/servers/memcached/memcached $(B)/servers/lighttpd/src/lighttpd
 bench: setup
 	$(MAKE) NO_SETUP=1 all bench-build
 	[ -s $(B)/bench/tracking.json ] || bench/tracking/run
 	BUILD=$(B) bench/run
+# the results that are there into the README, between its two marks
+bench-readme: $(B)/bench/tools/report
+	$< --short $(B)/bench/results.json >$(B)/bench/readme.txt
+	awk -v text=$(B)/bench/readme.txt '/^<!-- end of figures -->/ { while ((getline line <text) > 0) print line; out = 0 } \
+		!out { print } /^<!-- figures: bench\/run -->/ { out = 1 }' README.md >$(B)/bench/README.md
+	cp $(B)/bench/README.md README.md

@@ -27,9 +27,9 @@ plan_lines()
 		for rate in 0 10000 max; do echo "writer 256M uniform $rate 100 2 1"; done
 		echo writer 1G uniform max 10 2 1
 		echo redis 1G - - - 2 1
+		echo writer 1G uniform 10000 100 2 1
 		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
-		echo writer 2G uniform 10000 100 1 1
 		;;
 	full)
 		# downtime over size: quiet, paced and at memory speed; 300 moves at 1 GB for the 99th percentile

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * report RESULTS
+ * report [--short] RESULTS
  *
  * What was promised and what was measured, as two tables in Markdown: medians by workload and mode, and each goal
  * with its value and whether it is reached. A goal for which there are no runs says so; none is left out. The exit
- * status is 0 whatever the figures are.
+ * status is 0 whatever the figures are. --short, for the README: of the medians only those of the downtime, for uniform writes at
+ * 10,000 pages a second and at memory speed, and for each other workload at the largest size.
  */
 #include <math.h>
 #include <stdarg.h>
@@ -213,7 +214,7 @@ static double faults(const json_t *run, const void *unused)
 	return value_of(run, "client_errors") + value_of(run, "client_reconnects");
 }
 
-static double wrong(const json_t *run, const void *unused)
+static double wrong_of(const json_t *run, const void *unused)
 {
 	return value_of(run, "wrong");
 }
@@ -255,7 +256,7 @@ static void goal_client(void)
 		sum += bad.value[i];
 	goal("client errors and reconnections, all runs", "0", bad.count > 0, sum == 0, "%.0f of %zu runs", sum, bad.count);
 	free(bad.value);
-	struct values content = values_of(results, &all, wrong, NULL);
+	struct values content = values_of(results, &all, wrong_of, NULL);
 	sum = 0;
 	for (size_t i = 0; i < content.count; i++)
 		sum += content.value[i];
@@ -356,6 +357,71 @@ static void print_medians(void)
 	json_decref(sets);
 }
 
+static const char *const modes[] = {"stop-copy", "precopy", "hybrid", "postcopy"};
+#define MODES (sizeof(modes) / sizeof(*modes))
+
+static bool print_short_row(struct which *w)
+{
+	double median[MODES];
+	bool any = false;
+
+	for (size_t m = 0; m < MODES; m++) {
+		w->mode = modes[m];
+		median[m] = median_of(results, w, "downtime_us");
+		any = any || !isnan(median[m]);
+	}
+	if (!any)
+		return false;
+	printf("| %s, %.4g GB", w->workload, w->footprint_bytes / GB);
+	if (w->rate)
+		printf(", %s pages/s", w->rate);
+	printf(" |");
+	for (size_t m = 0; m < MODES; m++)
+		if (isnan(median[m]))
+			printf(" - |");
+		else
+			printf(median[m] < 1e5 ? " %.1f |" : " %.0f |", median[m] / 1e3);
+	printf("\n");
+	return true;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void print_short(void)
+{
+	json_t *workloads = different(results, "workload"), *sizes = different(results, "footprint_bytes");
+	size_t count = json_array_size(sizes);
+	double *size = calloc(count + 1, sizeof(*size));
+	static const char *const rates[] = {"10000", "max"};
+
+	for (size_t i = 0; size && i < count; i++)
+		size[i] = json_number_value(json_array_get(sizes, i));
+	qsort(size, count, sizeof(*size), by_size);
+	printf("| downtime, ms | stop-copy | precopy | hybrid | postcopy |\n|---|---|---|---|---|\n");
+	for (size_t n = 0; n < json_array_size(workloads); n++) {
+		struct which w = ANY;
+		w.workload = json_string_value(json_array_get(workloads, n));
+		bool is_writer = !strcmp(w.workload, "writer"), is_done = false;
+		for (size_t r = 0; r < (is_writer ? 2 : 1); r++)
+			for (size_t i = 0; i < count && !is_done; i++) {
+				w.footprint_bytes = size[is_writer ? i : count - 1 - i];
+				w.rate = is_writer ? rates[r] : NULL;
+				w.pattern = is_writer ? "uniform" : NULL;
+				w.set_percent = is_writer ? 100 : -1;
+				/* of the others, the largest is enough */
+				is_done = print_short_row(&w) && !is_writer;
+			}
+	}
+	free(size);
+	json_decref(workloads);
+	json_decref(sizes);
+}
+
 static void print_rest(void)
 {
 	const json_t *machine = json_object_get(results, "machine"), *bounds = json_object_get(results, "bounds");
@@ -363,10 +429,12 @@ static void print_rest(void)
 	const char *key;
 	json_t *value;
 
-	printf("\n%s, %d cores, %.0f GB, Linux %s, %s SGX, %s\n", json_string_value(json_object_get(machine, "cpu")),
-	       (int)value_of(machine, "cores"), value_of(machine, "memory_bytes") / GB,
-	       json_string_value(json_object_get(machine, "kernel")), json_string_value(json_object_get(machine, "sgx")),
-	       json_string_value(json_object_get(machine, "date")));
+	printf("\nPlan %s, %zu moves; %s, %d cores, %.0f GB, Linux %s, %s SGX, %s; load average when it began %.1f\n",
+	       json_string_value(json_object_get(results, "plan")), json_array_size(json_object_get(results, "runs")),
+	       json_string_value(json_object_get(machine, "cpu")), (int)value_of(machine, "cores"),
+	       value_of(machine, "memory_bytes") / GB, json_string_value(json_object_get(machine, "kernel")),
+	       json_string_value(json_object_get(machine, "sgx")), json_string_value(json_object_get(machine, "date")),
+	       value_of(machine, "load_average_before"));
 	printf("\nBounds in the same run:");
 	json_object_foreach((json_t *)bounds, key, value)
 		printf(" %s %g;", key, json_number_value(value));
@@ -380,19 +448,24 @@ static void print_rest(void)
 	}
 	for (size_t i = 0; i < json_array_size(skipped); i++) {
 		const json_t *s = json_array_get(skipped, i);
-		printf("%sLeft out: %s: %s\n", i ? "" : "\n", json_string_value(json_object_get(s, "what")),
+		printf("\nLeft out: %s: %s\n", json_string_value(json_object_get(s, "what")),
 		       json_string_value(json_object_get(s, "reason")));
 	}
 }
 
 int main(int argc, char **argv)
 {
-	if (argc != 2) {
-		fprintf(stderr, "usage: report RESULTS\n");
+	bool is_short = argc == 3 && !strcmp(argv[1], "--short");
+
+	if (argc != 2 && !is_short) {
+		fprintf(stderr, "usage: report [--short] RESULTS\n");
 		return 2;
 	}
-	results = results_load(argv[1]);
-	print_medians();
+	results = results_load(argv[argc - 1]);
+	if (is_short)
+		print_short();
+	else
+		print_medians();
 	print_goals();
 	print_rest();
 	json_decref(results);
