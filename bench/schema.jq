@@ -30,6 +30,7 @@ def run_faults(where): check(where;
 	member("throughput_before"; figure), member("throughput_during"; figure), member("throughput_after"; figure),
 	member("throughput_worst_100ms"; figure), member("back_to_90_percent_us"; figure),
 	member("lost_work_s"; figure), member("migration_cpu_s"; figure), member("lost_work_ratio"; figure),
+	member("forecast"; . == null or (.downtime_us | number) and (.total_us | number) and (.postcopy_us | number)),
 	member("client_errors"; number), member("client_reconnects"; number), member("wrong"; figure));
 
 . as $r | check("results"; member("schema_version"; . == 1), member("plan"; text), member("machine"; type == "object"),

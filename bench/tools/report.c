@@ -240,6 +240,22 @@ static void goal_work(void)
 	free(after.value);
 }
 
+/* By how much of what came it was off. */
+static double forecast_error(const json_t *run, const void *key)
+{
+	return fabs(value_of(json_object_get(run, "forecast"), key) / value_of(run, key) - 1);
+}
+
+static void goal_forecast(const char *what, const char *key)
+{
+	struct which all = ANY;
+	struct values off = values_of(results, &all, forecast_error, key);
+
+	goal(what, "<= 30 %", off.count > 0, percentile(&off, 0.5) <= 0.3, "%.0f %% of %zu moves", percentile(&off, 0.5) * 100,
+	     off.count);
+	free(off.value);
+}
+
 static void goal_client(void)
 {
 	struct which w = hybrid_of("redis"), all = ANY;
@@ -277,6 +293,8 @@ static void print_goals(void)
 	goal_tracking("idle", "ratio_idle", 1.03, 1.08);
 	goal_tracking("collector running", "ratio_migrating", 1.10, 1.20);
 	goal_work();
+	goal_forecast("forecast of the downtime, median error over all modes", "downtime_us");
+	goal_forecast("forecast of the total time, median error over all modes", "total_us");
 	goal_client();
 }
 
