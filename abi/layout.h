@@ -54,6 +54,7 @@
 #define OUTSIDE_END 0x0f900000
 
 #define STOP_WORD 0x0ffff000 /* one page; byte 0 is tested by every safepoint */
+#define TRACK_WORD (STOP_WORD + 1) /* a byte; nothing is marked while it is 0 */
 
 #define MARKS_BASE 0x10000000
 #define MARKS_SIZE 0x02000000

@@ -61,7 +61,8 @@ enum migrate_op {
 	MIGRATE_PEER,
 	/* source: collects what was written and chooses what the next SENDs carry. arg[0] enum migrate_round, arg[1],
 	 * arg[2] see there. ret[0] pages to be sent, ret[1] pages found written, ret[2] pages that exist there in an old
-	 * version, ret[3] pages that live and do not exist there; WATCH: ret[1] counts those not seen written before. */
+	 * version, ret[3] pages that live and do not exist there; WATCH: ret[1] counts those not seen written before.
+	 * -EAGAIN: to be repeated until all threads have come by at a safepoint, from where on writes are tracked. */
 	MIGRATE_ROUND,
 	/* source: arg[0] stream. out: next record. ret[0] its size, 0: the round is over for this stream;
 	 * ret[1] pages with content, ret[2] zero pages in it. */

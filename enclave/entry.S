@@ -150,6 +150,8 @@ ocall_return:
 	testq %rsp, %rsp
 	jz bad_entry
 	movq $0, T_OCALL_RSP
+	/* tracking_begin() writes its word, then looks at this one: here likewise, before the word is read */
+	mfence
 	call sane_state
 	ldmxcsr T_SAVED_MXCSR
 	fldcw T_SAVED_FCW

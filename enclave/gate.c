@@ -324,7 +324,10 @@ int64_t gate_answer(struct thread *t)
 		trace_refusal(nr, rc);
 	if (rc == CALL_UNKNOWN)
 		rc = -ENOSYS;
-	if (stop_word() & STOP_MOVE) {
+	uint8_t word = stop_word();
+	if (word & STOP_TRACK)
+		tracking_seen(t);
+	if (word & STOP_MOVE) {
 		/* One that gave way to a signal does so again where it goes on. */
 		t->ctx.kind = rc == -EINTR && t->restartable ? CONTEXT_AGAIN : CONTEXT_DONE;
 		t->ctx.result = t->ctx.kind == CONTEXT_AGAIN ? 0 : rc;
@@ -354,6 +357,8 @@ void safepoint_enter(struct thread *t)
 {
 	uint8_t word = stop_word();
 	t->ctx.kind = CONTEXT_SAFEPOINT;
+	if (word & STOP_TRACK)
+		tracking_seen(t);
 	if (word & STOP_MOVE)
 		park(t);
 	if (signal_deliverable(t))

@@ -82,10 +82,14 @@ int inspect_service(struct service_call *c)
 		return -EPERM;
 	switch (c->op) {
 	case SERVICE_INSPECT_STOP:
+		/* the first stop begins tracking, what is seen from the second one on counts */
+		tracking_begin();
 		stop_begin();
 		return 0;
 	case SERVICE_INSPECT_PENDING:
 		c->ret[0] = stop_pending();
+		if (c->ret[0] == 0)
+			tracking_begin();
 		return 0;
 	case SERVICE_INSPECT_DIRTY:
 		return stop_pending() ? -EBUSY : inspect_dirty(c);

@@ -138,6 +138,60 @@ void stop_signal(bool on)
 	stop_word_change(on ? STOP_SIGNAL : 0, on ? 0 : STOP_SIGNAL);
 }
 
+/*
+ * Application code tests the track word behind its stores, and marks them if it is set. The processor may do
+ * that test before others see the store, so a page could be read before a store that is not marked reaches it.
+ * Not any more once the thread has passed a fence: at a safepoint (tracking_seen), or in an ocall, which it was
+ * seen in after its stores and leaves by a fence (entry.S).
+ */
+static uint32_t tracking; /* odd: on */
+static bool tracking_complete;
+
+void tracking_seen(struct thread *t)
+{
+	__atomic_store_n(&t->tracking, __atomic_load_n(&tracking, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+}
+
+static bool tracks(struct thread *t, uint32_t now)
+{
+	if (__atomic_load_n(&t->state, __ATOMIC_SEQ_CST) == THREAD_RUNNING &&
+	    __atomic_load_n(&t->tracking, __ATOMIC_SEQ_CST) != now &&
+	    __atomic_load_n(&t->ocall_rsp, __ATOMIC_SEQ_CST) == 0)
+		return false;
+	/* what it does from now on is marked, so it need not be seen again */
+	__atomic_store_n(&t->tracking, now, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+unsigned tracking_begin(void)
+{
+	unsigned missing = 0;
+	if (!(tracking & 1)) {
+		__atomic_store_n(&tracking, tracking + 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n((uint8_t *)TRACK_WORD, 1, __ATOMIC_SEQ_CST);
+		stop_word_change(STOP_TRACK, 0);
+	}
+	if (tracking_complete)
+		return 0;
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++)
+		missing += !tracks(thread_of_slot(i), tracking);
+	if (missing == 0) {
+		tracking_complete = true;
+		stop_word_change(0, STOP_TRACK);
+	}
+	return missing;
+}
+
+void tracking_end(void)
+{
+	if (!(tracking & 1))
+		return;
+	__atomic_store_n((uint8_t *)TRACK_WORD, 0, __ATOMIC_SEQ_CST);
+	stop_word_change(0, STOP_TRACK);
+	tracking_complete = false;
+	__atomic_store_n(&tracking, tracking + 1, __ATOMIC_SEQ_CST);
+}
+
 void stop_begin(void)
 {
 	stop_word_change(STOP_MOVE, 0);

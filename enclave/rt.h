@@ -79,6 +79,12 @@ uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap);
 /* As if everything that exists had been written. */
 void marks_set_all(void);
 
+/* ---- tracking on and off (park.c) ---- */
+/* The application marks only while a move wants to know. Marks are complete from when this returns 0: no
+ * thread is left in code that began before. Else how many are; to be called again. */
+unsigned tracking_begin(void);
+void tracking_end(void);
+
 /* ---- stopping (park.c) ---- */
 /* All application threads to their safepoints. stop_begin sets the stop word; stop_pending says how many
  * threads are not parked yet (0: all parked; the host must have kicked blocked ones). */

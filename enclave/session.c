@@ -85,6 +85,7 @@ void session_retire(void)
 void session_close(enum session_phase phase)
 {
 	session_retire();
+	tracking_end();
 	record_free(&session.out);
 	record_free(&session.in);
 	session.stopping = session.prepare = session.mapped = session.broken = false;

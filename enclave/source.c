@@ -189,6 +189,9 @@ int source_round(struct service_call *call)
 	uint64_t kind = call->arg[0];
 	if (kind > ROUND_SAMPLE || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
 		return kind > ROUND_SAMPLE ? -EINVAL : -EPERM;
+	/* No content is sent, and nothing told of what is written, before writes are tracked. */
+	if (kind != ROUND_PREPARE && kind != ROUND_FINAL && tracking_begin() != 0)
+		return -EAGAIN;
 	int rc = tell_map();
 	if (rc)
 		return rc;

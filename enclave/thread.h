@@ -73,6 +73,7 @@ struct thread {
 	uint32_t state; /* enum thread_state, atomic */
 	uint32_t entered;
 	uint64_t area; /* struct call_area of the host thread inside, checked */
+	uint32_t tracking; /* the last beginning of tracking it has come by, atomic */
 	/* futex.c */
 	struct thread *futex_next;
 	uint64_t futex_addr;
@@ -131,6 +132,8 @@ static inline uint8_t stop_word(void)
 }
 #define STOP_MOVE 1u   /* park */
 #define STOP_SIGNAL 2u /* a signal waits for somebody */
+#define STOP_TRACK 4u  /* come by: tracking has begun */
+void tracking_seen(struct thread *t); /* the thread is at a safepoint, or in the gate */
 void stop_signal(bool on);
 _Noreturn void park(struct thread *t);        /* context is complete */
 _Noreturn void thread_resume(struct thread *t); /* goes where the context says */

@@ -24,7 +24,19 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 		       struct round_choice *out, struct failure *why)
 {
 	struct trusted_call c = {.more = {most, growth}};
-	int rc = trusted(s->e, MIGRATE_ROUND, kind, &c);
+	uint64_t begun = now_us();
+	int rc;
+	while ((rc = trusted(s->e, MIGRATE_ROUND, kind, &c)) == -EAGAIN && !atomic_load(&s->m->cancelled)) {
+		if (now_us() - begun > s->o->switch_timeout_us) {
+			char which[200];
+			enclave_stragglers(s->e, which, sizeof(which));
+			return fail(why, -ETIMEDOUT, "tracking could not begin within %llu ms: %s",
+				    (unsigned long long)(s->o->switch_timeout_us / 1000), which);
+		}
+		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
+	}
+	if (rc == -EAGAIN)
+		return source_was_cancelled(s, why);
 	*out = (struct round_choice){c.ret[0], c.ret[1], c.ret[2], c.ret[3]};
 	return rc ? source_enclave_failed(rc, "a round", why) : 0;
 }

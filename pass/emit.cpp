@@ -90,9 +90,9 @@ static bool isWide(const Span &span)
 	return span.high - span.low >= PAGE_SIZE;
 }
 
-static void markSpan(const Span &span)
+static void markWide(const Span &span, Instruction *before)
 {
-	IRBuilder<> builder(span.last->getNextNode());
+	IRBuilder<> builder(before);
 	Value *base = builder.CreatePtrToInt(span.base, builder.getInt64Ty());
 	auto pageAt = [&](int64_t offset) {
 		return pageOf(builder, builder.CreateAdd(base, builder.getInt64((uint64_t)offset)));
@@ -100,13 +100,7 @@ static void markSpan(const Span &span)
 
 	if (span.streamed)
 		fence(builder);
-	if (isWide(span)) {
-		callMarkRange(builder, pageAt(span.low), pageAt(span.high));
-		return;
-	}
-	markPage(builder, pageAt(span.low));
-	if (!inOnePage(span, span.last->getModule()->getDataLayout()))
-		markPage(builder, pageAt(span.high));
+	callMarkRange(builder, pageAt(span.low), pageAt(span.high));
 }
 
 static void markScatter(CallBase &scatter)
@@ -124,44 +118,133 @@ static void markScatter(CallBase &scatter)
 	}
 }
 
-/* ---- polls ---- */
+/* ---- tests and what they lead to, out of the way ---- */
 
-/* A test before the instruction; returns the end of the cold block, where the call is. */
-static Instruction *emitTest(Instruction *before)
+static std::string number(uint64_t value)
 {
-	IRBuilder<> builder(before);
-	Value *word = builder.CreateIntToPtr(builder.getInt64(STOP_WORD), builder.getPtrTy());
-	LoadInst *stop = builder.CreateLoad(builder.getInt8Ty(), word, true);
-
-	return SplitBlockAndInsertIfThen(builder.CreateIsNotNull(stop), before, false,
-					 rarely(builder.getContext()));
+	return std::to_string(value);
 }
 
-static void callSafepoint(Instruction *before)
+/* Assembly at the insertion point: tests the word, and has `cold` in a section of its own for when it is not
+ * zero. Assembly and not blocks, because blocks of their own would keep the code generator from folding what
+ * surrounds the test. */
+static CallInst *emitTested(IRBuilder<> &builder, const std::string &test, const std::string &cold, Type *result,
+			    ArrayRef<Value *> operands, const std::string &constraints)
 {
-	IRBuilder<> builder(before);
-	auto *type = FunctionType::get(builder.getVoidTy(), false);
+	SmallVector<Type *, 4> types;
+	std::string text = test + " 1f\n2:\n\t.pushsection .text.optmig,\"ax\",@progbits\n1:\t" + cold + ".popsection";
 
-	builder.CreateCall(type, InlineAsm::get(type, "callq __optmig_safepoint",
-						"~{memory},~{dirflag},~{fpsr},~{flags}", true));
+	for (Value *operand : operands)
+		types.push_back(operand->getType());
+	auto *type = FunctionType::get(result, types, false);
+	auto *code = InlineAsm::get(type, text, constraints + "~{memory},~{dirflag},~{fpsr},~{flags}", true);
+
+	return builder.CreateCall(type, code, operands);
 }
+
+static std::string testOf(const char *compare, uint64_t word)
+{
+	return std::string(compare) + " $$0, " + number(word) + "\n\tjne";
+}
+
+/* The stub returns to the function itself: to who looks at the stack it is a call from there. */
+static const char toSafepoint[] = "pushq $$2b\n\tjmp __optmig_safepoint\n\t";
 
 static void emitPoll(Instruction *before)
 {
-	callSafepoint(emitTest(before));
+	IRBuilder<> builder(before);
+
+	emitTested(builder, testOf("cmpb", STOP_WORD), toSafepoint, builder.getVoidTy(), {}, "");
+}
+
+/* Marks the page of operand + offset, with $0 to calculate in. */
+static std::string markText(size_t operand, int64_t offset)
+{
+	std::string text = "leaq $" + number(operand) + ", $0\n\t";
+
+	if (offset)
+		text += "addq $$" + number((uint64_t)offset) + ", $0\n\t";
+	return text + "shrq $$" + number(PAGE_SHIFT) + ", $0\n\tandl $$" + number(MARKS_MASK) +
+	       ", ${0:k}\n\tmovb $$1, " + number(MARKS_BASE) + "($0)\n\t";
+}
+
+/* One test for up to ASM_SPANS_MAX spans of a stretch: more might not find registers. */
+static constexpr size_t ASM_SPANS_MAX = 4;
+
+static void markNarrow(Instruction *before, ArrayRef<Span> spans, bool polls)
+{
+	const DataLayout &layout = before->getModule()->getDataLayout();
+	IRBuilder<> builder(before);
+	SmallVector<Value *, 4> operands;
+	std::string cold, constraints = "=&r,";
+
+	if (any_of(spans, [](const Span &span) { return span.streamed; }))
+		cold += "sfence\n\t";
+	for (const Span &span : spans) {
+		operands.push_back(builder.CreatePtrAdd(span.base, builder.getInt64((uint64_t)span.low)));
+		constraints += "*m,";
+		cold += markText(operands.size(), 0);
+		if (!inOnePage(span, layout))
+			cold += markText(operands.size(), span.high - span.low);
+	}
+	if (polls)
+		cold += "cmpb $$0, " + number(STOP_WORD) + "\n\tje 2b\n\t" + toSafepoint;
+	else
+		cold += "jmp 2b\n\t";
+	CallInst *test =
+	    emitTested(builder, polls ? testOf("cmpw", STOP_WORD) : testOf("cmpb", TRACK_WORD), cold,
+		       builder.getInt64Ty(), operands, constraints);
+	for (unsigned i = 0; i < operands.size(); i++)
+		test->addParamAttr(
+		    i, Attribute::get(builder.getContext(), Attribute::ElementType, builder.getInt8Ty()));
+}
+
+/* A test of the track word before the instruction; returns the end of the cold block. */
+static Instruction *emitTrackTest(Instruction *before)
+{
+	IRBuilder<> builder(before);
+	Value *word = builder.CreateIntToPtr(builder.getInt64(TRACK_WORD), builder.getPtrTy());
+	LoadInst *track = builder.CreateLoad(builder.getInt8Ty(), word, true);
+
+	return SplitBlockAndInsertIfThen(builder.CreateIsNotNull(track), before, false,
+					 rarely(builder.getContext()));
+}
+
+static void markStretch(const Stretch &stretch)
+{
+	Instruction *before = stretch.last->getNextNode();
+	SmallVector<Span, 4> narrow, wide;
+
+	for (const Span &span : stretch.spans)
+		(isWide(span) ? wide : narrow).push_back(span);
+	if (!wide.empty()) {
+		Instruction *cold = emitTrackTest(before);
+
+		for (const Span &span : wide)
+			markWide(span, cold);
+	}
+	for (ArrayRef<Span> rest = narrow; !rest.empty();) {
+		ArrayRef<Span> now = rest.take_front(ASM_SPANS_MAX);
+
+		rest = rest.drop_front(now.size());
+		markNarrow(before, now, stretch.polls && rest.empty());
+	}
+	if (narrow.empty() && stretch.polls)
+		emitPoll(before);
 }
 
 /* ---- loops ---- */
 
 using PhiReader = function_ref<Value *(PHINode &)>;
 
-/*
- * Marks what the sweeps wrote in the last `count` iterations, the current one
- * included; or, if count is null, since the loop began.
- */
-static void markSweeps(Instruction *before, const LoopPlan &plan, Value *count, PhiReader now)
+/* Marks what the sweeps wrote since the loop began, or in the last LOOP_STRIP iterations if that is less. */
+static void markSweeps(Instruction *before, const LoopPlan &plan, PhiReader now)
 {
-	auto atStart = [&](PHINode &phi) { return phi.getIncomingValueForBlock(plan.entry->getParent()); };
+	auto atStart = [&](PHINode &phi) {
+		IRBuilder<> at(before);
+
+		return opaque(at, phi.getIncomingValueForBlock(plan.entry->getParent()));
+	};
 
 	for (const Sweep &sweep : plan.sweeps) {
 		IRBuilder<> builder(before);
@@ -172,14 +255,13 @@ static void markSweeps(Instruction *before, const LoopPlan &plan, Value *count, 
 		Value *last = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, now), word);
 		Value *first = last;
 
-		if (sweep.step != 0 && count) {
-			Value *back = builder.CreateSub(count, builder.getInt64(1));
-
-			first = builder.CreateSub(
-			    last, builder.CreateMul(back, builder.getInt64((uint64_t)sweep.step)));
-		} else if (sweep.step != 0) {
-			first = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, atStart),
-						       word);
+		if (sweep.step != 0) {
+			first = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, atStart), word);
+			if (plan.poll == Poll::Counted)
+				first = builder.CreateBinaryIntrinsic(
+				    sweep.step > 0 ? Intrinsic::umax : Intrinsic::umin, first,
+				    builder.CreateSub(last,
+						      builder.getInt64((uint64_t)(sweep.step * (LOOP_STRIP - 1)))));
 		}
 		if (sweep.step < 0)
 			std::swap(first, last);
@@ -188,111 +270,109 @@ static void markSweeps(Instruction *before, const LoopPlan &plan, Value *count, 
 	}
 }
 
-/* The phi's value after this iteration is at hand where the loop is left: reading the phi itself there
- * would keep two registers alive through the loop. */
-static Value *phiFromNext(IRBuilder<> &builder, PHINode &phi, const LoopPlan &plan)
+/* The phi's value in the iteration that ends here, from the next one's: to read the phi itself would keep two
+ * registers alive through the loop. */
+static Value *phiFromNext(IRBuilder<> &builder, PHINode &phi, BasicBlock *latch)
 {
-	Value *next = phi.getIncomingValueForBlock(plan.latches[0]->getParent());
+	Value *next = phi.getIncomingValueForBlock(latch);
 	const DataLayout &layout = phi.getModule()->getDataLayout();
 
 	if (auto *sum = dyn_cast<BinaryOperator>(next)) {
 		auto *by = dyn_cast<ConstantInt>(sum->getOperand(1));
 
 		if (sum->getOpcode() == Instruction::Add && sum->getOperand(0) == &phi && by)
-			return builder.CreateSub(sum, by);
+			return builder.CreateSub(opaque(builder, sum), by);
 	} else if (auto *address = dyn_cast<GetElementPtrInst>(next)) {
 		APInt offset(64, 0);
 
 		if (address->getPointerOperand() == &phi && address->accumulateConstantOffset(layout, offset))
-			return builder.CreatePtrAdd(address,
+			return builder.CreatePtrAdd(opaque(builder, address),
 						    builder.getInt64((uint64_t)-offset.getSExtValue()));
 	}
-	return &phi;
+	return opaque(builder, &phi);
 }
 
-/* Only the latch leaves to this block: everything computed in the iteration is at hand. */
-static bool leftFromLatchOnly(const BasicBlock *exit, const LoopPlan &plan)
+static void emitExits(const LoopPlan &plan)
 {
-	return exit->getSinglePredecessor() == plan.latches[0]->getParent();
-}
+	if (plan.sweeps.empty())
+		return;
+	BasicBlock *latch = plan.latches[0]->getParent();
 
-static void emitExits(const LoopPlan &plan,
-		      function_ref<Value *(BasicBlock *exit, IRBuilder<> &builder)> count)
-{
 	for (BasicBlock *exit : plan.exits) {
-		Instruction *before = &*exit->getFirstInsertionPt();
-		IRBuilder<> builder(before);
-		bool next = leftFromLatchOnly(exit, plan);
-		Value *iterations = count(exit, builder);
+		/* only the latch leaves to this block: everything computed in the iteration is at hand */
+		bool next = exit->getSinglePredecessor() == latch;
+		Instruction *cold = emitTrackTest(&*exit->getFirstInsertionPt());
 
-		markSweeps(before, plan, iterations, [&](PHINode &phi) -> Value * {
-			IRBuilder<> at(before);
+		markSweeps(cold, plan, [&](PHINode &phi) -> Value * {
+			IRBuilder<> at(cold);
 
-			return next ? phiFromNext(at, phi, plan) : &phi;
+			return next ? phiFromNext(at, phi, latch) : opaque(at, &phi);
 		});
 	}
 }
 
-/*
- *   header:  left = phi [LOOP_STRIP, preheader], [again, latch]
- *   latch:   less = left - 1; if (less == 0) { marks of the strip; poll }
- *            again = phi [less], [LOOP_STRIP, after the poll]
- */
-static void emitCounted(const LoopPlan &plan)
+static PHINode *makeCounter(const LoopPlan &plan, Instruction *back)
 {
 	IRBuilder<> builder(&plan.header->front());
-	Type *word = builder.getInt64Ty();
-	Constant *strip = builder.getInt64(LOOP_STRIP);
-	PHINode *left = builder.CreatePHI(word, 2);
-	BasicBlock *test = plan.latches[0]->getParent();
+	PHINode *counter = builder.CreatePHI(builder.getInt32Ty(), 2);
 
-	builder.SetInsertPoint(plan.latches[0]);
-	Value *less = builder.CreateSub(left, builder.getInt64(1));
-	Instruction *cold =
-	    SplitBlockAndInsertIfThen(builder.CreateIsNull(less), plan.latches[0], false,
-				      MDBuilder(builder.getContext()).createBranchWeights(1, LOOP_STRIP));
-	BasicBlock *bottom = cold->getSuccessor(0);
-	PHINode *again = PHINode::Create(word, 2, "", bottom->begin());
+	builder.SetInsertPoint(back);
+	counter->addIncoming(builder.getInt32(0), plan.entry->getParent());
+	counter->addIncoming(builder.CreateAdd(counter, builder.getInt32(1)), back->getParent());
+	return counter;
+}
 
-	again->addIncoming(less, test);
-	again->addIncoming(strip, cold->getParent());
-	left->addIncoming(strip, plan.entry->getParent());
-	left->addIncoming(again, bottom);
-	emitExits(plan, [&](BasicBlock *exit, IRBuilder<> &at) -> Value * {
-		/* at the latch, `again` is what is at hand; LOOP_STRIP means all was marked just now, and one
-		 * iteration is marked once more */
-		if (leftFromLatchOnly(exit, plan))
-			return at.CreateBinaryIntrinsic(Intrinsic::umax, at.CreateSub(strip, again),
-							at.getInt64(1));
-		return at.CreateSub(at.getInt64(LOOP_STRIP + 1), left);
+/* Every LOOP_STRIP iterations: marks of the strip, and a poll. */
+static void emitStrips(const LoopPlan &plan, Instruction *back)
+{
+	PHINode *counter = plan.counter ? plan.counter : makeCounter(plan, back);
+	IRBuilder<> builder(back);
+	Value *next = counter->getIncomingValueForBlock(back->getParent());
+	uint64_t mask = (uint64_t)(LOOP_STRIP - 1) << plan.counterShift;
+
+	if (plan.sweeps.empty()) {
+		emitTested(builder, "testl $$" + number(mask) + ", ${0:k}\n\tje",
+			   "cmpb $$0, " + number(STOP_WORD) + "\n\tje 2b\n\t" + toSafepoint,
+			   builder.getVoidTy(), {next}, "r,");
+		return;
+	}
+	/* not between the parts of a condition: they are tested one by one, where they stand together */
+	auto *branch = cast<BranchInst>(back);
+	if (branch->isConditional() && !isa<CmpInst>(branch->getCondition()))
+		back = SplitEdge(back->getParent(), plan.header)->getTerminator();
+	builder.SetInsertPoint(back);
+	if (next->getType()->isPointerTy())
+		next = builder.CreatePtrToInt(next, builder.getInt64Ty());
+	Value *bits = builder.CreateAnd(next, ConstantInt::get(next->getType(), mask));
+	Instruction *cold = SplitBlockAndInsertIfThen(
+	    builder.CreateIsNull(bits), back, false,
+	    MDBuilder(builder.getContext()).createBranchWeights(1, LOOP_STRIP));
+
+	BasicBlock *latch = counter->getIncomingBlock(counter->getIncomingBlock(0) == plan.entry->getParent());
+	Instruction *tracking = emitTrackTest(cold);
+
+	markSweeps(tracking, plan, [&](PHINode &phi) {
+		IRBuilder<> at(tracking);
+
+		return phiFromNext(at, phi, latch);
 	});
-	markSweeps(cold, plan, strip, [](PHINode &phi) { return &phi; });
 	emitPoll(cold);
-	/* marking and polling may have split the cold block */
-	again->setIncomingBlock(1, cold->getParent());
 }
 
 static void emitLoop(const LoopPlan &plan)
 {
+	emitExits(plan);
 	if (plan.poll == Poll::Counted)
-		return emitCounted(plan);
-	emitExits(plan, [](BasicBlock *, IRBuilder<> &) { return nullptr; });
+		emitStrips(plan, plan.latches[0]);
 	if (plan.poll == Poll::Each)
 		for (Instruction *latch : plan.latches)
 			emitPoll(latch);
 }
 
-/* All of the entry block's variables must stay in the entry block, or they become dynamic. */
+/* All of the entry block's variables must stay together at its start, before code. */
 static void emitEntryPoll(Function &function)
 {
-	BasicBlock &entry = function.getEntryBlock();
-	BasicBlock::iterator start = entry.getFirstNonPHIOrDbgOrAlloca();
-
-	for (Instruction &instruction : make_early_inc_range(make_range(start, entry.end())))
-		if (auto *variable = dyn_cast<AllocaInst>(&instruction);
-		    variable && variable->isStaticAlloca())
-			variable->moveBefore(&*start);
-	emitPoll(&*start);
+	emitPoll(&*function.getEntryBlock().getFirstNonPHIOrDbgOrAlloca());
 }
 
 /* Does the function now hold calls that the compiler does not know as such? They would overwrite what it
@@ -304,13 +384,14 @@ static bool callsOutOfLine(const Plan &plan)
 	for (const LoopPlan &loop : plan.loops)
 		if (loop.poll != Poll::None || !loop.sweeps.empty())
 			return true;
-	return any_of(plan.spans, isWide);
+	return any_of(plan.stretches,
+		      [](const Stretch &stretch) { return stretch.polls || any_of(stretch.spans, isWide); });
 }
 
 void emitPlan(Function &function, const Plan &plan)
 {
-	for (const Span &span : plan.spans)
-		markSpan(span);
+	for (const Stretch &stretch : plan.stretches)
+		markStretch(stretch);
 	for (CallBase *scatter : plan.scatters)
 		markScatter(*scatter);
 	for (const LoopPlan &loop : plan.loops)

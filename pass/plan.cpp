@@ -23,16 +23,13 @@ static constexpr unsigned EXITS_MAX = 8;
 
 /* ---- straight code ---- */
 
-/* Into one of the spans from `open` on, which nothing has closed yet, or a new one. */
-static void addWrite(Instruction &instruction, const Write &write, size_t open, std::vector<Span> &spans)
+static void addWrite(const DataLayout &layout, const Write &write, SmallVectorImpl<Span> &spans)
 {
-	const DataLayout &layout = instruction.getModule()->getDataLayout();
 	APInt offset(64, 0);
 	Value *base = write.pointer->stripAndAccumulateConstantOffsets(layout, offset, true);
 	int64_t low = offset.getSExtValue(), high = low + (int64_t)write.size - 1;
 
-	for (size_t i = open; i < spans.size(); i++) {
-		Span &span = spans[i];
+	for (Span &span : spans) {
 		int64_t newLow = std::min(span.low, low), newHigh = std::max(span.high, high);
 
 		if (span.base != base || newHigh - newLow >= PAGE_SIZE)
@@ -40,33 +37,38 @@ static void addWrite(Instruction &instruction, const Write &write, size_t open, 
 		span.low = newLow;
 		span.high = newHigh;
 		span.streamed |= write.streamed;
-		span.last = &instruction;
 		if (write.align > span.align) {
 			span.align = write.align;
 			span.anchor = low;
 		}
 		return;
 	}
-	spans.push_back({base, low, high, low, write.align, write.streamed, &instruction});
+	spans.push_back({base, low, high, low, write.align, write.streamed});
 }
 
 static void planBlock(BasicBlock &block, const DenseSet<Instruction *> &swept, Plan &plan)
 {
+	const DataLayout &layout = block.getModule()->getDataLayout();
 	SmallVector<Write, 4> writes;
-	size_t open = plan.spans.size();
+	bool open = false;
 
 	for (Instruction &instruction : block) {
 		if (isBarrier(instruction))
-			open = plan.spans.size();
+			open = false;
 		if (swept.contains(&instruction))
 			continue;
 		writes.clear();
 		writesOf(instruction, writes);
 		for (const Write &write : writes) {
-			if (write.scatter)
+			if (write.scatter) {
 				plan.scatters.push_back(write.scatter);
-			else
-				addWrite(instruction, write, open, plan.spans);
+				continue;
+			}
+			if (!open)
+				plan.stretches.push_back({});
+			open = true;
+			addWrite(layout, write, plan.stretches.back().spans);
+			plan.stretches.back().last = &instruction;
 		}
 	}
 }
@@ -177,6 +179,24 @@ static void planSweeps(Loop &loop, ScalarEvolution &evolution, DominatorTree &tr
 	}
 }
 
+/* A variable of the loop whose bits say when LOOP_STRIP iterations have passed. */
+static void findCounter(Loop &loop, ScalarEvolution &evolution, LoopPlan &plan)
+{
+	for (PHINode &phi : plan.header->phis()) {
+		unsigned width = evolution.isSCEVable(phi.getType()) ? evolution.getTypeSizeInBits(phi.getType()) : 0;
+		auto *moving = width >= 32 ? dyn_cast<SCEVAddRecExpr>(evolution.getSCEV(&phi)) : nullptr;
+		auto *by = moving && moving->getLoop() == &loop && moving->isAffine()
+			       ? dyn_cast<SCEVConstant>(moving->getStepRecurrence(evolution))
+			       : nullptr;
+
+		if (!by || !by->getAPInt().abs().isPowerOf2() || by->getAPInt().abs().ugt(PAGE_SIZE))
+			continue;
+		plan.counter = &phi;
+		plan.counterShift = by->getAPInt().abs().logBase2();
+		return;
+	}
+}
+
 static LoopPlan planLoop(Loop &loop, LoopInfo &loops, ScalarEvolution &evolution, DominatorTree &tree,
 			 const PollingFunctions &polling, DenseSet<Instruction *> &swept)
 {
@@ -191,14 +211,18 @@ static LoopPlan planLoop(Loop &loop, LoopInfo &loops, ScalarEvolution &evolution
 		plan.latches.push_back(latch->getTerminator());
 	plan.poll = isShort(loop, evolution, barrier) || pollsInside(loop, loops, tree, polling) ? Poll::None
 												 : Poll::Each;
-	if (barrier || !loop.isInnermost() || !loop.isLoopSimplifyForm())
+	auto *back = loop.getLoopLatch() ? dyn_cast<BranchInst>(loop.getLoopLatch()->getTerminator()) : nullptr;
+	if (barrier || !loop.isInnermost() || !loop.isLoopSimplifyForm() || !back ||
+	    (back->isConditional() && back->getSuccessor(0) == back->getSuccessor(1)))
 		return plan;
 	plan.entry = loop.getLoopPreheader()->getTerminator();
 	loop.getUniqueExitBlocks(plan.exits);
 	if (plan.exits.size() <= EXITS_MAX &&
 	    none_of(plan.exits, [](BasicBlock *exit) { return exit->isEHPad(); }))
 		planSweeps(loop, evolution, tree, plan, swept);
-	if (plan.poll == Poll::Each && (!plan.sweeps.empty() || bodySize(loop) <= COUNTED_BODY_MAX))
+	findCounter(loop, evolution, plan);
+	if (plan.poll == Poll::Each &&
+	    (!plan.sweeps.empty() || (plan.counter && bodySize(loop) <= COUNTED_BODY_MAX)))
 		plan.poll = Poll::Counted;
 	return plan;
 }
@@ -230,6 +254,37 @@ bool pollsAtEntry(const Function &function)
 	return false;
 }
 
+/* Where marks are tested for anyway, one test does for both. */
+static void mergePolls(Function &function, LoopInfo &loops, DominatorTree &tree, Plan &plan)
+{
+	for (Stretch &stretch : plan.stretches) {
+		BasicBlock *block = stretch.last->getParent();
+
+		for (LoopPlan &loop : plan.loops)
+			if (loop.poll != Poll::None && loop.sweeps.empty() && loops.getLoopFor(block) &&
+			    loops.getLoopFor(block)->getHeader() == loop.header &&
+			    all_of(loop.latches, [&](Instruction *latch) { return tree.dominates(stretch.last, latch); })) {
+				loop.poll = Poll::None;
+				stretch.polls = true;
+			}
+	}
+	if (!plan.pollAtEntry)
+		return;
+	for (Stretch &stretch : plan.stretches) {
+		if (!stretch.last->getParent()->isEntryBlock())
+			continue;
+		for (const Instruction &instruction : function.getEntryBlock()) {
+			if (isCall(instruction))
+				return;
+			if (&instruction == stretch.last) {
+				plan.pollAtEntry = false;
+				stretch.polls = true;
+				return;
+			}
+		}
+	}
+}
+
 Plan makePlan(Function &function, LoopInfo &loops, ScalarEvolution &evolution, DominatorTree &tree,
 	      const PollingFunctions &polling)
 {
@@ -243,6 +298,7 @@ Plan makePlan(Function &function, LoopInfo &loops, ScalarEvolution &evolution, D
 	for (BasicBlock &block : function)
 		if (tree.isReachableFromEntry(&block))
 			planBlock(block, swept, plan);
+	mergePolls(function, loops, tree, plan);
 	return plan;
 }
 

@@ -4,7 +4,7 @@
  *
  *   straight code  writes that start from the same pointer are merged, as far as
  *                  nothing needs them marked (a call, an atomic, assembly, the
- *                  end of the block), and marked after the last of them
+ *                  end of the block), and marked after the last of the stretch
  *   loops          without calls: a store that every iteration makes, at an
  *                  address that moves by a constant, is marked as a range where
  *                  the loop is left and once every LOOP_STRIP iterations
@@ -21,8 +21,7 @@
 namespace optmig
 {
 
-/* Bytes [low, high] relative to base, at most a page apart: written by several instructions up to `last`,
- * with nothing in between that needs them marked. */
+/* Bytes [low, high] relative to base, at most a page apart. */
 struct Span {
 	llvm::Value *base;
 	int64_t low, high;
@@ -30,7 +29,13 @@ struct Span {
 	int64_t anchor;
 	llvm::Align align;
 	bool streamed;
+};
+
+/* What instructions up to `last` write, with nothing in between that needs it marked. */
+struct Stretch {
+	llvm::SmallVector<Span, 4> spans;
 	llvm::Instruction *last;
+	bool polls; /* the test for marking also is the poll of a loop, or the function's at entry */
 };
 
 /* In every iteration, [address + low, address + high] is written; address moves by step. */
@@ -53,15 +58,18 @@ constexpr unsigned LOOP_STRIP = 1024;
 struct LoopPlan {
 	llvm::BasicBlock *header;
 	llvm::SmallVector<llvm::Instruction *, 4> latches;
+	Poll poll;
 	/* the rest only if sweeps or Counted; the loop then has one latch */
 	llvm::Instruction *entry; /* end of the preheader */
 	llvm::SmallVector<llvm::BasicBlock *, 4> exits;
 	llvm::SmallVector<Sweep, 4> sweeps;
-	Poll poll;
+	/* Counted: moves by plus or minus 1 << counterShift in every iteration; null if there is no such variable */
+	llvm::PHINode *counter;
+	unsigned counterShift;
 };
 
 struct Plan {
-	std::vector<Span> spans;
+	std::vector<Stretch> stretches;
 	std::vector<llvm::CallBase *> scatters;
 	std::vector<LoopPlan> loops;
 	bool pollAtEntry = false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pass/rebuild.h"
 
+#include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/Instructions.h"
 #include "llvm/IR/Operator.h"
 
@@ -10,6 +11,7 @@ namespace optmig
 {
 
 static constexpr size_t STEPS_MAX = 8;
+static constexpr unsigned AROUND_STEPS_MAX = 3;
 
 static bool isArithmetic(const Instruction &instruction)
 {
@@ -18,11 +20,31 @@ static bool isArithmetic(const Instruction &instruction)
 	return isa<GetElementPtrInst>(instruction) || isa<CastInst>(instruction);
 }
 
-static bool addSteps(Value *value, const Loop &loop, Recipe &recipe)
+/* Outside the loop, but inside the one around it: calculated from what that one keeps at hand anyway? Done
+ * again where it is needed, it takes no register in the loop. */
+static bool isCheapAround(const Value *value, const Loop *around, unsigned depth)
 {
 	auto *instruction = dyn_cast<Instruction>(value);
 
-	if (!instruction || !loop.contains(instruction))
+	if (!instruction || !around->contains(instruction))
+		return true;
+	if (isa<PHINode>(instruction))
+		return instruction->getParent() == around->getHeader();
+	return depth > 0 && isArithmetic(*instruction) && all_of(instruction->operands(), [&](const Use &operand) {
+		       return isCheapAround(operand.get(), around, depth - 1);
+	       });
+}
+
+static bool addSteps(Value *value, const Loop &loop, Recipe &recipe)
+{
+	auto *instruction = dyn_cast<Instruction>(value);
+	const Loop *around = loop.getParentLoop();
+
+	if (!instruction)
+		return true;
+	if (!loop.contains(instruction) &&
+	    (!around || !around->contains(instruction) || isa<PHINode>(instruction) ||
+	     !isCheapAround(instruction, around, AROUND_STEPS_MAX)))
 		return true;
 	if (auto *phi = dyn_cast<PHINode>(instruction))
 		return phi->getParent() == loop.getHeader();
@@ -37,6 +59,15 @@ static bool addSteps(Value *value, const Loop &loop, Recipe &recipe)
 	return recipe.steps.size() <= STEPS_MAX;
 }
 
+Value *opaque(IRBuilder<> &builder, Value *value)
+{
+	if (isa<Constant>(value) || (!value->getType()->isPointerTy() && !value->getType()->isIntegerTy()))
+		return value;
+	auto *type = FunctionType::get(value->getType(), {value->getType()}, false);
+
+	return builder.CreateCall(type, InlineAsm::get(type, "", "=r,0", false), {value});
+}
+
 bool makeRecipe(Value *value, const Loop &loop, Recipe &recipe)
 {
 	recipe.value = value;
@@ -48,13 +79,14 @@ Value *rebuild(IRBuilder<> &builder, const Recipe &recipe, const BasicBlock *hea
 {
 	SmallDenseMap<Value *, Value *, 8> made;
 
-	auto translate = [&](Value *value) {
+	auto translate = [&](Value *value) -> Value * {
+		if (Value *known = made.lookup(value))
+			return known;
+		if (isa<Constant>(value))
+			return value;
 		auto *phi = dyn_cast<PHINode>(value);
 
-		if (phi && phi->getParent() == header)
-			return read(*phi);
-		Value *known = made.lookup(value);
-		return known ? known : value;
+		return made[value] = phi && phi->getParent() == header ? read(*phi) : opaque(builder, value);
 	};
 	for (Instruction *step : recipe.steps) {
 		Instruction *copy = step->clone();

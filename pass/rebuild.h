@@ -22,6 +22,10 @@ struct Recipe {
 /* False if the value needs more than arithmetic on header phis and values from outside the loop. */
 bool makeRecipe(llvm::Value *value, const llvm::Loop &loop, Recipe &recipe);
 
+/* The same value, of which the optimizer knows nothing: loop strength reduction would otherwise keep a
+ * variable up to date in every iteration for what is calculated here, which is rare. */
+llvm::Value *opaque(llvm::IRBuilder<> &builder, llvm::Value *value);
+
 /* read: what a header phi is at the place of rebuilding. */
 llvm::Value *rebuild(llvm::IRBuilder<> &builder, const Recipe &recipe, const llvm::BasicBlock *header,
 		     llvm::function_ref<llvm::Value *(llvm::PHINode &)> read);

@@ -12,6 +12,12 @@
 
 #define MARKS ((volatile uint8_t *)MARKS_BASE)
 
+/* Is there anybody who wants to know? To be asked after the store. */
+static inline __attribute__((always_inline)) int tracked(void)
+{
+	return __builtin_expect(*(volatile uint8_t *)TRACK_WORD, 0);
+}
+
 static inline __attribute__((always_inline)) void mark_page(uintptr_t address)
 {
 	__atomic_store_n(&MARKS[(address >> PAGE_SHIFT) & MARKS_MASK], 1, __ATOMIC_RELEASE);
@@ -20,12 +26,18 @@ static inline __attribute__((always_inline)) void mark_page(uintptr_t address)
 /* At most one page boundary lies between the first and the last byte. */
 static inline __attribute__((always_inline)) void mark_short(const void *start, size_t size)
 {
+	__asm__ volatile("" : : : "memory");
+	if (!tracked())
+		return;
 	mark_page((uintptr_t)start);
 	mark_page((uintptr_t)start + size - 1);
 }
 
 static inline __attribute__((always_inline)) void mark_range(const void *start, size_t size)
 {
+	__asm__ volatile("" : : : "memory");
+	if (!tracked())
+		return;
 	uintptr_t page = (uintptr_t)start >> PAGE_SHIFT;
 	uintptr_t last = ((uintptr_t)start + size - 1) >> PAGE_SHIFT;
 

@@ -200,6 +200,15 @@ uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap)
 }
 
 /* ---- threads ---- */
+unsigned tracking_begin(void)
+{
+	return 0;
+}
+
+void tracking_end(void)
+{
+}
+
 void stop_begin(void)
 {
 	stopping = true;

@@ -662,6 +662,7 @@ int main(void)
 	unsigned runs = 0;
 	int level = vector_level();
 
+	*(volatile uint8_t *)TRACK_WORD = 1;
 	shadow = malloc(ARENA_SIZE);
 	for (int i = 0; i < 4096; i++)
 		source[i] = (i * 37) % 101;
