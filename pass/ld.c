@@ -129,6 +129,10 @@ static int input_check(const struct job *job, const char *name)
 			"the program moves. "
 			"Compile its source with optmig-cc, or leave it out (assembly: use the C version)\n",
 			tool_name, name);
+	else if (kind == OBJECT_STALE)
+		fprintf(stderr,
+			"%s: error: %s was compiled by another version of optmig-cc: compile it again with this one\n",
+			tool_name, name);
 	else if (kind == OBJECT_BITCODE)
 		fprintf(stderr,
 			"%s: error: %s is LLVM bitcode: compile it again without -flto or -emit-llvm\n",

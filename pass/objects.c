@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NOTE_SECTION ".note.optmig.obj"
+#include "pass/version.h"
+
 #define THIN_MAGIC "!<thin>\n"
 
 struct bytes {
@@ -48,35 +49,49 @@ static bool within(struct bytes b, uint64_t offset, uint64_t size)
 	return offset <= b.size && size <= b.size - offset;
 }
 
-static bool elf_has_section(struct bytes object, const char *wanted)
+/* The section's content; data is NULL if there is none of that name. */
+static struct bytes elf_section(struct bytes object, const char *wanted)
 {
+	static const struct bytes none;
 	Elf64_Ehdr header;
 	Elf64_Shdr names, section;
 
 	memcpy(&header, object.data, sizeof(header));
 	if (header.e_shentsize != sizeof(Elf64_Shdr) || header.e_shoff == 0)
-		return false;
+		return none;
 	/* more sections than e_shnum can count (-ffunction-sections in a large file): section 0 has the
 	 * numbers */
 	if (!within(object, header.e_shoff, sizeof(section)))
-		return false;
+		return none;
 	memcpy(&section, object.data + header.e_shoff, sizeof(section));
 	uint64_t count = header.e_shnum ? header.e_shnum : section.sh_size;
 	uint64_t strings = header.e_shstrndx == SHN_XINDEX ? section.sh_link : header.e_shstrndx;
 
 	if (count > object.size / sizeof(section) || strings >= count ||
 	    !within(object, header.e_shoff, count * sizeof(section)))
-		return false;
+		return none;
 	memcpy(&names, object.data + header.e_shoff + strings * sizeof(names), sizeof(names));
 	if (!within(object, names.sh_offset, names.sh_size))
-		return false;
+		return none;
 	for (uint64_t i = 0; i < count; i++) {
 		memcpy(&section, object.data + header.e_shoff + i * sizeof(section), sizeof(section));
 		if (section.sh_name < names.sh_size && names.sh_size - section.sh_name > strlen(wanted) &&
-		    !strcmp((const char *)object.data + names.sh_offset + section.sh_name, wanted))
-			return true;
+		    !strcmp((const char *)object.data + names.sh_offset + section.sh_name, wanted) &&
+		    within(object, section.sh_offset, section.sh_size))
+			return (struct bytes){object.data + section.sh_offset, section.sh_size};
 	}
-	return false;
+	return none;
+}
+
+/* One string an object; several, if `ld -r` has joined objects. */
+static bool note_current(struct bytes note)
+{
+	size_t at = 0;
+
+	for (; at + sizeof(PASS_NOTE) <= note.size; at += sizeof(PASS_NOTE))
+		if (memcmp(note.data + at, PASS_NOTE, sizeof(PASS_NOTE)))
+			return false;
+	return at == note.size && at > 0;
 }
 
 static enum object_kind bytes_classify(struct bytes object)
@@ -86,7 +101,11 @@ static enum object_kind bytes_classify(struct bytes object)
 		return OBJECT_BITCODE;
 	if (object.size < sizeof(Elf64_Ehdr) || memcmp(object.data, ELFMAG, SELFMAG))
 		return OBJECT_OTHER;
-	return elf_has_section(object, NOTE_SECTION) ? OBJECT_TRACKED : OBJECT_FOREIGN;
+	struct bytes note = elf_section(object, PASS_NOTE_SECTION);
+
+	if (!note.data)
+		return OBJECT_FOREIGN;
+	return note_current(note) ? OBJECT_TRACKED : OBJECT_STALE;
 }
 
 /* Steps through an archive; *offset is 0 before the first member. False at the end. */

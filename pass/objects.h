@@ -8,6 +8,7 @@
 
 enum object_kind {
 	OBJECT_TRACKED, /* compiled by the pass */
+	OBJECT_STALE,	/* compiled by the pass of another version of optmig-cc */
 	OBJECT_FOREIGN, /* ELF without the pass's note */
 	OBJECT_BITCODE, /* LLVM bitcode: -flto or -emit-llvm */
 	OBJECT_OTHER,	/* neither; the linker knows best */

@@ -15,6 +15,7 @@
 #include "pass/emit.h"
 #include "pass/plan.h"
 #include "pass/refuse.h"
+#include "pass/version.h"
 #include "pass/writes.h"
 
 using namespace llvm;
@@ -25,8 +26,8 @@ namespace
 /* What optmig-ld looks for in every object. Not loaded, so it costs no page. */
 void signObject(Module &module)
 {
-	module.appendModuleInlineAsm(".pushsection .note.optmig.obj,\"\",@progbits\n"
-				     ".asciz \"optmig-pass 1\"\n"
+	module.appendModuleInlineAsm(".pushsection " PASS_NOTE_SECTION ",\"\",@progbits\n"
+				     ".asciz \"" PASS_NOTE "\"\n"
 				     ".popsection\n");
 }
 
