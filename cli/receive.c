@@ -12,14 +12,14 @@ static const char usage[] =
     "receive tcp:ADDRESS:PORT [--image-dir DIR] [--once] [--log FILE] [--hook PROGRAM]\n"
     "  --image-dir DIR  where the images of programs that may come are (.)\n"
     "  --once           ends with the first program that came, with its exit status\n"
-    "  --log FILE       messages go there instead of standard error\n"
+    "  --log FILE       messages go there, and what programs that came write to their standard streams\n"
     "  --hook PROGRAM   is told pre-resume, post-resume and failed";
 
 static int log_to(const char *path)
 {
 	struct failure why;
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0) {
+	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0) {
 		fail(&why, -errno, "%s: %s", path, strerror(errno));
 		return command_failed(&why);
 	}

@@ -378,6 +378,7 @@ static void handle(const char *command, char *reply, size_t size)
 		for (unsigned i = 0; i < sizeof(work_name) / sizeof(work_name[0]); i++)
 			n += snprintf(reply + n, size - (size_t)n, "%s=%lu ", work_name[i], atomic_load(&work[i]));
 	} else if (!strcmp(command, "quit")) {
+		say("ended by a command");
 		exit(7);
 	} else {
 		snprintf(reply, size, "unknown command");
