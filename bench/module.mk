@@ -34,6 +34,7 @@ bench: setup
 # the results that are there into the README, between its two marks
 bench-readme: $(B)/bench/tools/report
 	$< --short $(B)/bench/results.json >$(B)/bench/readme.txt
-	awk -v text=$(B)/bench/readme.txt '/^<!-- end of figures -->/ { while ((getline line <text) > 0) print line; out = 0 } \
-		!out { print } /^<!-- figures: bench\/run -->/ { out = 1 }' README.md >$(B)/bench/README.md
+	awk -v text=$(B)/bench/readme.txt '/^<!-- figures: bench\/run -->/ { print; out = 1 } !out { print } \
+		out && /^<!-- end of figures -->/ { while ((getline line <text) > 0) print line; print; out = 0 }' \
+		README.md >$(B)/bench/README.md
 	cp $(B)/bench/README.md README.md

@@ -10,7 +10,7 @@ plan_settings()
 {
 	case $1 in
 	tiny) time_limit_s=0 before_s=1 move_limit_s=60 bounds_bytes=$((64 << 20)) park_stops=20 peer_size=0 ;;
-	quick) time_limit_s=530 before_s=1.5 move_limit_s=40 bounds_bytes=$((1 << 30)) park_stops=100 peer_size=256M ;;
+	quick) time_limit_s=480 before_s=1.5 move_limit_s=40 bounds_bytes=$((1 << 30)) park_stops=100 peer_size=256M ;;
 	full) time_limit_s=0 before_s=5 move_limit_s=300 bounds_bytes=$((4 << 30)) park_stops=300 peer_size=1G ;;
 	esac
 }
