@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "tests/carry/program.h"
 #include "tests/carry/testbed.h"
@@ -94,8 +95,16 @@ static void check(int r, const struct failure *why)
 
 struct times {
 	uint64_t freeze, restore, release;
+	uint64_t source_cpu, destination_cpu; /* of these: what other programs of the machine do not add to */
 	uint64_t bytes;
 };
+
+static uint64_t cpu_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
 
 static void host_leave(int channel)
 {
@@ -112,9 +121,10 @@ static void host_leave(int channel)
 	message_put(channel, 'p', NULL, 0);
 	message_get(channel, 'f', &b); /* some requests are under way */
 	check(carry_source_calm(s, &why), &why);
-	uint64_t start = now_us();
+	uint64_t start = now_us(), cpu = cpu_us();
 	check(carry_source_freeze(s, &state, &why), &why);
 	times.freeze = now_us() - start;
+	times.source_cpu = cpu_us() - cpu;
 	times.bytes = state.size;
 	bytes_put(&state, &server, sizeof(server));
 	bytes_put(&state, &times, sizeof(times));
@@ -140,14 +150,17 @@ static void host_take(int channel)
 	size_t size = b.size - sizeof(times) - sizeof(server);
 	memcpy(&server, b.data + size, sizeof(server));
 	memcpy(&times, b.data + size + sizeof(server), sizeof(times));
-	uint64_t start = now_us();
+	uint64_t start = now_us(), cpu = cpu_us();
 	check(carry_destination_restore(d, b.data, size, &why), &why);
 	times.restore = now_us() - start;
+	times.destination_cpu = cpu_us() - cpu;
 	message_put(channel, 'r', NULL, 0);
 	message_get(channel, 'c', &b);
 	start = now_us();
+	cpu = cpu_us();
 	check(carry_destination_release(d, &why), &why);
 	times.release = now_us() - start;
+	times.destination_cpu += cpu_us() - cpu;
 	message_put(channel, 'd', &times, sizeof(times));
 	server_answer((connections + EARLY - 1) / EARLY);
 	carry_destination_finish(d);
@@ -348,11 +361,13 @@ int main(int argc, char **argv)
 	uint64_t freeze = median(times, offsetof(struct times, freeze)),
 		 restore = median(times, offsetof(struct times, restore)),
 		 release = median(times, offsetof(struct times, release));
-	printf(
-	    "{\"connections\":%u,\"moves\":%u,\"freeze_us\":%lu,\"restore_us\":%lu,\"release_us\":%lu,"
-	    "\"state_bytes\":%lu,\"source_us_per_connection\":%.1f,\"destination_us_per_connection\":%.1f}\n",
-	    connections, moves, freeze, restore, release, median(times, offsetof(struct times, bytes)),
-	    (double)freeze / n, (double)(restore + release) / n);
+	printf("{\"connections\":%u,\"moves\":%u,\"freeze_us\":%lu,\"restore_us\":%lu,\"release_us\":%lu,"
+	       "\"state_bytes\":%lu,\"source_us_per_connection\":%.1f,\"destination_us_per_connection\":%.1f,"
+	       "\"source_cpu_us_per_connection\":%.1f,\"destination_cpu_us_per_connection\":%.1f}\n",
+	       connections, moves, freeze, restore, release, median(times, offsetof(struct times, bytes)),
+	       (double)freeze / n, (double)(restore + release) / n,
+	       (double)median(times, offsetof(struct times, source_cpu)) / n,
+	       (double)median(times, offsetof(struct times, destination_cpu)) / n);
 	testbed_close();
 	return 0;
 }
