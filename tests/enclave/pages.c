@@ -224,6 +224,23 @@ static void deferred_pages(void)
 		CHECK(page < first + PAGES);
 	CHECK(mm_madvise(page << PAGE_SHIFT, PAGE_SIZE, MADV_DONTNEED) == 0);
 	CHECK(mm_arrive(page, before) == 0 && *(volatile uint8_t *)(page << PAGE_SHIFT) == 0);
+	/* mapped over */
+	while (!(mm_state(++page) & PG_DEFERRED) || mm_state(page) & PG_NOACCESS)
+		CHECK(page < first + PAGES);
+	CHECK(mm_mmap(page << PAGE_SHIFT, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED) > 0);
+	CHECK(mm_arrive(page, before) == 0 && *(volatile uint8_t *)(page << PAGE_SHIFT) == 0);
+	/* moved: it is waited for, whether the program may touch it or not */
+	for (int prot = PROT_NONE; prot <= PROT_READ; prot++) {
+		while (!(mm_state(++page) & PG_DEFERRED))
+			CHECK(page < first + PAGES);
+		CHECK(mm_mprotect(page << PAGE_SHIFT, PAGE_SIZE, prot) == 0);
+		int64_t to = mm_mremap(page << PAGE_SHIFT, PAGE_SIZE, 4 * PAGE_SIZE * PAGES, MREMAP_MAYMOVE, 0);
+		CHECK(to > 0 && to != (int64_t)(page << PAGE_SHIFT));
+		CHECK((mm_state((uint64_t)to >> PAGE_SHIFT) & PG_NOACCESS) == (prot ? 0 : PG_NOACCESS));
+		CHECK(mm_mprotect((uint64_t)to, PAGE_SIZE, PROT_READ) == 0);
+		CHECK(*(volatile uint8_t *)to == page_content(page));
+		CHECK(mm_munmap((uint64_t)to, 4 * PAGE_SIZE * PAGES) == 0);
+	}
 	/* all others, from two sides */
 	for (page = first; page < first + PAGES; page++)
 		if (mm_state(page) & PG_DEFERRED) {

@@ -230,6 +230,11 @@ static void all_may_stay_behind(void)
 	CHECK(arrive(&p, 0, &record) == -EBADMSG);
 	CHECK(side_do(&p.source, MIGRATE_SERVE, 1, 0) == -EINVAL &&
 	      side_do(&p.destination, MIGRATE_REOPEN, 1, 0) == -EINVAL);
+	/* and again: the first record of the last attempt is not the first of this one */
+	CHECK(message_get(&p.source, MIGRATE_SEND, 0, NULL, &record) == 0);
+	CHECK(side_do(&p.source, MIGRATE_SERVE, 2, 0) == 0 &&
+	      side_do(&p.destination, MIGRATE_REOPEN, 2, 0) == 0);
+	CHECK(arrive(&p, 0, &record) == -EBADMSG);
 	pair_send(&p, 3, NULL);
 	CHECK(value_of(&p.destination, 500) == 233);
 	for (unsigned i = 0; i < 1000; i++)
@@ -247,14 +252,41 @@ static void order_is_kept(void)
 	CHECK(side_do(&p.source, MIGRATE_FETCH, MIGRATE_URGENT, APP_BASE >> PAGE_SHIFT) == -EPERM);
 	CHECK(side_do(&p.destination, MIGRATE_REOPEN, 1, 0) == -EPERM);
 	CHECK(message_get(&p.destination, MIGRATE_ARRIVED, 0, NULL, &arrived) == -EPERM);
+	record.size = RECORD_SIZE_MIN;
+	CHECK(arrive(&p, MIGRATE_URGENT, &record) == -EINVAL);
 	/* a map that was kept back: no next round before it went */
 	CHECK(side_do(&p.source, MIGRATE_ROUND, ROUND_WATCH, 0) == 0);
 	CHECK(side_do(&p.source, MIGRATE_ROUND, ROUND_WATCH, 0) == -EPERM);
 	pair_close(&p);
 }
 
+/* The destination's host keeps the record that takes a page out until the last map has come, in which the page is not
+ * mapped any more. Its enclave then waits for a page that does not live: the source does not hand over. */
+static void records_between_maps_are_noticed(void)
+{
+	struct pair p;
+	pair_begin(&p, 1, 10);
+	pair_choose(&p, ROUND_QUIET, 0, GROW_ALL, NULL);
+	pair_send(&p, 1, NULL);
+	for (uint8_t value = 201; value < 203; value++) {
+		fill(&p.source, 3, value);
+		pair_choose(&p, ROUND_QUIET, 0, GROW_NOT, NULL);
+	}
+	CHECK(message_get(&p.source, MIGRATE_SEND, 0, NULL, &record) == 0);
+	CHECK(side_do(&p.source, POKE_GONE, 3, 0) == 0);
+	pair_stop(&p);
+	pair_choose(&p, ROUND_FINAL, UINT64_MAX, 0, NULL);
+	CHECK(arrive(&p, 0, &record) == 0);
+	pair_send(&p, 1, NULL);
+	pair_export(&p);
+	CHECK(message_get(&p.destination, MIGRATE_READY, 0, NULL, &ready) == 0);
+	CHECK(message_get(&p.source, MIGRATE_COMMIT, 0, &ready, &commit) == -EBADMSG);
+	pair_close(&p);
+}
+
 int main(void)
 {
+	records_between_maps_are_noticed();
 	what_is_written_all_the_time_stays_behind();
 	old_versions_are_taken_out();
 	samples_are_small();
