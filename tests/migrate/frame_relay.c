@@ -5,6 +5,12 @@
  *   --cut TYPE      the next frame of that type is lost, and all connections with it
  *   --cut-after TYPE  it still arrives
  *   --swallow TYPE  it is lost, connections stay
+ *   --repeat TYPE   it comes twice
+ *   --spoil TYPE    one bit of its last byte is changed
+ *   --hold TYPE     it comes after the next frame of its connection
+ *   --forge KIND    a record of that kind of run (enum run_kind), for the program's first 64 pages, comes before it is its turn;
+ *                   it is in the place of a record
+ *   --later 1       not before SIGUSR2
  *   --down MS       after a cut nobody gets through for that long
  * SIGUSR1 cuts all connections. Types are numbers of enum frame_type. Says "listening", and "damaged" once it has acted.
  */
@@ -26,10 +32,11 @@
 
 static struct {
 	unsigned type;
-	bool cut, after;
+	bool cut, after, repeat, spoil, hold, forge;
+	uint32_t kind; /* of the forged */
 	unsigned down_ms;
 } damage;
-static atomic_bool damaged;
+static atomic_bool damaged, too_early;
 static atomic_uint_fast64_t closed_until_us;
 static struct sockaddr_in target;
 static int sockets[2 * CONNECTIONS_MAX];
@@ -48,13 +55,16 @@ static void cut_all(void)
 
 static void on_signal(int number)
 {
-	cut_all();
+	if (number == SIGUSR1)
+		cut_all();
+	else
+		atomic_store(&too_early, false);
 }
 
 /* True if the frame is to be forwarded. */
 static bool look_at(unsigned type)
 {
-	if (type != damage.type || atomic_exchange(&damaged, true))
+	if (type != damage.type || too_early || atomic_exchange(&damaged, true))
 		return true;
 	puts("damaged");
 	fflush(stdout);
@@ -63,17 +73,53 @@ static bool look_at(unsigned type)
 	return damage.after;
 }
 
+static int forge(int to)
+{
+	struct {
+		struct record_header header;
+		struct record_run run;
+		uint8_t tag[RECORD_TAG_SIZE];
+	} __attribute__((packed)) r = {
+	    .header = {.magic = RECORD_MAGIC, .version = RECORD_VERSION, .type = RECORD_PAGES, .counter = 1, .run_count = 1},
+	    .run = {APP_BASE >> PAGE_SHIFT, RECORD_BLOCK_PAGES, damage.kind}};
+	return wire_send(to, FRAME_RECORD, &r, sizeof(r), NULL, 0, (struct wait){WIRE_FOREVER, -1});
+}
+
+/* What takes the place of the frame that was damaged; held is sent behind the next. */
+static int send_damaged(int to, struct wire *w, struct wire *held)
+{
+	struct wait forever = {WIRE_FOREVER, -1};
+	if (damage.forge)
+		return forge(to);
+	if (damage.hold) {
+		*held = *w;
+		*w = (struct wire){.fd = held->fd};
+		return 0;
+	}
+	if (damage.spoil && w->size)
+		w->data[w->size - 1] ^= 1;
+	int rc = damage.repeat || damage.spoil ? wire_send(to, w->type, w->data, w->size, NULL, 0, forever) : 0;
+	return rc == 0 && damage.repeat ? wire_send(to, w->type, w->data, w->size, NULL, 0, forever) : rc;
+}
+
 static void *way_main(void *context)
 {
 	struct way way = *(struct way *)context;
 	struct wait forever = {WIRE_FOREVER, -1};
-	struct wire w;
+	struct wire w, held = {.data = NULL};
 	free(context);
 	wire_init(&w, way.from);
 	while (wire_recv(&w, forever) == 0) {
 		bool before = damaged;
-		if (look_at(w.type) && wire_send(way.to, w.type, w.data, w.size, NULL, 0, forever))
+		bool forward = look_at(w.type);
+		if (forward ? wire_send(way.to, w.type, w.data, w.size, NULL, 0, forever)
+			    : send_damaged(way.to, &w, &held))
 			break;
+		if (forward && held.data) {
+			wire_send(way.to, held.type, held.data, held.size, NULL, 0, forever);
+			free(held.data);
+			held.data = NULL;
+		}
 		if (!before && damaged && damage.after && w.type == damage.type) {
 			usleep(20000); /* let it arrive */
 			cut_all();
@@ -123,14 +169,27 @@ int main(int argc, char **argv)
 			damage.down_ms = (unsigned)atoi(argv[2]);
 			continue;
 		}
+		if (!strcmp(argv[1], "--later")) {
+			atomic_store(&too_early, true);
+			continue;
+		}
 		damage.type = (unsigned)atoi(argv[2]);
-		damage.cut = strcmp(argv[1], "--swallow") != 0;
+		damage.repeat = !strcmp(argv[1], "--repeat");
+		damage.spoil = !strcmp(argv[1], "--spoil");
+		damage.hold = !strcmp(argv[1], "--hold");
+		damage.forge = !strcmp(argv[1], "--forge");
+		if (damage.forge) {
+			damage.kind = damage.type;
+			damage.type = FRAME_RECORD;
+		}
+		damage.cut = !strncmp(argv[1], "--cut", 5);
 		damage.after = !strcmp(argv[1], "--cut-after");
 	}
 	if (argc != 4)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, on_signal);
+	signal(SIGUSR2, on_signal);
 	at.sin_port = htons((uint16_t)atoi(argv[1]));
 	target.sin_family = AF_INET;
 	target.sin_port = htons((uint16_t)atoi(argv[3]));
