@@ -795,7 +795,7 @@ static enum enclave_end live_here(struct destination *d, int *status)
 		inflow_close(&d->flow);
 		arrivals_end(&d->arrivals);
 	} else {
-		inflow_priority(&d->flow, LANE_BACKGROUND); /* the program comes first again */
+		inflow_priority(&d->flow, LANE_NORMAL);
 	}
 	bool epilogue_runs = pthread_create(&epilogue, NULL, epilogue_main, d) == 0;
 	log_line("%s: runs here now", d->name);

@@ -33,6 +33,7 @@ void lane_close(struct lane *l);
  * waits for. For root only: others could not take it back. Nice values. */
 enum lane_priority {
 	LANE_BACKGROUND = 10,
+	LANE_NORMAL = 0, /* while pages follow: the program may be waiting for any of them */
 	LANE_URGENT = -15,
 };
 void lane_priority(struct lane *l, enum lane_priority priority);

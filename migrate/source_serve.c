@@ -83,7 +83,7 @@ static int begin(struct source *s, struct failure *why)
 	s->urgent_runs = true;
 	/* What is pushed; what is asked for goes at once. */
 	atomic_store(&s->flow.bandwidth, s->o->bandwidth);
-	outflow_priority(&s->flow, LANE_BACKGROUND);
+	outflow_priority(&s->flow, LANE_NORMAL);
 	s->round++;
 	outflow_round(&s->flow);
 	return 0;

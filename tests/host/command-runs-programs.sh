@@ -77,8 +77,11 @@ run exit 42; expect "a changed image runs" 1 $rc
 expect "a changed image is printed" 1 "$("$optmig" print "$work/image" >/dev/null 2>&1; echo $?)"
 refused() # what it says of options that make no sense, and its exit code
 {
-	"$optmig" "$@" 2>&1 | head -n 1
-	echo "${PIPESTATUS[0]}"
+	local said status # all of it is read: a reader that leaves early would end the command
+
+	said=$("$optmig" "$@" 2>&1)
+	status=$?
+	printf '%s\n%s\n' "${said%%$'\n'*}" "$status"
 }
 expect "a time-out of nothing" $'optmig: --timeout cannot be "soon"\n2' "$(refused migrate it tcp:127.0.0.1:1 --timeout soon)"
 expect "a heap of nothing" $'optmig: --heap cannot be "big"\n2' "$(refused sign --key k -o i --heap big p)"
