@@ -34,7 +34,8 @@
 #define SILENCE_MS 10000u
 #define READY_TIMEOUT_US (10ull * 1000 * 1000) /* from READY to COMMIT */
 #define REFUSED_KEPT_US (60ull * 1000 * 1000)  /* for a source that asks late */
-#define END_TOLD_US (10ull * 1000 * 1000)      /* the program has ended: longest that is held up by a source to be told */
+#define END_TOLD_US                                                                                          \
+	(10ull * 1000 * 1000) /* the program has ended: longest that is held up by a source to be told */
 #define HOOK_TIMEOUT_MS 400
 
 struct destination {
@@ -49,6 +50,8 @@ struct destination {
 	struct inflow flow;
 	int urgent_fd;
 	struct arrivals arrivals;
+	uint64_t resumed_us;
+	uint64_t filled_us; /* how long after that the last page came */
 	uint64_t deferred;  /* pages that were still at the source when the program resumed here */
 	atomic_bool served; /* the source has sent them all */
 	atomic_bool filling;
@@ -464,7 +467,8 @@ static int on_commit(struct destination *d, struct failure *why)
 		d->handed_over = true;
 		d->deferred = c.ret[0];
 		threads_go(d);
-		downtime_us = now_us() - d->parking_us;
+		d->resumed_us = now_us();
+		downtime_us = d->resumed_us - d->parking_us;
 	}
 	struct frame_resumed times = {downtime_us};
 	/* If it does not get through, the source asks again. */
@@ -530,8 +534,9 @@ static void send_report(struct destination *d)
 	gethostname(host, sizeof(host) - 1);
 	snprintf(where, sizeof(where), "%s:%d", host, getpid());
 	json_t *leaves = enclave_stats(d->e, &now) ? json_object() : migrate_leaves_json(&now, &d->before);
-	json_t *report = json_pack("{s:s, s:o, s:I}", "enclave", where, "leaves", leaves, "postcopy_faults",
-				   (json_int_t)waits);
+	json_t *report =
+	    json_pack("{s:s, s:o, s:I, s:I}", "enclave", where, "leaves", leaves, "postcopy_faults",
+		      (json_int_t)waits, "postcopy_us", (json_int_t)d->filled_us);
 	char *text = json_dumps(report, JSON_COMPACT);
 	if (text)
 		tell(d, FRAME_REPORT, text, strlen(text), NULL, 0);
@@ -544,7 +549,7 @@ static void send_report(struct destination *d)
 /* Until all pages are here, and the source knows it. */
 struct fill {
 	struct connections c; /* of the source's latest attempt */
-	uint32_t asked;	      /* the attempt whose connections take the place of the old ones once all are there */
+	uint32_t asked; /* the attempt whose connections take the place of the old ones once all are there */
 	/* What is said at the end; until the source has heard it, or for so long. */
 	enum frame_type end; /* ARRIVED, or BYE: the program has ended; 0: it is not the end */
 	uint8_t word[1024];  /* the enclave's, of ARRIVED */
@@ -623,13 +628,15 @@ static int try_end(struct destination *d, struct fill *f, struct failure *why)
 {
 	struct trusted_call c = {.out = f->word, .out_size = sizeof(f->word)};
 	if (pages_deferred(d))
-		return 0; /* the enclave's answer would be the same, and records that come while it thinks are refused */
+		return 0; /* the enclave's answer would be the same, and records that come while it thinks are
+			     refused */
 	int rc = trusted(d->e, MIGRATE_ARRIVED, 0, &c);
 	if (rc == -EAGAIN || rc == -EBUSY)
 		return 0;
 	if (rc)
 		return enclave_failed(rc, "to have all pages", why);
 	f->word_size = c.out_size;
+	d->filled_us = now_us() - d->resumed_us;
 	arrivals_end(&d->arrivals);
 	log_line("%s: all pages are here", d->name);
 	end(d, f, FRAME_ARRIVED, REFUSED_KEPT_US);
@@ -725,7 +732,8 @@ static int fill_step(struct destination *d, struct fill *f, struct failure *why)
 		rc = rc ? link_failed(rc, why) : on_fill_frame(d, f, why);
 	}
 	/* SERVE and the connections come on different ways. */
-	if (rc == 0 && f->end == 0 && f->asked && f->asked == f->c.epoch && f->c.count == d->hello->streams + 1)
+	if (rc == 0 && f->end == 0 && f->asked && f->asked == f->c.epoch &&
+	    f->c.count == d->hello->streams + 1)
 		rc = reopen(d, f, why);
 	return rc;
 }
@@ -744,8 +752,8 @@ static void fill(struct destination *d)
 		if (fill_step(d, &f, &why) == 0)
 			continue;
 		if (f.end == 0)
-			log_line("%s: %s; %llu pages are still there, it waits for them", d->name, why.message,
-				 (unsigned long long)pages_deferred(d));
+			log_line("%s: %s; %llu pages are still there, it waits for them", d->name,
+				 why.message, (unsigned long long)pages_deferred(d));
 		connections_close(&f.c);
 		connections_drop(d);
 	}

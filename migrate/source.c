@@ -89,6 +89,9 @@ static void hear_report(struct source *s)
 	snprintf(s->r->destination, sizeof(s->r->destination), "%s", where ? where : "");
 	wire_text(s->r->destination, sizeof(s->r->destination));
 	s->r->leaves_destination = json_incref(json_object_get(report, "leaves"));
+	/* The destination's figure is the right one: this host may have had other things to do. */
+	if (s->left)
+		s->r->postcopy_us = (uint64_t)json_integer_value(json_object_get(report, "postcopy_us"));
 	s->r->postcopy_faults = (uint64_t)json_integer_value(json_object_get(report, "postcopy_faults"));
 	json_decref(report);
 }
