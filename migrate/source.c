@@ -104,6 +104,8 @@ static int after(struct source *s, struct failure *why)
 	enclave_abandon(s->e);
 	if (s->left && source_serve_begin(s, why))
 		rc = why->code = -EOWNERDEAD;
+	if (s->left)
+		source_progress(s, "postcopy");
 	carry_source_forget(s->carry);
 	if (rc == 0 && s->left) {
 		rc = source_serve(s, why);

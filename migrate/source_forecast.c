@@ -65,7 +65,7 @@ static int sample(struct source *s, uint64_t pages, bool there, uint64_t *us, ui
 	int rc = source_round_begin(s, ROUND_SAMPLE, pages, there ? GROW_ALL : GROW_NOT, &choice, why);
 	uint64_t begun = now_us();
 	if (rc == 0)
-		rc = source_round_send(s, why);
+		rc = source_round_send(s, choice.pages, why);
 	*us = now_us() - begun;
 	*sent = choice.pages;
 	return rc;

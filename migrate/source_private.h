@@ -104,8 +104,8 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 		       struct round_choice *out, struct failure *why);
 /* What the enclave has to tell beside pages: the memory map of the round, at the end the threads' state. */
 int source_export(struct source *s, struct failure *why);
-/* Sends what was chosen, waits until it is installed. */
-int source_round_send(struct source *s, struct failure *why);
+/* Sends what was chosen, waits until it is installed. coming: pages that have to be made or taken out there. */
+int source_round_send(struct source *s, uint64_t coming, struct failure *why);
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why);
 struct counts source_counts_now(struct source *s);

@@ -9,6 +9,7 @@
 #define ROUNDS_MAX 30
 #define RATE_PAGES_MIN 256
 #define TRIP_PAGES_MAX 32
+#define SLOW_PAGE_US 200ull
 #define FEW_PAGES 32	     /* are never worth another round */
 #define TRIP_US 1000	     /* until one was seen: parking, descriptors, two round trips */
 #define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
@@ -96,7 +97,7 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 	}
 }
 
-int source_round_send(struct source *s, struct failure *why)
+int source_round_send(struct source *s, uint64_t coming, struct failure *why)
 {
 	struct frame_round done;
 	s->round++;
@@ -104,7 +105,7 @@ int source_round_send(struct source *s, struct failure *why)
 	int rc = source_export(s, why);
 	/* Pages that come into being or leave take their time, and few bytes. */
 	if (rc == 0)
-		rc = source_await_answer(s, PREPARE_TIMEOUT_US, "round", why);
+		rc = source_await_answer(s, SILENCE_US + coming * SLOW_PAGE_US, "round", why);
 	if (rc == 0)
 		rc = source_expect(s, FRAME_ROUND_DONE, SILENCE_US, why);
 	if (rc)
@@ -145,10 +146,10 @@ uint64_t source_affordable(const struct source *s, double page_us)
 }
 
 /* Sends what was chosen and learns from it. old: the pages existed there. */
-static int measured_round(struct source *s, bool old, struct failure *why)
+static int measured_round(struct source *s, uint64_t coming, bool old, struct failure *why)
 {
 	struct counts before = source_counts_now(s);
-	int rc = source_round_send(s, why);
+	int rc = source_round_send(s, coming, why);
 	if (rc)
 		return rc;
 	const struct migrate_round_report *round = source_round_report(s, before);
@@ -188,7 +189,7 @@ static int precopy_rounds(struct source *s, struct failure *why)
 	uint64_t last = UINT64_MAX;
 	int rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);
 	for (unsigned i = 0; rc == 0; i++) {
-		rc = measured_round(s, true, why);
+		rc = measured_round(s, 0, true, why);
 		if (i == 0)
 			s->r->pages_total = choice.pages;
 		/* Takes what was dirtied meanwhile: sent by the next round, be it the last. */
@@ -281,7 +282,7 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 			continue;
 		}
 		sent = choice.pages;
-		rc = measured_round(s, choice.pages <= choice.old, why);
+		rc = measured_round(s, choice.pages, choice.pages <= choice.old, why);
 		if (rc)
 			return rc;
 	}
