@@ -52,8 +52,9 @@ static int removed(struct arrivals *a, const struct record_run *run)
 
 static int note(struct arrivals *a, const struct record_run *run)
 {
+	_Atomic uint64_t *come = a->come;
 	for (uint64_t page = run->page; page < run->page + run->count && page < a->pages_end; page++)
-		atomic_fetch_or(&a->come[page / 64], 1ull << (page % 64));
+		atomic_fetch_or(&come[page / 64], 1ull << (page % 64));
 	return 0;
 }
 
@@ -69,7 +70,6 @@ int arrivals_record(struct arrivals *a, unsigned stream, const void *record, siz
 		rc = each_run(a, record, size, leaving, removed);
 	if (rc)
 		return rc;
-	atomic_fetch_add(&a->pages, c.ret[1] + c.ret[2]);
 	if (!a->come)
 		return 0;
 	each_run(a, record, size, 1u << RUN_DATA | 1u << RUN_ZERO, note);
@@ -83,7 +83,8 @@ int arrivals_record(struct arrivals *a, unsigned stream, const void *record, siz
 
 static bool has_come(struct arrivals *a, uint64_t page)
 {
-	return page >= a->pages_end || atomic_load(&a->come[page / 64]) >> (page % 64) & 1;
+	_Atomic uint64_t *come = a->come;
+	return page >= a->pages_end || atomic_load(&come[page / 64]) >> (page % 64) & 1;
 }
 
 /* In a thread of the program, outside its enclave. */

@@ -14,10 +14,9 @@
 
 struct arrivals {
 	struct enclave *enclave;
-	atomic_uint_fast64_t pages; /* ever taken */
 	atomic_uint_fast64_t waits; /* of threads for a page */
 
-	_Atomic uint64_t *come; /* a bit a page, once the program runs */
+	_Atomic uint64_t *_Atomic come; /* a bit a page, once the program runs */
 	uint64_t pages_end;
 
 	pthread_mutex_t lock; /* protects the following */
@@ -35,7 +34,7 @@ void arrivals_init(struct arrivals *a, struct enclave *e, int wake_fd);
 int arrivals_record(struct arrivals *a, unsigned stream, const void *record, size_t size);
 /* Before the program runs: from now on its threads may wait. -ENOMEM. */
 int arrivals_begin(struct arrivals *a);
-/* Takes over fd: pages are asked for there. */
+/* Takes over fd: pages are asked for there, once there is anybody to ask for one. */
 int arrivals_connect(struct arrivals *a, int fd);
 void arrivals_disconnect(struct arrivals *a);
 bool arrivals_lost(struct arrivals *a);
