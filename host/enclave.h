@@ -40,6 +40,8 @@ int enclave_standby(struct enclave *e, const uint8_t *slots, unsigned slot_count
 /* Enters a free service slot (waits for one) and makes the call. -EIO if the enclave is dead; 0 says only
  * that the enclave answered: its own answer is call->result. */
 int enclave_service(struct enclave *e, struct service_call *call);
+/* What the runtime counts. -EIO if the enclave is dead; all zero then. */
+int enclave_runtime_stats(struct enclave *e, struct runtime_stats *out);
 
 /* Interrupts every host thread that is blocked in a system call or OCALL_WAIT for the enclave: the call
  * returns -EINTR with .interrupted = 1. A thread about to block does not. No kick is lost. Threads in

@@ -49,3 +49,11 @@ int enclave_service(struct enclave *e, struct service_call *call)
 	enclave_dead(e, exit, status);
 	return -EIO;
 }
+
+int enclave_runtime_stats(struct enclave *e, struct runtime_stats *out)
+{
+	struct service_call call = {.op = SERVICE_STATS, .out = (uintptr_t)out, .out_size = sizeof(*out)};
+	*out = (struct runtime_stats){0};
+	int rc = enclave_service(e, &call);
+	return rc ? rc : (int)call.result;
+}

@@ -155,15 +155,11 @@ static int read_line(int fd, char *line, size_t size)
 
 static json_t *status_json(struct control *c)
 {
-	struct service_call call = {.op = SERVICE_STATS};
-	struct runtime_stats stats = {0};
+	struct runtime_stats stats;
 	char hex[65];
 	for (unsigned i = 0; i < 32; i++)
 		snprintf(hex + 2 * i, 3, "%02x", enclave_mrenclave(c->e)[i]);
-	call.out = (uintptr_t)&stats;
-	call.out_size = sizeof(stats);
-	if (enclave_service(c->e, &call))
-		stats = (struct runtime_stats){0};
+	enclave_runtime_stats(c->e, &stats);
 	pthread_mutex_lock(&c->lock);
 	bool migrating = c->migration != NULL;
 	json_t *progress = json_null();

@@ -54,18 +54,14 @@ static bool connection_lost(struct destination *d)
 static int reopen(struct destination *d, struct fill *f, struct failure *why)
 {
 	struct frame_serve again = {f->asked};
-	int urgent_fd = f->c.fd[MIGRATE_STREAMS_MAX], rc = trusted(d->e, MIGRATE_REOPEN, again.epoch, NULL);
+	int rc = trusted(d->e, MIGRATE_REOPEN, again.epoch, NULL);
 	f->asked = 0;
 	if (rc)
 		return destination_enclave_failed(rc, "new connections", why);
 	rc = destination_flow_open(d, &f->c, why);
-	if (rc) {
-		close(urgent_fd);
+	if (rc)
 		return rc;
-	}
-	rc = arrivals_connect(&d->arrivals, urgent_fd);
-	if (rc == 0)
-		rc = destination_tell(d, FRAME_SERVE, &again, sizeof(again), NULL, 0);
+	rc = destination_tell(d, FRAME_SERVE, &again, sizeof(again), NULL, 0);
 	return rc ? destination_link_failed(rc, why) : 0;
 }
 
@@ -85,18 +81,12 @@ static void end(struct destination *d, struct fill *f, enum frame_type word, uin
 	say_end(d, f);
 }
 
-static uint64_t pages_deferred(struct destination *d)
-{
-	struct runtime_stats stats = {0};
-	struct service_call call = {.op = SERVICE_STATS, .out = (uintptr_t)&stats, .out_size = sizeof(stats)};
-	return enclave_service(d->e, &call) || call.result ? UINT64_MAX : stats.pages_deferred;
-}
-
 /* All streams have brought what they had; what was asked for may still be on its way. */
 static int try_end(struct destination *d, struct fill *f, struct failure *why)
 {
 	struct trusted_call c = {.out = f->word, .out_size = sizeof(f->word)};
-	if (pages_deferred(d))
+	struct runtime_stats stats;
+	if (enclave_runtime_stats(d->e, &stats) || stats.pages_deferred)
 		return 0; /* the enclave's answer would be the same, and records that come while it thinks are
 			     refused */
 	int rc = trusted(d->e, MIGRATE_ARRIVED, 0, &c);
@@ -211,6 +201,7 @@ static int fill_step(struct destination *d, struct fill *f, struct failure *why)
 void destination_fill(struct destination *d)
 {
 	struct fill f = {.end = 0};
+	struct runtime_stats stats;
 	struct failure why;
 	connections_init(&f.c);
 	while (!f.over) {
@@ -220,9 +211,9 @@ void destination_fill(struct destination *d)
 			break;
 		if (fill_step(d, &f, &why) == 0)
 			continue;
-		if (f.end == 0)
+		if (f.end == 0 && enclave_runtime_stats(d->e, &stats) == 0)
 			log_line("%s: %s; %llu pages are still there, it waits for them", d->name,
-				 why.message, (unsigned long long)pages_deferred(d));
+				 why.message, (unsigned long long)stats.pages_deferred);
 		connections_close(&f.c);
 		connections_drop(d);
 	}

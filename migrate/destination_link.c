@@ -52,7 +52,6 @@ int destination_flow_failed(struct destination *d, struct failure *why)
 
 /* ---- connections ---- */
 
-/* A connection of this session from the receive service. */
 int destination_channel(struct destination *d, int timeout_ms, struct frame_attach *attach, int *fd)
 {
 	char space[CMSG_SPACE(sizeof(int))];
@@ -111,7 +110,6 @@ void connections_close(struct connections *c)
 	connections_init(c);
 }
 
-/* Takes over fd. */
 int connections_add(struct connections *c, unsigned streams, uint32_t stream, int fd)
 {
 	unsigned i = stream == MIGRATE_URGENT ? MIGRATE_STREAMS_MAX : stream;
@@ -125,14 +123,18 @@ int connections_add(struct connections *c, unsigned streams, uint32_t stream, in
 	return 0;
 }
 
-/* The streams' threads begin. Takes over all of c but the urgent connection. */
 int destination_flow_open(struct destination *d, struct connections *c, struct failure *why)
 {
+	int urgent_fd = c->fd[MIGRATE_STREAMS_MAX];
 	int rc = inflow_open(&d->flow, c->fd, d->hello->streams, d->wake_fd, stream_ops, d);
 	connections_init(c);
+	if (rc)
+		close(urgent_fd);
+	else
+		rc = arrivals_connect(&d->arrivals, urgent_fd);
 	if (rc == 0)
 		inflow_priority(&d->flow, LANE_BACKGROUND);
-	return rc ? fail(why, rc, "cannot start the streams: %s", strerror(-rc)) : 0;
+	return rc ? fail(why, rc, "cannot serve the connections: %s", strerror(-rc)) : 0;
 }
 
 int destination_streams_open(struct destination *d, struct failure *why)
@@ -155,16 +157,9 @@ int destination_streams_open(struct destination *d, struct failure *why)
 			return fail(why, rc, "only %u of %u connections were made", have, want);
 		}
 	}
-	int rc = arrivals_connect(&d->arrivals, c.fd[MIGRATE_STREAMS_MAX]);
-	c.fd[MIGRATE_STREAMS_MAX] = -1;
-	if (rc) {
-		connections_close(&c);
-		return fail(why, rc, "cannot start the urgent connection: %s", strerror(-rc));
-	}
 	return destination_flow_open(d, &c, why);
 }
 
-/* The next frame on the control connection, or on the one that takes its place. */
 int destination_await(struct destination *d, uint64_t until_us)
 {
 	for (;;) {

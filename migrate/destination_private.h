@@ -75,7 +75,7 @@ void connections_init(struct connections *c);
 void connections_close(struct connections *c);
 /* Takes over fd. */
 int connections_add(struct connections *c, unsigned streams, uint32_t stream, int fd);
-/* The streams' threads begin. Takes over all of c but the urgent connection. */
+/* The threads of all connections begin. Takes over all of c. */
 int destination_flow_open(struct destination *d, struct connections *c, struct failure *why);
 int destination_streams_open(struct destination *d, struct failure *why);
 /* The next frame on the control connection, or on the one that takes its place. */

@@ -157,7 +157,6 @@ static void threads_go(struct destination *d)
 	enclave_unpark_all(d->e);
 }
 
-/* Answers COMMIT, the first time by letting the program run. */
 int destination_on_commit(struct destination *d, struct failure *why)
 {
 	static uint64_t downtime_us;

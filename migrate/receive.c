@@ -197,7 +197,7 @@ static int pending_read(struct pending *p)
 			memcpy(&h, p->data, sizeof(h));
 			bool hello = h.type == FRAME_HELLO && h.size == sizeof(struct frame_hello);
 			bool attach = h.type == FRAME_ATTACH && h.size == sizeof(struct frame_attach);
-			if (h.magic != FRAME_MAGIC || (!hello && !attach))
+			if (!frame_header_ok(&h) || (!hello && !attach))
 				return -EPROTO;
 			want += h.size;
 			if (p->got == want)

@@ -102,18 +102,10 @@ static int connect_one(struct source *s, int wake_fd, int *fd, struct failure *w
 	return rc;
 }
 
-/* For people: what is about to come. */
-static uint64_t pages_in_use(struct enclave *e)
-{
-	struct runtime_stats stats;
-	struct service_call call = {.op = SERVICE_STATS, .out = (uintptr_t)&stats, .out_size = sizeof(stats)};
-	return enclave_service(e, &call) || call.result ? 0 : stats.pages_accepted;
-}
-
 static int connect_control(struct source *s, struct failure *why)
 {
-	struct frame_hello hello = {
-	    .version = WIRE_VERSION, .streams = s->o->streams, .pages = pages_in_use(s->e)};
+	struct frame_hello hello = {.version = WIRE_VERSION, .streams = s->o->streams};
+	struct runtime_stats stats;
 	int rc = address_parse(s->o->to, &s->to, why);
 	if (rc == 0)
 		rc = connect_one(s, s->m->wake_fd, &s->control.fd, why);
@@ -121,6 +113,8 @@ static int connect_control(struct source *s, struct failure *why)
 		return rc;
 	if (getrandom(s->session, sizeof(s->session), 0) != sizeof(s->session))
 		return fail(why, -EIO, "no random numbers");
+	if (enclave_runtime_stats(s->e, &stats) == 0)
+		hello.pages = stats.pages_accepted; /* for people: what is about to come */
 	memcpy(hello.session, s->session, sizeof(hello.session));
 	memcpy(hello.mrenclave, enclave_mrenclave(s->e), sizeof(hello.mrenclave));
 	snprintf(hello.name, sizeof(hello.name), "%s", s->m->name);

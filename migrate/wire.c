@@ -52,6 +52,12 @@ size_t frame_size_max(unsigned type)
 	return type < FRAME_TYPE_COUNT ? size_max[type] : 0;
 }
 
+bool frame_header_ok(const struct frame_header *h)
+{
+	return h->magic == FRAME_MAGIC && h->reserved == 0 && frame_size_max(h->type) != 0 &&
+	       h->size <= frame_size_max(h->type);
+}
+
 void wire_text(char *text, size_t size)
 {
 	text[size - 1] = '\0';
@@ -160,10 +166,7 @@ int wire_recv_header(int fd, struct frame_header *header, struct wait wait)
 	int rc = wire_recv_raw(fd, header, sizeof(*header), wait);
 	if (rc)
 		return rc;
-	return header->magic == FRAME_MAGIC && frame_size_max(header->type) != 0 &&
-		       header->size <= frame_size_max(header->type)
-		   ? 0
-		   : -EPROTO;
+	return frame_header_ok(header) ? 0 : -EPROTO;
 }
 
 int wire_recv(struct wire *w, struct wait wait)

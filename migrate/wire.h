@@ -24,6 +24,7 @@
 #ifndef MIGRATE_WIRE_H
 #define MIGRATE_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "abi/migrate.h"
@@ -119,6 +120,8 @@ struct wait {
 
 /* Largest payload of a type; 0 for a type that is none. */
 size_t frame_size_max(unsigned type);
+/* Is it one this version could have sent? */
+bool frame_header_ok(const struct frame_header *h);
 /* Text of the other host, to be shown: terminated, without anything a terminal would obey. */
 void wire_text(char *text, size_t size);
 /* Sends a whole frame whose payload is in two parts (either may be empty). -ETIMEDOUT, -ECANCELED, -EPIPE ...

@@ -3,7 +3,8 @@
  * relay [OPTIONS] LISTEN_PORT ADDRESS PORT: a wire between a source and a
  * destination that tests can look at and damage. Every connection accepted is
  * carried on to ADDRESS:PORT. Offsets count the bytes that went forward over
- * all connections together.
+ * all connections together. What waits on the newest goes first, so byte N is
+ * the same byte in every run.
  *   --record FILE    all bytes, both ways, one after another as they passed
  *   --cut-at N       all connections end (reset) when byte N is reached
  *   --stall-at N     nothing more passes, in either direction, from byte N on
@@ -193,12 +194,14 @@ static void carry_on(int listener, const struct sockaddr_in *to)
 		}
 		if (ready <= 0)
 			continue;
-		for (unsigned i = 0; i < count && !is_stalled; i++)
+		if (wait[0].revents) {
+			take_connection(listener, to);
+			continue;
+		}
+		for (unsigned i = count; i-- && !is_stalled;)
 			for (int side = 0; side < 2; side++)
 				if (wait[1 + 2 * i + (unsigned)side].revents && pairs[i].fd[side] >= 0 && !is_stalled)
 					pass(&pairs[i], side);
-		if (wait[0].revents)
-			take_connection(listener, to);
 	}
 }
 

@@ -73,6 +73,9 @@ static void malformed_frames_are_refused(void)
 	bad.magic++;
 	expect(bad, sizeof(bad), -EPROTO);
 	bad = good;
+	bad.reserved = 4;
+	expect(bad, sizeof(bad), -EPROTO);
+	bad = good;
 	for (unsigned type = FRAME_TYPE_COUNT; type < 70000; type += 77) {
 		bad.type = (uint16_t)(type < 65536 ? type : 0);
 		expect(bad, sizeof(bad), -EPROTO);
