@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -217,13 +216,6 @@ static uint64_t take_worst_us(void)
 
 /* ---- hosts ---- */
 
-static void fail_move(int r, const struct failure *why)
-{
-	if (r)
-		fprintf(stderr, "carry: %s\n", why->message);
-	CHECK(r == 0);
-}
-
 struct times {
 	uint64_t freeze, restore, release, total;
 	/* The longest wait of a client from the stop on, and in as long a time after that. */
@@ -240,20 +232,15 @@ static void host_leave(int channel, bool undo)
 	struct carry_options options = {.tcp_established = true};
 	struct failure why = {0};
 	struct bytes b = {0}, state = {0};
-	struct carry_source *s;
-	fail_move(carry_source_open(program.fds, &options, &s, &why), &why);
-	fail_move(carry_source_preflight(s, &b, NULL, &why), &why);
-	message_put(channel, 'm', b.data, b.size);
-	message_get(channel, 'a', &b);
-	fail_move(carry_source_prepare(s, b.data, b.size, &why), &why);
+	struct carry_source *s = program_offer(&program, channel, &options);
 	/* This server has one thread, so it stood still in prepare, which an enclave does not. */
 	for (unsigned tries = 0; tries < 60 && (!tries || waiting_us() > QUIET_US); tries++)
 		server_run(50000);
 	take_worst_us();
-	fail_move(carry_source_calm(s, &why), &why);
+	program_must(carry_source_calm(s, &why), &why);
 	server_run(1000);
 	struct times times = {.total = now_us()};
-	fail_move(carry_source_freeze(s, &state, &why), &why);
+	program_must(carry_source_freeze(s, &state, &why), &why);
 	times.freeze = now_us() - times.total;
 	times.bytes = (uint32_t)state.size;
 	bytes_put(&state, &server, sizeof(server));
@@ -261,7 +248,7 @@ static void host_leave(int channel, bool undo)
 	message_put(channel, 's', state.data, state.size);
 	message_get(channel, undo ? 'x' : 'c', &b);
 	if (undo) {
-		fail_move(carry_source_undo(s, &why), &why);
+		program_must(carry_source_undo(s, &why), &why);
 		server_run(1500000);
 	} else {
 		carry_source_forget(s);
@@ -281,17 +268,14 @@ static void *finish(void *destination)
 static void host_take(int channel, bool undo)
 {
 	struct failure why = {0};
-	struct bytes b = {0}, answer = {0};
-	struct carry_destination *d;
-	message_get(channel, 'm', &b);
-	fail_move(carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why), &why);
-	message_put(channel, 'a', answer.data, answer.size);
+	struct bytes b = {0};
+	struct carry_destination *d = program_answer(&program, channel);
 	message_get(channel, 's', &b);
 	struct times times;
 	memcpy(&times, b.data + b.size - sizeof(times), sizeof(times));
 	uint64_t start = now_us();
 	size_t size = b.size - sizeof(times) - sizeof(server);
-	fail_move(carry_destination_restore(d, b.data, size, &why), &why);
+	program_must(carry_destination_restore(d, b.data, size, &why), &why);
 	memcpy(&server, b.data + size, sizeof(server));
 	times.restore = now_us() - start;
 	message_put(channel, 'r', NULL, 0);
@@ -301,7 +285,7 @@ static void host_take(int channel, bool undo)
 		message_put(channel, 'd', NULL, 0);
 	} else {
 		start = now_us();
-		fail_move(carry_destination_release(d, &why), &why);
+		program_must(carry_destination_release(d, &why), &why);
 		uint64_t end = now_us();
 		times.release = end - start;
 		times.total = end - times.total;
@@ -315,7 +299,6 @@ static void host_take(int channel, bool undo)
 		message_put(channel, 'd', &times, sizeof(times));
 	}
 	bytes_free(&b);
-	bytes_free(&answer);
 }
 
 static void host(int channel)
@@ -506,23 +489,15 @@ static uint64_t errors(void)
 	return sum;
 }
 
-static void relay(int from, int to, uint8_t type)
-{
-	struct bytes b = {0};
-	message_get(from, type, &b);
-	message_put(to, type, b.data, b.size);
-	bytes_free(&b);
-}
-
 /* Until the destination is ready. */
 static void begin_move(int from, int to, bool undo)
 {
 	struct bytes b = {0};
 	message_put(to, undo ? 't' : 'T', NULL, 0);
 	message_put(from, undo ? 'l' : 'L', NULL, 0);
-	relay(from, to, 'm');
-	relay(to, from, 'a');
-	relay(from, to, 's');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'a');
+	message_pass(from, to, 's');
 	message_get(to, 'r', &b);
 	bytes_free(&b);
 }

@@ -72,32 +72,20 @@ static void start(void)
 	CHECK(CALL(&program, SYS_epoll_ctl, memory.epoll, EPOLL_CTL_ADD, memory.own, &e) == 0);
 }
 
-static void must(int r, const struct failure *why)
-{
-	if (r)
-		fprintf(stderr, "carry: %s\n", why->message);
-	CHECK(r == 0);
-}
-
 /* Returns the result of the freeze. */
 static int leave(int channel)
 {
 	struct carry_options options = {.tcp_established = true};
 	struct bytes b = {0}, state = {0};
 	struct failure why = {0};
-	struct carry_source *s;
-	must(carry_source_open(program.fds, &options, &s, &why), &why);
-	must(carry_source_preflight(s, &b, NULL, &why), &why);
-	message_put(channel, 'm', b.data, b.size);
-	message_get(channel, 'a', &b);
-	must(carry_source_prepare(s, b.data, b.size, &why), &why);
-	must(carry_source_calm(s, &why), &why);
+	struct carry_source *s = program_offer(&program, channel, &options);
+	program_must(carry_source_calm(s, &why), &why);
 	int r = carry_source_freeze(s, &state, &why);
 	bytes_put(&state, &memory, sizeof(memory));
 	message_put(channel, r ? 'x' : 's', state.data, state.size);
 	if (r) {
 		CHECK(strstr(why.message, "out-of-band"));
-		must(carry_source_undo(s, &why), &why);
+		program_must(carry_source_undo(s, &why), &why);
 	} else {
 		message_get(channel, 'c', &b);
 		carry_source_forget(s);
@@ -163,24 +151,17 @@ static void expect(int fd, const char *text, const char *from, uint16_t from_por
 
 static void take(int channel)
 {
-	struct bytes b = {0}, answer = {0};
+	struct bytes b = {0};
 	struct failure why = {0};
-	struct carry_destination *d;
-	message_get(channel, 'm', &b);
-	must(carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why), &why);
-	message_put(channel, 'a', answer.data, answer.size);
+	struct carry_destination *d = program_answer(&program, channel);
 	if (message_any(channel, &b) == 'x') {
 		carry_destination_discard(d);
-		bytes_free(&answer);
 		take(channel);
 		return;
 	}
-	size_t size = b.size - sizeof(memory);
-	memcpy(&memory, b.data + size, sizeof(memory));
-	must(carry_destination_restore(d, b.data, size, &why), &why);
-	message_put(channel, 'r', NULL, 0);
+	program_restore(d, channel, &b, &memory, sizeof(memory));
 	message_get(channel, 'c', &b);
-	must(carry_destination_release(d, &why), &why);
+	program_must(carry_destination_release(d, &why), &why);
 	struct epoll_event events[4];
 	CHECK(CALL(&program, SYS_epoll_wait, memory.epoll, events, 4, 1000) == 1 && events[0].data.u32 == 1);
 	expect(memory.own, "one", CLIENT, PORT_CLIENT);
@@ -269,14 +250,6 @@ static void client(int channel)
 	message_get(channel, 'E', &b);
 }
 
-static void relay(int from, int to, uint8_t type)
-{
-	struct bytes b = {0};
-	message_get(from, type, &b);
-	message_put(to, type, b.data, b.size);
-	bytes_free(&b);
-}
-
 static void await(int from)
 {
 	struct bytes b = {0};
@@ -299,19 +272,19 @@ int main(void)
 	message_put(clients, 'S', NULL, 0);
 	await(clients);
 	message_put(from, 'g', NULL, 0);
-	relay(from, to, 'm');
-	relay(to, from, 'a');
-	relay(from, to, 'x');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'a');
+	message_pass(from, to, 'x');
 	await(from);
 	message_put(clients, 't', NULL, 0);
-	relay(from, to, 'm');
-	relay(to, from, 'a');
-	relay(from, to, 'x');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'a');
+	message_pass(from, to, 'x');
 	await(from);
 	message_put(clients, 'd', NULL, 0);
-	relay(from, to, 'm');
-	relay(to, from, 'a');
-	relay(from, to, 's');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'a');
+	message_pass(from, to, 's');
 	await(to);
 	message_put(clients, 'h', NULL, 0);
 	await(clients);

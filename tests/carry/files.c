@@ -96,17 +96,6 @@ static int preflight(const struct carry_options *options, struct bytes *manifest
 	return r;
 }
 
-static void must_be_refused(const struct carry_options *options, const char *word)
-{
-	struct failure why = {0};
-	struct bytes manifest = {0};
-	int r = preflight(options, &manifest, &why);
-	if (r >= 0 || !strstr(why.message, word))
-		fprintf(stderr, "preflight: %d, \"%s\", expected \"%s\"\n", r, why.message, word);
-	CHECK(r < 0 && strstr(why.message, word));
-	bytes_free(&manifest);
-}
-
 static void refusals(void)
 {
 	begin();
@@ -115,23 +104,23 @@ static void refusals(void)
 	memset(block, 1, sizeof(block));
 	for (int i = 0; i < 17; i++)
 		CHECK(CALL(&a, SYS_write, fd, block, sizeof(block)) == sizeof(block));
-	must_be_refused(&nothing_special, "no name");
+	program_refused(&a, &nothing_special, -EFBIG, "no name");
 	CALL(&a, SYS_close, fd);
 	static const char *const own[] = {"/proc/self/fd", "/proc/1/stat", "/dev/kmsg"};
 	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
 		fd = (int)CALL(&a, SYS_open, own[i], O_RDONLY | O_NONBLOCK);
 		if (fd < 0)
 			continue; /* this machine does not let us */
-		must_be_refused(&nothing_special, "cannot move");
+		program_refused(&a, &nothing_special, -ENOTSUP, "cannot move");
 		CALL(&a, SYS_close, fd);
 	}
 	fd = (int)CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
 	CHECK(CALL(&a, SYS_flock, fd, LOCK_SH) == 0);
-	must_be_refused(&nothing_special, "--file-locks");
+	program_refused(&a, &nothing_special, -EBUSY, "--file-locks");
 	CHECK(CALL(&a, SYS_flock, fd, LOCK_UN) == 0);
 	struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 200};
 	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
-	must_be_refused(&nothing_special, "--file-locks");
+	program_refused(&a, &nothing_special, -EBUSY, "--file-locks");
 	end();
 }
 

@@ -78,7 +78,7 @@ static int accept_next(void)
 static void leave(int channel)
 {
 	struct sockaddr_storage address = name_of(way->any ? way->any : way->service, PORT);
-	struct bytes b = {0}, state = {0};
+	struct bytes b = {0};
 	static char bulk[65536];
 	memset(bulk, 'b', sizeof(bulk));
 	CHECK(system(way->add_service) == 0);
@@ -108,23 +108,8 @@ static void leave(int channel)
 	message_get(channel, 'g', &b);
 
 	struct carry_options options = {.tcp_established = true};
-	struct failure why = {0};
-	struct carry_source *s;
-	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
-	bytes_clear(&b);
-	int r = carry_source_preflight(s, &b, NULL, &why);
-	if (r)
-		fprintf(stderr, "%s\n", why.message);
-	CHECK(r == 0);
-	message_put(channel, 'm', b.data, b.size);
-	message_get(channel, 'a', &b);
-	CHECK(carry_source_prepare(s, b.data, b.size, &why) == 0);
-	r = carry_source_freeze(s, &state, &why);
-	if (r)
-		fprintf(stderr, "%s\n", why.message);
-	CHECK(r == 0);
-	bytes_put(&state, &memory, sizeof(memory));
-	message_put(channel, 's', state.data, state.size);
+	struct carry_source *s = program_offer(&program, channel, &options);
+	program_freeze(s, channel, &memory, sizeof(memory));
 	message_get(channel, 'c', &b);
 	carry_source_forget(s);
 	carry_source_close(s);
@@ -145,30 +130,9 @@ static void read_exactly(int fd, const char *expected)
 
 static void arrive(int channel)
 {
-	struct bytes b = {0}, answer = {0};
-	struct failure why = {0};
-	struct carry_destination *d;
+	struct bytes b = {0};
 	char c;
-	message_get(channel, 'm', &b);
-	int r = carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why);
-	if (r)
-		fprintf(stderr, "%s\n", why.message);
-	CHECK(r == 0);
-	message_put(channel, 'a', answer.data, answer.size);
-	message_get(channel, 's', &b);
-	size_t size = b.size - sizeof(memory);
-	memcpy(&memory, b.data + size, sizeof(memory));
-	r = carry_destination_restore(d, b.data, size, &why);
-	if (r)
-		fprintf(stderr, "%s\n", why.message);
-	CHECK(r == 0);
-	message_put(channel, 'r', NULL, 0);
-	message_get(channel, 'c', &b);
-	r = carry_destination_release(d, &why);
-	if (r)
-		fprintf(stderr, "%s\n", why.message);
-	CHECK(r == 0);
-	message_put(channel, 'r', NULL, 0);
+	struct carry_destination *d = program_arrive(&program, channel, &memory, sizeof(memory));
 	message_get(channel, 'g', &b); /* the client has said the rest */
 
 	/* Waiting to be accepted: told by poll and epoll, again and again, then accepted in order. */
@@ -298,14 +262,6 @@ static void client(int channel)
 	message_get(channel, 'E', &b);
 }
 
-static void relay(int from, int to, uint8_t type)
-{
-	struct bytes b = {0};
-	message_get(from, type, &b);
-	message_put(to, type, b.data, b.size);
-	bytes_free(&b);
-}
-
 static void move(void)
 {
 	struct bytes b = {0};
@@ -321,13 +277,13 @@ static void move(void)
 	message_get(source, 'r', &b);
 	message_get(clients, 'r', &b);
 	message_put(source, 'g', NULL, 0);
-	relay(source, destination, 'm');
-	relay(destination, source, 'a');
-	relay(source, destination, 's');
+	message_pass(source, destination, 'm');
+	message_pass(destination, source, 'a');
+	message_pass(source, destination, 's');
 	message_get(destination, 'r', &b);
 	message_put(destination, 'c', NULL, 0);
 	message_put(source, 'c', NULL, 0);
-	message_get(destination, 'r', &b);
+	message_get(destination, 'd', &b);
 	message_put(clients, 'M', NULL, 0);
 	message_get(clients, 'r', &b);
 	message_put(destination, 'g', NULL, 0);

@@ -86,13 +86,6 @@ static void server_answer(unsigned requests)
 
 /* ---- hosts ---- */
 
-static void check(int r, const struct failure *why)
-{
-	if (r)
-		fprintf(stderr, "carry: %s\n", why->message);
-	CHECK(r == 0);
-}
-
 struct times {
 	uint64_t freeze, restore, release;
 	uint64_t source_cpu, destination_cpu; /* of these: what other programs of the machine do not add to */
@@ -112,17 +105,12 @@ static void host_leave(int channel)
 	struct failure why = {0};
 	struct bytes b = {0}, state = {0};
 	struct times times = {0};
-	struct carry_source *s;
-	check(carry_source_open(program.fds, &options, &s, &why), &why);
-	check(carry_source_preflight(s, &b, NULL, &why), &why);
-	message_put(channel, 'm', b.data, b.size);
-	message_get(channel, 'a', &b);
-	check(carry_source_prepare(s, b.data, b.size, &why), &why);
+	struct carry_source *s = program_offer(&program, channel, &options);
 	message_put(channel, 'p', NULL, 0);
 	message_get(channel, 'f', &b); /* some requests are under way */
-	check(carry_source_calm(s, &why), &why);
+	program_must(carry_source_calm(s, &why), &why);
 	uint64_t start = now_us(), cpu = cpu_us();
-	check(carry_source_freeze(s, &state, &why), &why);
+	program_must(carry_source_freeze(s, &state, &why), &why);
 	times.freeze = now_us() - start;
 	times.source_cpu = cpu_us() - cpu;
 	times.bytes = state.size;
@@ -140,25 +128,22 @@ static void host_leave(int channel)
 static void host_take(int channel)
 {
 	struct failure why = {0};
-	struct bytes b = {0}, answer = {0};
-	struct carry_destination *d;
+	struct bytes b = {0};
 	struct times times;
-	message_get(channel, 'm', &b);
-	check(carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why), &why);
-	message_put(channel, 'a', answer.data, answer.size);
+	struct carry_destination *d = program_answer(&program, channel);
 	message_get(channel, 's', &b);
 	size_t size = b.size - sizeof(times) - sizeof(server);
 	memcpy(&server, b.data + size, sizeof(server));
 	memcpy(&times, b.data + size + sizeof(server), sizeof(times));
 	uint64_t start = now_us(), cpu = cpu_us();
-	check(carry_destination_restore(d, b.data, size, &why), &why);
+	program_must(carry_destination_restore(d, b.data, size, &why), &why);
 	times.restore = now_us() - start;
 	times.destination_cpu = cpu_us() - cpu;
 	message_put(channel, 'r', NULL, 0);
 	message_get(channel, 'c', &b);
 	start = now_us();
 	cpu = cpu_us();
-	check(carry_destination_release(d, &why), &why);
+	program_must(carry_destination_release(d, &why), &why);
 	times.release = now_us() - start;
 	times.destination_cpu += cpu_us() - cpu;
 	message_put(channel, 'd', &times, sizeof(times));
@@ -166,7 +151,6 @@ static void host_take(int channel)
 	carry_destination_finish(d);
 	message_put(channel, 'd', NULL, 0);
 	bytes_free(&b);
-	bytes_free(&answer);
 }
 
 static void host(int channel)
@@ -273,27 +257,19 @@ static void done(int from)
 	bytes_free(&b);
 }
 
-static void relay(int from, int to, uint8_t type)
-{
-	struct bytes b = {0};
-	message_get(from, type, &b);
-	message_put(to, type, b.data, b.size);
-	bytes_free(&b);
-}
-
 static struct times move(int from, int to, int clients)
 {
 	struct bytes b = {0};
 	struct times times;
 	order(to, 'T');
 	order(from, 'L');
-	relay(from, to, 'm');
-	relay(to, from, 'a');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'a');
 	message_get(from, 'p', &b);
 	order(clients, 'e');
 	done(clients);
 	order(from, 'f');
-	relay(from, to, 's');
+	message_pass(from, to, 's');
 	message_get(to, 'r', &b);
 	order(to, 'c');
 	order(from, 'c');

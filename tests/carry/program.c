@@ -31,27 +31,41 @@ long program_call(struct program *p, long nr, long a, long b, long c, long d, lo
 	return area->result;
 }
 
+void program_must(int r, const struct failure *why)
+{
+	if (r)
+		fprintf(stderr, "move: %s\n", why->message);
+	CHECK(r == 0);
+}
+
+void program_refused(struct program *p, const struct carry_options *options, int error, const char *word)
+{
+	struct failure why = {0};
+	struct bytes manifest = {0};
+	struct carry_source *s;
+	CHECK(carry_source_open(p->fds, options, &s, &why) == 0);
+	int r = carry_source_preflight(s, &manifest, NULL, &why);
+	if (r != error || !strstr(why.message, word))
+		fprintf(stderr, "preflight: %d, \"%s\", expected %d, \"%s\"\n", r, why.message, error, word);
+	CHECK(r == error && strstr(why.message, word));
+	carry_source_close(s);
+	bytes_free(&manifest);
+}
+
 void program_move_here(struct program *from, struct program *to, const struct carry_options *options)
 {
 	struct failure why = {0};
 	struct bytes manifest = {0}, answer = {0}, state = {0};
 	struct carry_source *s;
 	struct carry_destination *d;
-	CHECK(carry_source_open(from->fds, options, &s, &why) == 0);
-	int r = carry_source_preflight(s, &manifest, NULL, &why);
-	if (!r)
-		r = carry_destination_prepare(to->fds, manifest.data, manifest.size, &answer, &d, &why);
-	if (!r)
-		r = carry_source_prepare(s, answer.data, answer.size, &why);
-	if (!r)
-		r = carry_source_freeze(s, &state, &why);
-	if (!r)
-		r = carry_destination_restore(d, state.data, state.size, &why);
-	if (!r)
-		r = carry_destination_release(d, &why);
-	if (r)
-		fprintf(stderr, "move: %s\n", why.message);
-	CHECK(r == 0);
+	program_must(carry_source_open(from->fds, options, &s, &why), &why);
+	program_must(carry_source_preflight(s, &manifest, NULL, &why), &why);
+	program_must(carry_destination_prepare(to->fds, manifest.data, manifest.size, &answer, &d, &why),
+		     &why);
+	program_must(carry_source_prepare(s, answer.data, answer.size, &why), &why);
+	program_must(carry_source_freeze(s, &state, &why), &why);
+	program_must(carry_destination_restore(d, state.data, state.size, &why), &why);
+	program_must(carry_destination_release(d, &why), &why);
 	carry_source_forget(s);
 	carry_source_close(s);
 	carry_destination_finish(d);
@@ -60,71 +74,88 @@ void program_move_here(struct program *from, struct program *to, const struct ca
 	bytes_free(&state);
 }
 
-static void must(int r, const struct failure *why)
+struct carry_source *program_offer(struct program *p, int channel, const struct carry_options *options)
 {
-	if (r)
-		fprintf(stderr, "move: %s\n", why->message);
-	CHECK(r == 0);
+	struct failure why = {0};
+	struct bytes b = {0};
+	struct carry_source *s;
+	program_must(carry_source_open(p->fds, options, &s, &why), &why);
+	program_must(carry_source_preflight(s, &b, NULL, &why), &why);
+	message_put(channel, 'm', b.data, b.size);
+	message_get(channel, 'a', &b);
+	program_must(carry_source_prepare(s, b.data, b.size, &why), &why);
+	bytes_free(&b);
+	return s;
+}
+
+void program_freeze(struct carry_source *s, int channel, void *memory, size_t size)
+{
+	struct failure why = {0};
+	struct bytes state = {0};
+	program_must(carry_source_freeze(s, &state, &why), &why);
+	bytes_put(&state, memory, size);
+	message_put(channel, 's', state.data, state.size);
+	bytes_free(&state);
+}
+
+struct carry_destination *program_answer(struct program *p, int channel)
+{
+	struct failure why = {0};
+	struct bytes b = {0}, answer = {0};
+	struct carry_destination *d;
+	message_get(channel, 'm', &b);
+	program_must(carry_destination_prepare(p->fds, b.data, b.size, &answer, &d, &why), &why);
+	message_put(channel, 'a', answer.data, answer.size);
+	bytes_free(&b);
+	bytes_free(&answer);
+	return d;
+}
+
+void program_restore(struct carry_destination *d, int channel, const struct bytes *state, void *memory,
+		     size_t size)
+{
+	struct failure why = {0};
+	CHECK(state->size > size);
+	memcpy(memory, state->data + state->size - size, size);
+	program_must(carry_destination_restore(d, state->data, state->size - size, &why), &why);
+	message_put(channel, 'r', NULL, 0);
 }
 
 void program_leave(struct program *p, int channel, const struct carry_options *options, void *memory,
 		   size_t size)
 {
 	struct failure why = {0};
-	struct bytes b = {0}, state = {0};
-	struct carry_source *s;
-	must(carry_source_open(p->fds, options, &s, &why), &why);
-	must(carry_source_preflight(s, &b, NULL, &why), &why);
-	message_put(channel, 'm', b.data, b.size);
-	message_get(channel, 'a', &b);
-	must(carry_source_prepare(s, b.data, b.size, &why), &why);
-	must(carry_source_calm(s, &why), &why);
-	must(carry_source_freeze(s, &state, &why), &why);
-	bytes_put(&state, memory, size);
-	message_put(channel, 's', state.data, state.size);
+	struct bytes b = {0};
+	struct carry_source *s = program_offer(p, channel, options);
+	program_must(carry_source_calm(s, &why), &why);
+	program_freeze(s, channel, memory, size);
 	message_get(channel, 'c', &b);
 	carry_source_forget(s);
 	carry_source_close(s);
 	message_put(channel, 'd', NULL, 0);
 	bytes_free(&b);
-	bytes_free(&state);
 }
 
 struct carry_destination *program_arrive(struct program *p, int channel, void *memory, size_t size)
 {
 	struct failure why = {0};
-	struct bytes b = {0}, answer = {0};
-	struct carry_destination *d;
-	message_get(channel, 'm', &b);
-	must(carry_destination_prepare(p->fds, b.data, b.size, &answer, &d, &why), &why);
-	message_put(channel, 'a', answer.data, answer.size);
+	struct bytes b = {0};
+	struct carry_destination *d = program_answer(p, channel);
 	message_get(channel, 's', &b);
-	CHECK(b.size > size);
-	memcpy(memory, b.data + b.size - size, size);
-	must(carry_destination_restore(d, b.data, b.size - size, &why), &why);
-	message_put(channel, 'r', NULL, 0);
+	program_restore(d, channel, &b, memory, size);
 	message_get(channel, 'c', &b);
-	must(carry_destination_release(d, &why), &why);
+	program_must(carry_destination_release(d, &why), &why);
 	message_put(channel, 'd', NULL, 0);
 	bytes_free(&b);
-	bytes_free(&answer);
 	return d;
-}
-
-static void pass_on(int from, int to, uint8_t type)
-{
-	struct bytes b = {0};
-	message_get(from, type, &b);
-	message_put(to, type, b.data, b.size);
-	bytes_free(&b);
 }
 
 void program_relay(int from, int to)
 {
 	struct bytes b = {0};
-	pass_on(from, to, 'm');
-	pass_on(to, from, 'a');
-	pass_on(from, to, 's');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'a');
+	message_pass(from, to, 's');
 	message_get(to, 'r', &b);
 	message_put(to, 'c', NULL, 0);
 	message_get(to, 'd', &b);

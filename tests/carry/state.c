@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -368,21 +367,6 @@ static void undone_accepts(void)
 	end();
 }
 
-static void expect_refusal(const char *word)
-{
-	struct carry_options options = {0};
-	struct failure why = {0};
-	struct carry_source *s;
-	struct bytes manifest = {0};
-	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0);
-	int r = carry_source_preflight(s, &manifest, NULL, &why);
-	if (r >= 0 || !strstr(why.message, word))
-		fprintf(stderr, "preflight: %d, \"%s\", expected \"%s\"\n", r, why.message, word);
-	CHECK(r < 0 && strstr(why.message, word));
-	carry_source_close(s);
-	bytes_free(&manifest);
-}
-
 static void refusals(void)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -396,11 +380,11 @@ static void refusals(void)
 	CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
 	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
 	CHECK(CALL(&a, SYS_connect, fd, &address, size) == 0);
-	expect_refusal("--tcp-established");
+	program_refused(&a, &nothing_special, -EISCONN, "--tcp-established");
 	CALL(&a, SYS_close, fd);
 	close(listener);
 	fd = CALL(&a, SYS_socket, AF_NETLINK, SOCK_RAW, 0);
-	expect_refusal("cannot move");
+	program_refused(&a, &nothing_special, -ENOTSUP, "cannot move");
 	CALL(&a, SYS_close, fd);
 	end();
 }

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -172,6 +171,14 @@ void message_get(int channel, uint8_t type, struct bytes *out)
 		fprintf(stderr, "expected '%c', got '%c': %.*s\n", type, got, (int)out->size,
 			(char *)out->data);
 	CHECK(got == type);
+}
+
+void message_pass(int from, int to, uint8_t type)
+{
+	struct bytes b = {0};
+	message_get(from, type, &b);
+	message_put(to, type, b.data, b.size);
+	bytes_free(&b);
 }
 
 uint64_t now_us(void)

@@ -40,6 +40,8 @@ void testbed_close(void);
 void message_put(int channel, uint8_t type, const void *data, size_t size);
 uint8_t message_any(int channel, struct bytes *out);
 void message_get(int channel, uint8_t type, struct bytes *out);
+/* One that one host has for the other, by way of the parent. */
+void message_pass(int from, int to, uint8_t type);
 
 uint64_t now_us(void);
 void sleep_us(uint64_t us);

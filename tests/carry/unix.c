@@ -98,38 +98,27 @@ static void start(void)
 static void leave(int channel)
 {
 	struct carry_options options = {0};
-	struct bytes b = {0}, state = {0};
+	struct bytes b = {0};
 	struct failure why = {0};
 	struct carry_source *s;
 	/* Another process is connected: no. */
 	int outside = reach(SOCK_STREAM, "server");
 	int in = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
 	CHECK(outside >= 0 && in >= 0);
-	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
-	CHECK(carry_source_preflight(s, &b, NULL, &why) == -ENOTSUP &&
-	      strstr(why.message, "another process"));
-	carry_source_close(s);
+	program_refused(&program, &options, -ENOTSUP, "another process");
 	CHECK(CALL(&program, SYS_close, in) == 0);
 	close(outside);
 	for (;;) {
 		CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
 		bytes_clear(&b);
-		int r = carry_source_preflight(s, &b, NULL, &why);
-		if (r)
-			fprintf(stderr, "carry: %s\n", why.message);
-		CHECK(r == 0);
+		program_must(carry_source_preflight(s, &b, NULL, &why), &why);
 		message_put(channel, 'm', b.data, b.size);
 		if (message_any(channel, &b) == 'a')
 			break;
 		carry_source_close(s); /* refused */
 	}
-	CHECK(carry_source_prepare(s, b.data, b.size, &why) == 0);
-	int r = carry_source_freeze(s, &state, &why);
-	if (r)
-		fprintf(stderr, "carry: %s\n", why.message);
-	CHECK(r == 0);
-	bytes_put(&state, &memory, sizeof(memory));
-	message_put(channel, 's', state.data, state.size);
+	program_must(carry_source_prepare(s, b.data, b.size, &why), &why);
+	program_freeze(s, channel, &memory, sizeof(memory));
 	message_get(channel, 'u', &b);
 	/* Until COMMIT the name is this host's. */
 	int late = reach(SOCK_STREAM, "server");
@@ -169,26 +158,11 @@ static void arrive(int channel)
 	CHECK(strstr(why.message, "@optmig-test-abstract") && strstr(why.message, "in use here"));
 	close(other);
 	message_put(channel, 'n', NULL, 0);
-	message_get(channel, 'm', &b);
-	bytes_clear(&answer);
-	int r = carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why);
-	if (r)
-		fprintf(stderr, "carry: %s\n", why.message);
-	CHECK(r == 0);
-	message_put(channel, 'a', answer.data, answer.size);
+	d = program_answer(&program, channel);
 	message_get(channel, 's', &b);
-	size_t state_size = b.size - sizeof(memory);
-	memcpy(&memory, b.data + state_size, sizeof(memory));
-	r = carry_destination_restore(d, b.data, state_size, &why);
-	if (r)
-		fprintf(stderr, "carry: %s\n", why.message);
-	CHECK(r == 0);
-	message_put(channel, 'r', NULL, 0);
+	program_restore(d, channel, &b, &memory, sizeof(memory));
 	message_get(channel, 'c', &b);
-	r = carry_destination_release(d, &why);
-	if (r)
-		fprintf(stderr, "carry: %s\n", why.message);
-	CHECK(r == 0);
+	program_must(carry_destination_release(d, &why), &why);
 
 	snprintf(path, sizeof(path), "%s/server", directory);
 	CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0631);
@@ -228,14 +202,6 @@ static void host(int channel)
 	message_get(channel, 'E', &b);
 }
 
-static void relay(int from, int to, uint8_t type)
-{
-	struct bytes b = {0};
-	message_get(from, type, &b);
-	message_put(to, type, b.data, b.size);
-	bytes_free(&b);
-}
-
 int main(void)
 {
 	struct bytes b = {0};
@@ -247,11 +213,11 @@ int main(void)
 	testbed_host(host, &to);
 	message_put(from, 'L', NULL, 0);
 	message_put(to, 'T', NULL, 0);
-	relay(from, to, 'm');
-	relay(to, from, 'n');
-	relay(from, to, 'm');
-	relay(to, from, 'a');
-	relay(from, to, 's');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'n');
+	message_pass(from, to, 'm');
+	message_pass(to, from, 'a');
+	message_pass(from, to, 's');
 	message_get(to, 'r', &b);
 	message_put(from, 'u', NULL, 0);
 	message_get(from, 'd', &b);
