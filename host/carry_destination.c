@@ -109,6 +109,8 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 		r = check_limit(reader_u32(&in), why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 8); !r && count; count--)
 		r = files_expect(&in, why);
+	for (uint32_t count = r ? 0 : reader_count(&in, 25); !r && count; count--)
+		r = locks_expect(d->meeting >= 0, &in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 16); !r && count; count--)
 		r = sockets_prebind(&d->restore, &in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 4); !r && count; count--)

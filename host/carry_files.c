@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Files opened by path, standard streams, and locks. A file is opened again by
+ * Files opened by path, standard streams. A file is opened again by
  * its path: both hosts see the same storage, as with virtual machines. One that
- * has no name any more goes with its content, or, as one with locks, as it is
- * (host/carry_meeting.h).
+ * has no name any more goes with its content, or, as one with locks
+ * (host/carry_locks.c), as it is (host/carry_meeting.h).
  */
 #include "host/carry_record.h"
 
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -21,7 +20,6 @@
 
 #include "host/carry_meeting.h"
 #include "host/fdinfo.h"
-#include "host/posix_locks.h"
 
 #define MEMORY_MAJOR 1 /* /dev/null and its kin */
 #define TMPFILE_FLAG (O_TMPFILE & ~O_DIRECTORY)
@@ -52,7 +50,7 @@ static void proc_self(char path[PATH_MAX])
 	snprintf(path, PATH_MAX, "/proc/self/%.4000s", rest);
 }
 
-static int path_of(int host_fd, char path[PATH_MAX])
+int files_path(int host_fd, char path[PATH_MAX])
 {
 	char link[64];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", host_fd);
@@ -98,60 +96,6 @@ static bool has_name(const struct stat *st, const char *path)
 	return st->st_nlink > 0 && path[0] == '/';
 }
 
-/* ---- locks ---- */
-
-static unsigned write_locks(const struct fdinfo *info)
-{
-	unsigned n = 0;
-	for (unsigned i = 0; i < info->lock_count; i++)
-		n += info->lock[i].write;
-	return n;
-}
-
-static int refuse_locks(const struct hand_over *h, const struct fdinfo *info, const char *path,
-			struct failure *why)
-{
-	if (!info->lock_count || h->meeting >= 0)
-		return 0;
-	if (!h->file_locks)
-		return fail(why, -EBUSY, "the program holds a lock on %s; use --file-locks to take it along",
-			    path);
-	if (!write_locks(info))
-		return 0;
-	return fail(why, -EBUSY,
-		    "the program holds a lock on %s: between two machines it cannot be handed over without a "
-		    "moment in "
-		    "which another process could take it; try again once the program has given it up",
-		    path);
-}
-
-static void dump_locks(const struct fdinfo *info, struct bytes *out)
-{
-	bytes_put_u32(out, info->lock_count);
-	for (unsigned i = 0; i < info->lock_count; i++) {
-		bytes_put_u8(out, (uint8_t)info->lock[i].kind);
-		bytes_put_u64(out, (uint64_t)info->lock[i].start);
-		bytes_put_u64(out, (uint64_t)info->lock[i].size);
-	}
-}
-
-/* Those for reading only, which source and destination can hold at a time. */
-static int restore_locks(int host_fd, struct reader *in)
-{
-	for (uint32_t count = reader_count(in, 17); count; count--) {
-		char kind = (char)reader_u8(in);
-		struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-		range.l_start = (off_t)reader_u64(in);
-		range.l_len = (off_t)reader_u64(in);
-		if (in->error)
-			return in->error;
-		if ((kind == 'F' ? flock(host_fd, LOCK_SH | LOCK_NB) : fcntl(host_fd, F_OFD_SETLK, &range)) <
-		    0)
-			return -errno;
-	}
-	return in->error;
-}
-
 /* ---- preflight ---- */
 
 /* A directory both sides see, where this side may make a socket: one of a file that the program writes. */
@@ -185,14 +129,14 @@ int files_check(const struct inventory_file *f, const struct hand_over *h, struc
 	char path[PATH_MAX];
 	if (f->file->kind == FILE_STDIO)
 		return 0;
-	int r = path_of(f->host_fd, path);
+	int r = files_path(f->host_fd, path);
 	if (!r)
 		r = fdinfo_read(f->host_fd, &info);
 	if (r || fstat(f->host_fd, &st) < 0)
 		return fail(why, r ? r : -errno, "descriptor %d: the kernel does not tell its path", f->fd);
-	if (info.lock_count && !h->file_locks)
-		return refuse_locks(h, &info, path, why);
-	need->write_locks += write_locks(&info);
+	r = locks_need(&info, h, path, need, why);
+	if (r)
+		return r;
 	if (!has_name(&st, path)) {
 		if (!S_ISREG(st.st_mode))
 			return fail(why, -ENOTSUP, "descriptor %d: %s is a %s without a name and cannot move",
@@ -227,7 +171,7 @@ const char *files_describe(const struct inventory_file *f, const struct hand_ove
 		snprintf(what, size, "%s", streams[f->file->creation % 3]);
 		return "stays: there it is that of optmig receive";
 	}
-	if (path_of(f->host_fd, path) || fstat(f->host_fd, &st) < 0 || fdinfo_read(f->host_fd, &info)) {
+	if (files_path(f->host_fd, path) || fstat(f->host_fd, &st) < 0 || fdinfo_read(f->host_fd, &info)) {
 		snprintf(what, size, "a file");
 		return "not at all";
 	}
@@ -236,9 +180,9 @@ const char *files_describe(const struct inventory_file *f, const struct hand_ove
 	if (!S_ISREG(st.st_mode) || (named && !info.lock_count))
 		return is_kernel_file(path) ? "opened again, that host's" : "opened again by its path";
 	if (h->offered && h->offered->listener >= 0)
-		return named ? "handed over, or opened again if its locks are for reading only"
+		return named ? "handed over, or opened again and its locks taken there"
 			     : "handed over, or sent with its content";
-	return named ? "opened again, locks for reading taken" : "sent with its content";
+	return named ? "opened again, its locks taken there" : "sent with its content";
 }
 
 int files_check_alone(const struct files_need *need, struct failure *why)
@@ -249,13 +193,6 @@ int files_check_alone(const struct files_need *need, struct failure *why)
 			    "named), %llu MB: "
 			    "content goes along up to %u MB; close them first",
 			    (unsigned long long)need->unnamed_size >> 20, SHIP_MAX >> 20);
-	if (need->write_locks)
-		return fail(why, -EBUSY,
-			    "the program holds %u file locks for writing: between two machines none can be "
-			    "handed over without "
-			    "a moment in which another process could take it; try again once the program has "
-			    "given them up",
-			    need->write_locks);
 	return 0;
 }
 
@@ -472,7 +409,7 @@ int files_dump(const struct inventory_file *f, struct hand_over *h, struct bytes
 	char path[PATH_MAX];
 	struct stat st;
 	struct fdinfo info;
-	int r = path_of(f->host_fd, path);
+	int r = files_path(f->host_fd, path);
 	if (!r)
 		r = fdinfo_read(f->host_fd, &info);
 	if (!r && fstat(f->host_fd, &st) < 0)
@@ -480,7 +417,7 @@ int files_dump(const struct inventory_file *f, struct hand_over *h, struct bytes
 	if (r)
 		return fail(why, r, "descriptor %d: state of the file cannot be read: %s", f->fd,
 			    strerror(-r));
-	r = refuse_locks(h, &info, path, why);
+	r = locks_refuse(&info, h, path, why);
 	if (r)
 		return r;
 	bool named = has_name(&st, path);
@@ -490,6 +427,8 @@ int files_dump(const struct inventory_file *f, struct hand_over *h, struct bytes
 	}
 	if (!named) {
 		r = S_ISREG(st.st_mode) ? dump_unnamed(f, path, &st, &info, h, out) : -ENOTSUP;
+		if (!r)
+			locks_put(&info, out);
 		return r ? fail(why, r, "descriptor %d: %s has no name and cannot go along: %s", f->fd, path,
 				strerror(-r))
 			 : 0;
@@ -500,69 +439,7 @@ int files_dump(const struct inventory_file *f, struct hand_over *h, struct bytes
 	bytes_put_u32(out, st.st_mode & S_IFMT);
 	put_version(out, &st, path, h->compare);
 	bytes_put_u64(out, info.offset);
-	dump_locks(&info, out);
-	return out->error;
-}
-
-static int file_of(const struct inventory *v, int lock_fd, uint32_t *index)
-{
-	struct stat lock, st;
-	if (fstat(lock_fd, &lock) < 0)
-		return -errno;
-	for (unsigned i = 0; i < v->file_count; i++)
-		if (v->file[i].file->kind == FILE_OPENED && fstat(v->file[i].host_fd, &st) == 0 &&
-		    st.st_ino == lock.st_ino && st.st_dev == lock.st_dev) {
-			*index = i;
-			return 0;
-		}
-	return -ENOENT;
-}
-
-int locks_check(struct posix_locks *locks, const struct hand_over *h, struct files_need *need,
-		struct failure *why)
-{
-	struct fdinfo info;
-	int fd;
-	for (unsigned i = 0; (fd = posix_locks_at(locks, i)) >= 0; i++) {
-		char path[PATH_MAX];
-		if (fdinfo_read(fd, &info) || !info.lock_count || path_of(fd, path))
-			continue;
-		if (!h->file_locks)
-			return refuse_locks(h, &info, path, why);
-		need->write_locks += write_locks(&info);
-	}
-	return 0;
-}
-
-int locks_dump(struct posix_locks *locks, const struct inventory *v, struct hand_over *h, struct bytes *out,
-	       struct failure *why)
-{
-	size_t count_at = out->size;
-	uint32_t count = 0;
-	int fd;
-	bytes_put_u32(out, 0);
-	for (unsigned i = 0; (fd = posix_locks_at(locks, i)) >= 0; i++) {
-		struct fdinfo info;
-		char path[PATH_MAX] = "a file";
-		uint32_t index;
-		path_of(fd, path);
-		int r = fdinfo_read(fd, &info);
-		if (!r && !info.lock_count)
-			continue;
-		if (!r && refuse_locks(h, &info, path, why))
-			return why->code;
-		if (!r)
-			r = h->meeting >= 0 ? hand_over_add(h, fd, &index) : file_of(v, fd, &index);
-		if (r)
-			return fail(why, r, "%s: locks: %s", path, strerror(-r));
-		bytes_put_u8(out, h->meeting >= 0);
-		bytes_put_u32(out, index);
-		if (h->meeting < 0)
-			dump_locks(&info, out);
-		count++;
-	}
-	if (!out->error)
-		memcpy(out->data + count_at, &count, sizeof(count));
+	locks_put(&info, out);
 	return out->error;
 }
 
@@ -598,9 +475,7 @@ static int reopen(const char *path, struct reader *in, struct made *out, struct 
 		return another_file(path, &v, &st, why);
 	if (offset && lseek(out->host_fd, (off_t)offset, SEEK_SET) < 0)
 		return fail(why, -errno, "%s: offset: %s", path, strerror(errno));
-	int r = restore_locks(out->host_fd, in);
-	return r ? fail(why, r, "%s: a lock the program holds cannot be taken here: %s", path, strerror(-r))
-		 : 0;
+	return locks_take(out->host_fd, path, in, why);
 }
 
 static int make_unnamed(struct reader *in, int *out)
@@ -666,7 +541,7 @@ static int restore_unnamed(struct restore *restore, struct reader *in, struct ma
 	return 0;
 }
 
-static int restore_handed(struct restore *restore, uint32_t index)
+int files_handed(struct restore *restore, uint32_t index)
 {
 	if (index >= restore->handed_count || restore->handed[index] < 0)
 		return -EBADMSG;
@@ -687,12 +562,13 @@ int files_restore(struct restore *restore, enum record record, struct reader *in
 	if (!out->file)
 		return fail(why, -ENOMEM, "out of memory");
 	if (record == RECORD_HANDED) {
-		out->host_fd = restore_handed(restore, reader_u32(in));
+		out->host_fd = files_handed(restore, reader_u32(in));
 		return out->host_fd < 0 ? fail(why, out->host_fd, "a file did not arrive with the state") : 0;
 	}
 	if (record == RECORD_UNNAMED) {
 		r = restore_unnamed(restore, in, out);
-		return r ? fail(why, r, "a file without a name cannot be made here: %s", strerror(-r)) : 0;
+		return r ? fail(why, r, "a file without a name cannot be made here: %s", strerror(-r))
+			 : locks_take(out->host_fd, "a file without a name", in, why);
 	}
 	char *path = reader_string(in, CARRY_PATH_MAX);
 	if (!path)
@@ -700,25 +576,6 @@ int files_restore(struct restore *restore, enum record record, struct reader *in
 	r = reopen(path, in, out, why);
 	free(path);
 	return r;
-}
-
-int locks_restore(struct restore *restore, const struct made *made, unsigned made_count, struct reader *in,
-		  struct failure *why)
-{
-	struct posix_locks *locks = fdtable_posix_locks(restore->fds);
-	int r = 0;
-	for (uint32_t count = reader_count(in, 5); !r && count; count--) {
-		bool handed = reader_u8(in);
-		uint32_t index = reader_u32(in);
-		int fd = in->error	      ? in->error
-			 : handed	      ? restore_handed(restore, index)
-			 : index < made_count ? posix_locks_of(locks, made[index].host_fd)
-					      : -EBADMSG;
-		r = fd < 0 ? fd : handed ? posix_locks_put(locks, fd) : restore_locks(fd, in);
-		if (fd >= 0 && !handed)
-			close(fd);
-	}
-	return r ? fail(why, r, "a lock the program holds cannot be taken here: %s", strerror(-r)) : 0;
 }
 
 void files_take(struct restore *restore, int meeting_fd)

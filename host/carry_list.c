@@ -70,7 +70,7 @@ void list_rest(const struct carry_source *s, const char *obstacle_locks)
 	const struct carry_item items[] = {
 	    {NULL, 0, "file locks",
 	     s->options.file_locks
-		 ? s->need.write_locks ? "handed over" : "handed over, the program holds none for writing now"
+		 ? "handed over on one kernel, taken there while they are held here on another"
 		 : "only with --file-locks",
 	     obstacle_locks},
 	    {NULL, 0, "working directory, umask, limit of descriptors", "the same there", NULL},

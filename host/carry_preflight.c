@@ -178,6 +178,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 			      .offered = &s->meeting,
 			      .meeting = -1};
 	bytes_free(&s->need.paths);
+	bytes_free(&s->need.locks);
 	s->need = (struct files_need){0};
 	for (unsigned i = 0; (!r || s->options.tell) && i < v.file_count; i++) {
 		struct failure own = {0};
@@ -217,13 +218,15 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		bytes_put_u32(manifest, counts->descriptors);
 		bytes_put_u32(manifest, s->need.path_count);
 		bytes_put(manifest, s->need.paths.data, s->need.paths.size);
+		bytes_put_u32(manifest, s->need.lock_files);
+		bytes_put(manifest, s->need.locks.data, s->need.locks.size);
 		bytes_put_u32(manifest, counts->bound);
 		bytes_put(manifest, bound.data, bound.size);
 		bytes_put_u32(manifest, names.count);
 		bytes_put(manifest, names.data.data, names.data.size);
 		put_sorts(&sorts, manifest);
 		network_put(&s->network, manifest);
-		if (s->need.paths.error || bound.error || names.data.error || manifest->error)
+		if (s->need.paths.error || s->need.locks.error || bound.error || names.data.error || manifest->error)
 			r = fail(why, -ENOMEM, "out of memory");
 	}
 	bytes_free(&bound);

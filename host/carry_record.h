@@ -117,8 +117,10 @@ int hand_over_add(struct hand_over *h, int fd, uint32_t *index);
 struct files_need {
 	struct bytes paths;
 	unsigned path_count;
-	unsigned write_locks, unnamed;
+	unsigned unnamed;
 	uint64_t unnamed_size;
+	struct bytes locks; /* for locks_expect() */
+	unsigned lock_files;
 };
 
 /* One made file, ready to be entered. */
@@ -138,6 +140,27 @@ int files_restore(struct restore *r, enum record record, struct reader *in, stru
 /* Names of files that the destination must have too: writes them, looks for them (and notes them there). */
 void names_put(struct fdtable *fds, bool compare, struct bytes *out);
 int names_expect(struct fdtable *fds, struct reader *in, struct failure *why);
+/* The path it was opened by, -errno. */
+int files_path(int host_fd, char path[CARRY_PATH_MAX]);
+/* One that was handed over: the caller's from now on. */
+int files_handed(struct restore *r, uint32_t index);
+/* Everything that was handed over, before the state is read; and what nobody asked for, after. */
+void files_take(struct restore *r, int meeting_fd);
+void files_restored(struct restore *r);
+/* Prepare: opens nothing, says what the destination lacks. */
+int files_expect(struct reader *in, struct failure *why);
+
+/* ---- carry_locks.c ---- */
+/* Refused without --file-locks. */
+int locks_refuse(const struct fdinfo *info, const struct hand_over *h, const char *path, struct failure *why);
+/* The same in preparation; notes what the destination may look at. */
+int locks_need(const struct fdinfo *info, const struct hand_over *h, const char *path, struct files_need *need,
+	       struct failure *why);
+/* Prepare: takes nothing. met: they will be handed over. */
+int locks_expect(bool met, struct reader *in, struct failure *why);
+/* Of one description: writes them, takes them there. */
+void locks_put(const struct fdinfo *info, struct bytes *out);
+int locks_take(int host_fd, const char *path, struct reader *in, struct failure *why);
 /* The program's POSIX locks, after all files. */
 struct posix_locks;
 int locks_check(struct posix_locks *locks, const struct hand_over *h, struct files_need *need,
@@ -146,11 +169,6 @@ int locks_dump(struct posix_locks *locks, const struct inventory *v, struct hand
 	       struct failure *why);
 int locks_restore(struct restore *r, const struct made *made, unsigned made_count, struct reader *in,
 		  struct failure *why);
-/* Everything that was handed over, before the state is read; and what nobody asked for, after. */
-void files_take(struct restore *r, int meeting_fd);
-void files_restored(struct restore *r);
-/* Prepare: opens nothing, says what the destination lacks. */
-int files_expect(struct reader *in, struct failure *why);
 
 /* What it is: a path; how it goes along. */
 const char *files_describe(const struct inventory_file *f, const struct hand_over *h, char *what,

@@ -132,5 +132,6 @@ void carry_source_close(struct carry_source *s)
 	network_close(&s->network);
 	meeting_close(&s->meeting);
 	bytes_free(&s->need.paths);
+	bytes_free(&s->need.locks);
 	free(s);
 }

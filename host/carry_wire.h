@@ -6,8 +6,8 @@
 #ifndef HOST_CARRY_WIRE_H
 #define HOST_CARRY_WIRE_H
 
-#define CARRY_MANIFEST 0x354d4d4fu /* "OMM5" */
+#define CARRY_MANIFEST 0x364d4d4fu /* "OMM6" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
-#define CARRY_STATE 0x35534d4fu	   /* "OMS5" */
+#define CARRY_STATE 0x36534d4fu	   /* "OMS6" */
 
 #endif

@@ -6,11 +6,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -361,57 +363,177 @@ static void locks_move(void)
 	CHECK(rmdir(directory) == 0 && mkdir(directory, 0700) == 0);
 }
 
-/* Another kernel cannot be handed anything: locks for reading are taken there while they are held here. */
-static void locks_between_machines(void)
-{
-	int fd, other;
-	struct failure why = {0};
-	struct bytes manifest = {0}, answer = {0}, state = {0};
+/* ---- between two machines: nothing can be handed over ---- */
+
+struct between {
+	struct bytes manifest, answer, state;
 	struct carry_source *s;
 	struct carry_destination *d;
-	for (int write = 0; write < 2; write++) {
-		begin();
-		fd = (int)CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
-		other = (int)CALL(&a, SYS_open, path, O_RDWR);
-		struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 200, .l_len = 5};
-		CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0 &&
-		      CALL(&a, SYS_flock, other, LOCK_SH) == 0);
-		bytes_clear(&manifest);
-		bytes_clear(&answer);
-		bytes_clear(&state);
-		CHECK(carry_source_open(a.fds, &with_locks, &s, &why) == 0 &&
-		      carry_source_preflight(s, &manifest, NULL, &why) == 0);
-		carry_source_close(s); /* the destination finds nobody */
-		CHECK(carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why) == 0);
-		CHECK(carry_source_open(a.fds, &with_locks, &s, &why) == 0 &&
-		      carry_source_preflight(s, &manifest, NULL, &why) == 0 &&
-		      carry_source_prepare(s, answer.data, answer.size, &why) == 0);
-		range = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 5};
-		if (write)
-			CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
-		int r = carry_source_freeze(s, &state, &why);
-		CHECK(write ? r == -EBUSY && strstr(why.message, "between two machines") : r == 0);
-		if (!write) {
-			CHECK(carry_destination_restore(d, state.data, state.size, &why) == 0);
-			carry_source_forget(s);
-			int third = open(path, O_RDWR);
-			CHECK(!get(third, F_OFD_SETLK, F_WRLCK, 203) &&
-			      get(third, F_OFD_SETLK, F_WRLCK, 205));
-			CHECK(!get(third, LOCK_EX, 0, 0) && CALL(&b, SYS_flock, other, LOCK_UN) == 0 &&
-			      get(third, LOCK_EX, 0, 0));
-			close(third);
-			CHECK(carry_destination_release(d, &why) == 0);
-			carry_destination_finish(d);
-		} else {
-			carry_destination_discard(d);
-			CHECK(carry_source_undo(s, &why) == 0);
+	struct failure why;
+};
+
+/* Two that do not meet: the destination looks for a source that has gone. */
+static int between_prepare(struct between *m)
+{
+	*m = (struct between){0};
+	CHECK(carry_source_open(a.fds, &with_locks, &m->s, &m->why) == 0 &&
+	      carry_source_preflight(m->s, &m->manifest, NULL, &m->why) == 0);
+	carry_source_close(m->s);
+	m->s = NULL;
+	int r = carry_destination_prepare(b.fds, m->manifest.data, m->manifest.size, &m->answer, &m->d, &m->why);
+	if (r)
+		return r;
+	bytes_clear(&m->manifest);
+	CHECK(carry_source_open(a.fds, &with_locks, &m->s, &m->why) == 0 &&
+	      carry_source_preflight(m->s, &m->manifest, NULL, &m->why) == 0 &&
+	      carry_source_prepare(m->s, m->answer.data, m->answer.size, &m->why) == 0);
+	return 0;
+}
+
+static int between_stop(struct between *m)
+{
+	int r = carry_source_freeze(m->s, &m->state, &m->why);
+	return r ? r : carry_destination_restore(m->d, m->state.data, m->state.size, &m->why);
+}
+
+static void between_end(struct between *m)
+{
+	carry_source_close(m->s);
+	bytes_free(&m->manifest);
+	bytes_free(&m->answer);
+	bytes_free(&m->state);
+}
+
+static void between_undo(struct between *m)
+{
+	carry_destination_discard(m->d);
+	CHECK(carry_source_undo(m->s, NULL) == 0);
+	between_end(m);
+}
+
+static void between_commit(struct between *m)
+{
+	carry_source_forget(m->s);
+	CHECK(carry_destination_release(m->d, &m->why) == 0);
+	carry_destination_finish(m->d);
+	between_end(m);
+}
+
+/* Locks for reading are had by both. */
+static void locks_for_reading(void)
+{
+	struct between m;
+	begin();
+	int fd = (int)CALL(&a, SYS_open, path, O_CREAT | O_RDWR, 0600);
+	int other = (int)CALL(&a, SYS_open, path, O_RDWR);
+	struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 200, .l_len = 5};
+	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0 && CALL(&a, SYS_flock, other, LOCK_SH) == 0);
+	CHECK(between_prepare(&m) == 0 && between_stop(&m) == 0);
+	between_commit(&m);
+	int third = open(path, O_RDWR);
+	CHECK(!get(third, F_OFD_SETLK, F_WRLCK, 203) && get(third, F_OFD_SETLK, F_WRLCK, 205));
+	CHECK(!get(third, LOCK_EX, 0, 0) && CALL(&b, SYS_flock, other, LOCK_UN) == 0 && get(third, LOCK_EX, 0, 0));
+	close(third);
+	end();
+}
+
+/* Whether another process could have the lock at 100, or that of the whole file. */
+static bool free_lock(int third)
+{
+	bool one = get(third, F_OFD_SETLK, F_RDLCK, 100), all = flock(third, LOCK_SH | LOCK_NB) == 0;
+	CHECK(one == all);
+	struct flock range = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+	CHECK(fcntl(third, F_OFD_SETLK, &range) == 0 && flock(third, LOCK_UN) == 0);
+	return one;
+}
+
+/* Both see one lock: it stays where it is, whether it was there in the preparation or came after. */
+static void locks_both_share(void)
+{
+	struct between m;
+	int fd, other, status;
+	begin();
+	take_locks(&a, &fd, &other);
+	pid_t patient = contender(true);
+	int third = open(path, O_RDWR);
+	CHECK(between_prepare(&m) == -EBUSY && strstr(m.why.message, "share locks"));
+	between_end(&m);
+	CHECK(CALL(&a, SYS_flock, fd, LOCK_UN) == 0);
+	for (int whole = 0; whole < 2; whole++) {
+		struct flock range = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+		CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
+		if (!whole) {
+			CHECK(waitpid(patient, &status, 0) == patient && WEXITSTATUS(status) == 1);
 		}
-		carry_source_close(s);
-		end();
+		CHECK(free_lock(third) && between_prepare(&m) == 0);
+		range = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 10};
+		CHECK((whole ? CALL(&a, SYS_flock, fd, LOCK_EX) : CALL(&a, SYS_fcntl, fd, F_SETLK, &range)) == 0);
+		CHECK(between_stop(&m) == -EBUSY && strstr(m.why.message, "share locks"));
+		between_undo(&m);
+		CHECK(whole ? !get(third, LOCK_EX, 0, 0) : !get(third, F_OFD_SETLK, F_RDLCK, 100));
 	}
-	bytes_free(&manifest);
-	bytes_free(&answer);
-	bytes_free(&state);
+	close(third);
+	end();
+}
+
+/* Another machine's file of this name, the same by size and time. */
+static void other_machine(unsigned n)
+{
+	char of_machine[80];
+	snprintf(of_machine, sizeof(of_machine), "%s.%u", path, n);
+	write_file(of_machine, "content", 1000);
+	CHECK(mount(of_machine, path, NULL, MS_BIND, NULL) == 0);
+}
+
+/* Each has locks of its own: at every moment the lock is had on the one or the other
+ * machine, and on both from before the program may run at the destination until the source forgets. */
+enum outcome { MOVES, TAKEN, UNDONE };
+static void locks_of_each(enum outcome outcome)
+{
+	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 10};
+	int fd, other;
+	unsigned moves = outcome == MOVES ? 5 : 1;
+	begin();
+	write_file(path, "content", 1000);
+	take_locks(&a, &fd, &other);
+	for (unsigned i = 0; i < moves; i++) {
+		struct between m;
+		int here = open(path, O_RDWR);
+		other_machine(i);
+		int there = open(path, O_RDWR);
+		CHECK(!free_lock(here) && free_lock(there) && between_prepare(&m) == 0 && free_lock(there));
+		if (outcome == TAKEN) /* since, by another process there */
+			CHECK(get(there, F_OFD_SETLK, F_RDLCK, 105));
+		int r = between_stop(&m);
+		CHECK(r == (outcome == TAKEN ? -EBUSY : 0) && !free_lock(here));
+		if (outcome == TAKEN) {
+			between_undo(&m);
+		} else {
+			CHECK(!free_lock(there));
+			outcome == UNDONE ? between_undo(&m) : between_commit(&m);
+			CHECK(free_lock(outcome == UNDONE ? there : here) &&
+			      !free_lock(outcome == UNDONE ? here : there));
+		}
+		if (outcome == MOVES) {
+			struct program swap = a;
+			a = b;
+			b = swap;
+			program_close(&b);
+			program_open(&b);
+		}
+		CHECK(CALL(&a, SYS_fcntl, other, F_SETLK, &range) == 0 && CALL(&a, SYS_flock, fd, LOCK_EX | LOCK_NB) == 0 &&
+		      CALL(&a, SYS_flock, other, LOCK_EX | LOCK_NB) == -EAGAIN);
+		close(here);
+		close(there);
+	}
+	program_close(&a);
+	program_close(&b);
+	while (moves--) {
+		char of_machine[80];
+		snprintf(of_machine, sizeof(of_machine), "%s.%u", path, moves);
+		CHECK(umount2(path, MNT_DETACH) == 0 && unlink(of_machine) == 0);
+	}
+	unlink(path);
 }
 
 int main(void)
@@ -426,7 +548,16 @@ int main(void)
 	versions();
 	own_locks();
 	locks_move();
-	locks_between_machines();
+	locks_for_reading();
+	locks_both_share();
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+		rmdir(directory);
+		printf("machines with locks of their own need root (mount namespaces)\n");
+		return SKIP;
+	}
+	locks_of_each(MOVES);
+	locks_of_each(TAKEN);
+	locks_of_each(UNDONE);
 	rmdir(directory);
 	return 0;
 }
