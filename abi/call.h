@@ -114,6 +114,9 @@ struct time_page {
 	uint64_t mono_ns;
 	uint64_t real_ns;
 	uint64_t tsc_hz;
+	/* What the program's threads have used of processors since its host process began: in user mode, and in all. Not
+	 * under seq; as of the host's last SERVICE_TIMERS, or the stop of a move. */
+	uint64_t cpu_ns[2];
 };
 
 /*
@@ -136,7 +139,7 @@ enum service_op {
 	SERVICE_CLOCK = 4,  /* arg[0]: address of a struct time_page in host memory. Once, before anything runs */
 	SERVICE_TIMERS = 5, /* a timer of the program may be due. ret[0]: slot to kick or ~0; ret[1]: when to ask again, on
 			     * the host's CLOCK_MONOTONIC in ns, ~0 never (until OCALL_TIMERS, or threads that were stopped
-			     * go on) */
+			     * go on); ret[2], ret[3]: the same on each of time_page's cpu_ns */
 	/* DEBUG enclaves only, for tests of the tracker: stop all threads as a move would, ask how many still run
 	 * (ret[0]), take what a final round would send (pages arg[0] .. arg[0] + arg[1], out: its bitmap,
 	 * then one of the pages that need not travel), go on. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/times.h>
 #include <time.h>
 #include "enclave/clock.h"
 #include "enclave/mm.h"
@@ -82,6 +85,56 @@ uint64_t clock_to_host(uint64_t deadline_ns)
 	return deadline_ns == ~0ull ? ~0ull : deadline_ns - (uint64_t)mono_offset;
 }
 
+static uint64_t cpu_offset[CPU_CLOCKS], cpu_last[CPU_CLOCKS];
+
+uint64_t clock_cpu_ns(int which)
+{
+	const volatile struct time_page *u = (const volatile struct time_page *)u_page;
+	uint64_t now = (u ? u->cpu_ns[which] & ~(1ull << 63) : 0) + cpu_offset[which];
+	uint64_t last = __atomic_load_n(&cpu_last[which], __ATOMIC_RELAXED);
+	while ((int64_t)(now - last) > 0)
+		if (__atomic_compare_exchange_n(&cpu_last[which], &last, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return now;
+	return last;
+}
+
+uint64_t clock_cpu_to_host(int which, uint64_t deadline_ns)
+{
+	return deadline_ns == ~0ull ? ~0ull : deadline_ns > cpu_offset[which] ? deadline_ns - cpu_offset[which] : 0;
+}
+
+static void add_timeval(uint64_t app, uint64_t ns)
+{
+	int64_t tv[2];
+	memcpy(tv, (const void *)app, sizeof tv);
+	uint64_t us = (uint64_t)tv[0] * 1000000 + (uint64_t)tv[1] + ns / 1000;
+	tv[0] = (int64_t)(us / 1000000);
+	tv[1] = (int64_t)(us % 1000000);
+	memcpy((void *)app, tv, sizeof tv);
+}
+
+void clock_cpu_add(uint64_t nr, const uint64_t a[6])
+{
+	uint64_t user = cpu_offset[CPU_USER], system = cpu_offset[CPU_ALL] - user;
+	if (nr == SYS_clock_gettime && (int)a[0] == CLOCK_PROCESS_CPUTIME_ID) {
+		uint64_t ts[2];
+		memcpy(ts, (const void *)a[1], sizeof ts);
+		uint64_t ns = ts[0] * NS_PER_S + ts[1] + user + system;
+		ts[0] = ns / NS_PER_S;
+		ts[1] = ns % NS_PER_S;
+		memcpy((void *)a[1], ts, sizeof ts);
+	} else if (nr == SYS_getrusage && (int)a[0] == RUSAGE_SELF) {
+		add_timeval(a[1], user);
+		add_timeval(a[1] + 16, system);
+	} else if (nr == SYS_times && a[0]) {
+		int64_t ticks[2];
+		memcpy(ticks, (const void *)a[0], sizeof ticks);
+		ticks[0] += (int64_t)(user / (NS_PER_S / 100));
+		ticks[1] += (int64_t)(system / (NS_PER_S / 100));
+		memcpy((void *)a[0], ticks, sizeof ticks);
+	}
+}
+
 int64_t clock_gettime_call(int id, uint64_t app_timespec)
 {
 	uint64_t ns;
@@ -112,12 +165,16 @@ void clock_export(struct writer *w)
 {
 	put_u64(w, clock_mono_ns());
 	put_u64(w, clock_real_ns());
+	for (int i = 0; i < CPU_CLOCKS; i++)
+		put_u64(w, clock_cpu_ns(i));
 }
 
 void clock_import(struct reader *r)
 {
 	imported_mono = get_u64(r);
 	imported_real = get_u64(r);
+	for (int i = 0; i < CPU_CLOCKS; i++)
+		cpu_offset[i] = cpu_last[i] = get_u64(r);
 }
 
 void clock_go(void)

@@ -177,6 +177,14 @@ static int64_t do_getcpu(uint64_t cpu, uint64_t node)
 	return 0;
 }
 
+static int64_t cpu_time(struct thread *t, uint64_t nr, const uint64_t a[6])
+{
+	int64_t rc = calls_host(t, nr, a);
+	if (rc >= 0)
+		clock_cpu_add(nr, a);
+	return rc;
+}
+
 static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 {
 	switch (nr) {
@@ -244,8 +252,11 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return do_nanosleep(t, (int)a[0], (int)a[1], a[2], a[3]);
 	case SYS_clock_gettime: {
 		int64_t rc = clock_gettime_call((int)a[0], a[1]);
-		return rc == -ENOSYS ? calls_host(t, nr, a) : rc;
+		return rc == -ENOSYS ? cpu_time(t, nr, a) : rc;
 	}
+	case SYS_getrusage:
+	case SYS_times:
+		return cpu_time(t, nr, a);
 	case SYS_gettimeofday: {
 		uint64_t us = clock_real_ns() / 1000, tv[2] = {us / 1000000, us % 1000000};
 		if (!a[0])

@@ -70,7 +70,7 @@ static int service(struct service_call *c)
 	}
 	case SERVICE_TIMERS: {
 		int64_t slot;
-		c->ret[1] = timers_look(&slot);
+		c->ret[1] = timers_look(&slot, &c->ret[2]);
 		c->ret[0] = slot < 0 ? ~0ull : (uint64_t)slot;
 		return 0;
 	}

@@ -15,8 +15,8 @@
 
 #define NS_PER_S 1000000000ull
 #define NS_MAX (1ull << 62)
-#define TIMERS 64 /* timer_create's; one more is ITIMER_REAL */
-#define REAL TIMERS
+#define TIMERS 64 /* timer_create's; then setitimer's, ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF */
+#define ALL (TIMERS + 3)
 #define OVERRUN_MAX 0x7fffffff
 
 struct timer {
@@ -28,11 +28,17 @@ struct timer {
 	int32_t overrun; /* of the expiry that was delivered last */
 	int32_t overrun_next;
 	uint8_t used, calendar, raised;
-	uint8_t reserved[5];
+	uint8_t clock; /* MONO, or CPU() of one of clock.h */
+	uint8_t reserved[4];
 };
+#define MONO 0
+#define CPU(which) ((which) + 1)
+#define CLOCKS (1 + CPU_CLOCKS)
 
 static struct spin lock; /* protects the following */
-static struct timer timer[TIMERS + 1] = {[REAL] = {.used = 1, .signum = SIGALRM}};
+static struct timer timer[ALL] = {[TIMERS + ITIMER_REAL] = {.used = 1, .signum = SIGALRM},
+				  [TIMERS + ITIMER_VIRTUAL] = {.used = 1, .signum = SIGVTALRM, .clock = CPU(CPU_USER)},
+				  [TIMERS + ITIMER_PROF] = {.used = 1, .signum = SIGPROF, .clock = CPU(CPU_ALL)}};
 
 void timers_lock(void)
 {
@@ -46,11 +52,17 @@ void timers_unlock(void)
 
 /* ---- expiry ---- */
 
-static struct timer *first_due(void)
+static uint64_t now_of(int clock)
+{
+	return clock == MONO ? clock_mono_ns() : clock_cpu_ns(clock - CPU(0));
+}
+
+static struct timer *first_due(int clock)
 {
 	struct timer *first = NULL;
-	for (unsigned i = 0; i <= TIMERS; i++)
-		if (timer[i].used && timer[i].deadline_ns && (!first || timer[i].deadline_ns < first->deadline_ns))
+	for (unsigned i = 0; i < ALL; i++)
+		if (timer[i].used && timer[i].clock == clock && timer[i].deadline_ns &&
+		    (!first || timer[i].deadline_ns < first->deadline_ns))
 			first = &timer[i];
 	return first;
 }
@@ -69,37 +81,41 @@ static int64_t ring(struct timer *t, uint64_t now)
 	return t->tid ? signal_raise(t->tid, t->signum) : signal_process(t->signum, false);
 }
 
-uint64_t timers_look(int64_t *slot)
+uint64_t timers_look(int64_t *slot, uint64_t cpu[2])
 {
-	uint64_t next = ~0ull;
+	uint64_t next[CLOCKS];
+	bool rung = false, more = false;
 	*slot = -1;
 	spin_lock(&lock);
-	struct timer *t = first_due();
-	uint64_t now = clock_mono_ns();
-	if (t && !(stop_word() & STOP_MOVE)) {
-		if (t->deadline_ns <= now) {
+	for (int clock = 0; clock < CLOCKS; clock++) {
+		struct timer *t = stop_word() & STOP_MOVE ? NULL : first_due(clock);
+		uint64_t now = now_of(clock);
+		if (t && t->deadline_ns <= now && !rung) {
+			rung = true;
 			*slot = ring(t, now);
-			t = first_due();
+			t = first_due(clock);
 		}
-		if (t)
-			next = t->deadline_ns;
+		next[clock] = t ? t->deadline_ns : ~0ull;
+		more |= t && t->deadline_ns <= now;
 	}
 	spin_unlock(&lock);
-	return clock_to_host(next);
+	for (int i = 0; i < CPU_CLOCKS; i++)
+		cpu[i] = clock_cpu_to_host(i, next[CPU(i)]);
+	return more ? 0 : clock_to_host(next[MONO]);
 }
 
 bool timer_raised(int signum, uint32_t tid, struct timer_rung *out)
 {
 	bool found = false;
 	spin_lock(&lock);
-	for (unsigned i = 0; i <= TIMERS && !found; i++) {
+	for (unsigned i = 0; i < ALL && !found; i++) {
 		struct timer *t = &timer[i];
 		found = t->used && t->raised && t->signum == signum && (t->tid == 0 || t->tid == tid);
 		if (!found)
 			continue;
 		t->raised = 0;
 		t->overrun = t->overrun_next;
-		*out = (struct timer_rung){i == REAL ? SI_KERNEL : SI_TIMER, (int32_t)i, t->overrun, t->value};
+		*out = (struct timer_rung){i >= TIMERS ? SI_KERNEL : SI_TIMER, (int32_t)i, t->overrun, t->value};
 	}
 	spin_unlock(&lock);
 	return found;
@@ -150,20 +166,29 @@ static void tell_host(struct thread *t)
 	ocall1(t, OCALL_TIMERS, 0);
 }
 
+/* The host tells processor times when it looks. */
+static uint64_t fresh_now(struct thread *t, int clock)
+{
+	if (clock != MONO)
+		tell_host(t);
+	return now_of(clock);
+}
+
 static int64_t do_setitimer(struct thread *t, const uint64_t a[6])
 {
 	uint64_t interval_ns = 0, value_ns = 0;
-	if ((int)a[0] != ITIMER_REAL)
-		return (int)a[0] == ITIMER_VIRTUAL || (int)a[0] == ITIMER_PROF ? -ENOSYS : -EINVAL;
+	if ((uint32_t)a[0] > ITIMER_PROF)
+		return -EINVAL;
 	if (a[2] && !mm_app_range(a[2], 32))
 		return -EFAULT;
 	int64_t rc = a[1] ? spec_get(a[1], 1000000, &interval_ns, &value_ns) : 0;
 	if (rc < 0)
 		return rc;
+	struct timer *one = &timer[TIMERS + (uint32_t)a[0]];
+	uint64_t now = fresh_now(t, one->clock);
 	spin_lock(&lock);
-	uint64_t now = clock_mono_ns();
-	struct timer old = timer[REAL];
-	set(&timer[REAL], value_ns ? now + value_ns : 0, interval_ns);
+	struct timer old = *one;
+	set(one, value_ns ? now + value_ns : 0, interval_ns);
 	spin_unlock(&lock);
 	if (a[2])
 		spec_put(a[2], 1000000, old.interval_ns, left(&old, now));
@@ -171,16 +196,16 @@ static int64_t do_setitimer(struct thread *t, const uint64_t a[6])
 	return 0;
 }
 
-static int64_t do_getitimer(const uint64_t a[6])
+static int64_t do_getitimer(struct thread *t, const uint64_t a[6])
 {
-	if ((int)a[0] != ITIMER_REAL)
-		return (int)a[0] == ITIMER_VIRTUAL || (int)a[0] == ITIMER_PROF ? -ENOSYS : -EINVAL;
+	if ((uint32_t)a[0] > ITIMER_PROF)
+		return -EINVAL;
 	if (!mm_app_range(a[1], 32))
 		return -EFAULT;
 	spin_lock(&lock);
-	struct timer now = timer[REAL];
+	struct timer one = timer[TIMERS + (uint32_t)a[0]];
 	spin_unlock(&lock);
-	spec_put(a[1], 1000000, now.interval_ns, left(&now, clock_mono_ns()));
+	spec_put(a[1], 1000000, one.interval_ns, left(&one, fresh_now(t, one.clock)));
 	return 0;
 }
 
@@ -196,10 +221,9 @@ static int64_t do_create(const uint64_t a[6])
 {
 	struct event e = {.signum = SIGALRM, .notify = SIGEV_SIGNAL};
 	int clock = (int)a[0];
-	bool monotonic = clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME;
-	if (!monotonic && clock != CLOCK_REALTIME)
-		return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID ? -ENOTSUP
-													 : -EINVAL;
+	bool monotonic = clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME, cpu = clock == CLOCK_PROCESS_CPUTIME_ID;
+	if (!monotonic && !cpu && clock != CLOCK_REALTIME)
+		return clock < 0 || clock == CLOCK_THREAD_CPUTIME_ID ? -ENOTSUP : -EINVAL;
 	if ((a[1] && !mm_app_range(a[1], sizeof e)) || !mm_app_range(a[2], 4))
 		return -EFAULT;
 	if (a[1])
@@ -216,6 +240,7 @@ static int64_t do_create(const uint64_t a[6])
 	if (i < TIMERS)
 		timer[i] = (struct timer){.used = 1,
 					  .calendar = clock == CLOCK_REALTIME,
+					  .clock = cpu ? CPU(CPU_ALL) : MONO,
 					  .signum = silent ? 0 : e.signum,
 					  .tid = to_thread ? (uint32_t)e.tid : 0,
 					  .value = a[1] ? e.value : i};
@@ -242,12 +267,13 @@ static int64_t do_settime(struct thread *t, const uint64_t a[6])
 	int64_t rc = spec_get(a[2], NS_PER_S, &interval_ns, &value_ns);
 	if (rc < 0)
 		return rc;
-	uint64_t real = clock_real_ns();
+	uint64_t real = clock_real_ns(), now = 0;
+	fresh_now(t, CPU(CPU_ALL));
 	spin_lock(&lock);
-	uint64_t now = clock_mono_ns();
 	struct timer *one = lookup(a[0]);
 	if (one) {
 		old = *one;
+		now = now_of(one->clock);
 		uint64_t deadline = now + value_ns;
 		if (a[1] & TIMER_ABSTIME)
 			deadline = !one->calendar ? value_ns : value_ns > real ? now + (value_ns - real) : now;
@@ -262,7 +288,7 @@ static int64_t do_settime(struct thread *t, const uint64_t a[6])
 	return 0;
 }
 
-static int64_t do_gettime(const uint64_t a[6])
+static int64_t do_gettime(struct thread *t, const uint64_t a[6])
 {
 	if (!mm_app_range(a[1], 32))
 		return -EFAULT;
@@ -274,7 +300,7 @@ static int64_t do_gettime(const uint64_t a[6])
 	spin_unlock(&lock);
 	if (!one)
 		return -EINVAL;
-	spec_put(a[1], NS_PER_S, now.interval_ns, left(&now, clock_mono_ns()));
+	spec_put(a[1], NS_PER_S, now.interval_ns, left(&now, fresh_now(t, now.clock)));
 	return 0;
 }
 
@@ -303,13 +329,13 @@ int64_t timer_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 	case SYS_setitimer:
 		return do_setitimer(t, a);
 	case SYS_getitimer:
-		return do_getitimer(a);
+		return do_getitimer(t, a);
 	case SYS_timer_create:
 		return do_create(a);
 	case SYS_timer_settime:
 		return do_settime(t, a);
 	case SYS_timer_gettime:
-		return do_gettime(a);
+		return do_gettime(t, a);
 	case SYS_timer_getoverrun:
 		return do_overrun(a);
 	case SYS_timer_delete:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The program's timers: setitimer's and timer_create's. They stand in enclave
- * time and so move with what remains of them. The host only says when it is time
- * to look; one that says so late is a slow machine, too early is no matter.
+ * time, or in the time its threads have used of processors, and so move with what
+ * remains of them. The host only says when it is time to look; one that says so late is a slow machine, too early is no matter.
  */
 #ifndef ENCLAVE_TIMER_H
 #define ENCLAVE_TIMER_H
@@ -15,8 +15,8 @@ struct thread;
 int64_t timer_call(struct thread *t, uint64_t nr, const uint64_t a[6]);
 
 /* SERVICE_TIMERS: rings the first that is due. *slot: to be kicked, or -1. Returns when to look again, in the host's
- * time, ~0 for never. Nothing rings while threads are stopped for a move. */
-uint64_t timers_look(int64_t *slot);
+ * time, ~0 for never; cpu: the same by its processor times. Nothing rings while threads are stopped for a move. */
+uint64_t timers_look(int64_t *slot, uint64_t cpu[2]);
 
 /* Which of them raised this signal, for its siginfo: code and value; false if none did. */
 struct timer_rung {

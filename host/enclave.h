@@ -51,6 +51,10 @@ void enclave_kick(struct enclave *e, uint64_t slot); /* nothing if there is no s
 /* Threads that are to stop, and have not, before everything else on this host; and back. Without CAP_SYS_NICE: nothing.
  * -EPERM is not reported. */
 void enclave_hurry(struct enclave *e, bool hurry);
+/* What the program's threads have used of processors here, those that have ended included: in user mode, in all. */
+void enclave_cpu_ns(struct enclave *e, uint64_t out[2]);
+/* The same, for the enclave to read. */
+void enclave_cpu_tell(struct enclave *e, uint64_t out[2]);
 /* For a message: which threads are not parked, and whether they compute or wait, and in what. */
 void enclave_stragglers(struct enclave *e, char *text, size_t size);
 /* Answers every OCALL_PARK that waits now or is on its way out of an entry made before. The answer may come
@@ -79,6 +83,8 @@ struct host_thread {
 	struct enclave *enclave;
 	unsigned slot;
 	struct call_area *area;
+	/* enclave_cpu_ns(), or NULL for a thread of no enclave */
+	void (*cpu_ns)(struct enclave *e, uint64_t out[2]);
 	/* Set by enclave_kick_all() before it signals; cleared by the call that was cut short. See
 	 * host/kick.S: tested in the instruction before `syscall`. */
 	volatile uint32_t kicked;

@@ -63,6 +63,7 @@ struct enclave {
 	bool ended;
 	enum enclave_end end;
 	int end_status;
+	uint64_t cpu_past_ns[2]; /* of threads that have ended: user mode, all */
 	uint8_t service_busy[THREAD_SLOTS_SERVICE];
 };
 

@@ -55,6 +55,9 @@ long call_epoll_wait(struct request *r);
 /* ocall_limits.c */
 long call_rlimit(struct request *r);
 
+/* ocall_usage.c */
+long call_usage(struct request *r);
+
 /* ocall_credentials.c */
 long call_credentials(struct request *r);
 

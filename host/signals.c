@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 #include "host/enclave_private.h"
@@ -11,6 +12,7 @@
 #include "host/signals.h"
 
 #define TIMER_SIGNAL (SIGRTMIN + 4)
+#define CPU_LOOK_US_MIN 1000
 
 /* SIGTSTP and SIGCONT stay with the process: they stop and continue it as a whole. */
 static const int forwarded[] = {SIGHUP,	 SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
@@ -20,6 +22,8 @@ static void forwarded_set(sigset_t *set)
 {
 	sigemptyset(set);
 	sigaddset(set, TIMER_SIGNAL);
+	sigaddset(set, SIGVTALRM);
+	sigaddset(set, SIGPROF);
 	for (unsigned i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
 		sigaddset(set, forwarded[i]);
 }
@@ -46,6 +50,7 @@ static uint64_t kept, turns;
 static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
 static timer_t timer;
 static bool has_timer;
+static struct enclave *forwarded_to;
 
 static void hand_in(struct enclave *e, int number)
 {
@@ -72,18 +77,37 @@ static void forward(struct enclave *e, int number)
 	pthread_mutex_unlock(&lock);
 }
 
+/* Our own other threads use processors too: it may ring early, and is set again. */
+static void cpu_timer(int which, uint64_t deadline_ns, uint64_t now_ns)
+{
+	uint64_t us = deadline_ns > now_ns ? (deadline_ns - now_ns) / 1000 : 0;
+	struct itimerval at = {{0, 0}, {0, 0}};
+
+	if (us < CPU_LOOK_US_MIN)
+		us = CPU_LOOK_US_MIN;
+	if (deadline_ns != UINT64_MAX)
+		at.it_value = (struct timeval){us / 1000000, us % 1000000};
+	setitimer(which, &at, NULL);
+}
+
 /* Under the lock, so that of two that ask, the later answer counts. */
 static void timers_look(struct enclave *e)
 {
 	struct service_call call = {.op = SERVICE_TIMERS};
 	struct itimerspec at = {{0, 0}, {0, 0}};
+	uint64_t cpu_ns[2];
 
-	if (!has_timer || held || enclave_service(e, &call) || call.result)
+	if (!has_timer || held)
+		return;
+	enclave_cpu_tell(e, cpu_ns);
+	if (enclave_service(e, &call) || call.result)
 		return;
 	enclave_kick(e, call.ret[0]);
 	if (call.ret[1] != UINT64_MAX)
 		at.it_value = (struct timespec){call.ret[1] / 1000000000, call.ret[1] % 1000000000 + !call.ret[1]};
 	timer_settime(timer, TIMER_ABSTIME, &at, NULL);
+	cpu_timer(ITIMER_VIRTUAL, call.ret[2], cpu_ns[0]);
+	cpu_timer(ITIMER_PROF, call.ret[3], cpu_ns[1]);
 }
 
 void signals_timers(struct enclave *e)
@@ -95,8 +119,12 @@ void signals_timers(struct enclave *e)
 
 void signals_hold(void)
 {
+	uint64_t cpu_ns[2];
+
 	pthread_mutex_lock(&lock);
 	held = true;
+	if (forwarded_to)
+		enclave_cpu_tell(forwarded_to, cpu_ns);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -159,7 +187,7 @@ static void *forward_loop(void *arg)
 			pthread_mutex_unlock(&lock);
 			continue;
 		}
-		if (number == TIMER_SIGNAL) {
+		if (number == TIMER_SIGNAL || number == SIGVTALRM || number == SIGPROF) {
 			signals_timers(e);
 			continue;
 		}
@@ -184,6 +212,7 @@ int signals_forward(struct enclave *e)
 	int rc = timer_create(CLOCK_MONOTONIC, &event, &timer) ? -errno : 0;
 
 	has_timer = !rc;
+	forwarded_to = e;
 	if (!rc)
 		rc = -pthread_create(&thread, NULL, forward_loop, e);
 	if (rc)

@@ -30,9 +30,10 @@
 
 static char wrong_text[200];
 static atomic_int wrong_count;
-static atomic_ulong work[9];
-static const char *const work_name[] = {"alarms", "timers", "threads", "faults", "repairs", "waits", "signals", "receives", "streams"};
-enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS, RECEIVES, STREAMS };
+enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS, RECEIVES, STREAMS, VIRTUALS, PROFS, CPUTIMES, WORKS };
+static atomic_ulong work[WORKS];
+static const char *const work_name[] = {"alarms",  "timers",   "threads", "faults",   "repairs", "waits",
+					"signals", "receives", "streams", "virtuals", "profs",	 "cputimes"};
 
 static void wrong(int line, const char *condition)
 {
@@ -145,6 +146,65 @@ static void *watch_timer(void *unused)
 		usleep(1000);
 		MUST(atomic_load(&timer_rung) == before + 1);
 		atomic_fetch_add(&work[TIMERS], 1);
+	}
+	return NULL;
+}
+
+/* ---- timers of processor time: never more often than it was used, by whichever machine ---- */
+
+#define CPU_NS 20000000u
+static atomic_ulong cpu_rung[3]; /* ITIMER_VIRTUAL, ITIMER_PROF, CLOCK_PROCESS_CPUTIME_ID */
+
+static void on_cpu(int signum)
+{
+	int which = signum == SIGVTALRM ? 0 : signum == SIGPROF ? 1 : 2;
+
+	atomic_fetch_add(&cpu_rung[which], 1);
+	atomic_fetch_add(&work[VIRTUALS + which], 1);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	MUST(!clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t));
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void *watch_cpu(void *unused)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 3};
+	const struct itimerval every = {{0, CPU_NS / 1000}, {0, CPU_NS / 1000}};
+	const struct itimerspec every_ns = {{0, CPU_NS}, {0, CPU_NS}};
+	uint64_t latest = 0, begun = cpu_ns();
+	unsigned long before[3];
+	timer_t timer;
+
+	(void)unused;
+	MUST(!timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer));
+	for (unsigned i = 0; i < 3; i++)
+		before[i] = atomic_load(&cpu_rung[i]);
+	MUST(!setitimer(ITIMER_VIRTUAL, &every, NULL) && !setitimer(ITIMER_PROF, &every, NULL) &&
+	     !timer_settime(timer, 0, &every_ns, NULL));
+	for (;;) {
+		struct itimerval left;
+		struct itimerspec left_ns;
+
+		for (uint64_t until = now_ns() + 1000000; now_ns() < until;)
+			;
+		usleep(4000);
+		for (int which = ITIMER_VIRTUAL; which <= ITIMER_PROF; which++)
+			MUST(!getitimer(which, &left) && left.it_value.tv_sec == 0 && left.it_value.tv_usec > 0 &&
+			     left.it_value.tv_usec <= (int)(CPU_NS / 1000) &&
+			     left.it_interval.tv_usec == (int)(CPU_NS / 1000));
+		MUST(!timer_gettime(timer, &left_ns) && left_ns.it_value.tv_sec == 0 && left_ns.it_value.tv_nsec > 0 &&
+		     left_ns.it_value.tv_nsec <= (long)CPU_NS);
+		for (unsigned i = 0; i < 3; i++) {
+			unsigned long rung = atomic_load(&cpu_rung[i]) - before[i];
+			MUST(rung * (uint64_t)CPU_NS <= cpu_ns() - begun);
+		}
+		MUST(cpu_ns() >= latest);
+		latest = cpu_ns();
 	}
 	return NULL;
 }
@@ -394,7 +454,7 @@ static void catch(int signum, void (*handler)(int))
 
 int main(int argc, char **argv)
 {
-	static void *(*const watches[])(void *) = {watch_alarms, watch_timer,	fault_and_escape, fault_and_go_on,
+	static void *(*const watches[])(void *) = {watch_alarms, watch_cpu,	watch_timer,	fault_and_escape, fault_and_go_on,
 						  waits,	receive,	write_stream,	  read_stream};
 	struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK},
 			 timer = {.sa_sigaction = on_timer, .sa_flags = SA_SIGINFO | SA_RESTART};
@@ -410,6 +470,9 @@ int main(int argc, char **argv)
 	catch(SIGUSR2, on_signal);
 	catch(SIGHUP, on_signal);
 	catch(SIGALRM, on_alarm);
+	catch(SIGVTALRM, on_cpu);
+	catch(SIGPROF, on_cpu);
+	catch(SIGRTMIN + 3, on_cpu);
 	MUST(!sigaction(SIGSEGV, &fault, NULL) && !sigaction(SIGRTMIN + 2, &timer, NULL));
 	start_thread_timer();
 	MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, stream_pair));

@@ -728,6 +728,21 @@ static void check_timers(void)
 	CHECK(alarm(100) == 0 && alarm(0) == 100 && ualarm(0, 0) == 0);
 	CHECK(setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 1000000}}, NULL) == -1 && errno == EINVAL);
 
+	for (int which = ITIMER_VIRTUAL; which <= ITIMER_PROF; which++) {
+		CHECK(!sigaction(which == ITIMER_PROF ? SIGPROF : SIGVTALRM, &action, NULL));
+		alarms_seen = 0;
+		clock_t begun = clock();
+		CHECK(!setitimer(which, &every, NULL));
+		usleep(100000);
+		CHECK(alarms_seen * 5000 <= clock() - begun); /* asleep, it hardly runs */
+		while (alarms_seen < 5 && clock() - begun < 20 * CLOCKS_PER_SEC)
+			;
+		CHECK(alarms_seen >= 5 && clock() - begun >= 25000);
+		CHECK(!getitimer(which, &left) && left.it_value.tv_usec > 0 && left.it_value.tv_usec <= 5000);
+		CHECK(!setitimer(which, &off, &left) && left.it_interval.tv_usec == 5000);
+	}
+	CHECK(setitimer(3, &off, NULL) == -1 && errno == EINVAL && getitimer(3, &left) == -1 && errno == EINVAL);
+
 	CHECK(!timer_create(CLOCK_MONOTONIC, &event, &timer) && !timer_settime(timer, 0, &soon, NULL));
 	wait_for(&timer_value, 1);
 	CHECK(timer_value == 99 && timer_getoverrun(timer) == 0);
