@@ -22,7 +22,8 @@
  * with RDI = ECALL_FAULT; the enclave reads its SSA, not the host's word.
  *
  * Everything here lies in the host's memory and is hostile to the enclave: it
- * checks the area once, copies fields in, and never reads one twice.
+ * checks the area once, copies fields in, and never reads one twice. An
+ * incompatible change raises ABI_VERSION (abi/image.h).
  */
 #ifndef ABI_CALL_H
 #define ABI_CALL_H

@@ -2,9 +2,9 @@
  *
  * A signed image: an ELF executable (ET_EXEC, linked by optmig-cc) whose
  * section .note.optmig.image holds one ELF note (name "OptMig", type
- * IMAGE_NOTE_TYPE) with a struct image_note as its descriptor. The linker
- * script fills .link, `optmig sign` the rest. The section is not loaded and not
- * measured; .config is, as the page at CONFIG_BASE.
+ * IMAGE_NOTE_TYPE) with a struct image_note as its descriptor. optmig-cc fills
+ * .link, `optmig sign` the rest. The section is not loaded and not measured;
+ * .config is, as the page at CONFIG_BASE.
  */
 #ifndef ABI_IMAGE_H
 #define ABI_IMAGE_H
@@ -12,19 +12,23 @@
 #include <stdint.h>
 #include "sgx/arch.h"
 
+/* Of all that abi/ holds. To be raised with every change after which a host and a runtime, one of before it and one
+ * of after, do not understand each other. */
+#define ABI_VERSION 2
+
 #define IMAGE_NOTE_SECTION ".note.optmig.image"
 #define IMAGE_NOTE_NAME "OptMig" /* namesz 7, padded to 8 */
 #define IMAGE_NOTE_TYPE 1
 #define IMAGE_MAGIC 0x47494d54504f5845ull
-#define IMAGE_VERSION 1
 #define IMAGE_RANGES_MAX 8
 
-/* What only the linker knows. Written by the linker script as quadwords. */
+/* What is known at link (pass/image-note.c). First and as it is in every version, so that .abi can be read. */
 struct image_link {
 	uint64_t small_start; /* globals under a page: always counted dirty */
 	uint64_t small_end;
 	uint64_t entry; /* the application's first instruction; e_entry is the one for running outside an enclave */
-	uint64_t reserved[5];
+	uint64_t abi;   /* ABI_VERSION of the runtime that is in the image */
+	uint64_t reserved[4];
 };
 
 struct image_range {
@@ -37,7 +41,7 @@ struct image_range {
 /* The measured page at CONFIG_BASE. Everything the runtime may believe about its own shape. */
 struct image_config {
 	uint64_t magic;
-	uint32_t version;
+	uint32_t abi; /* ABI_VERSION */
 	uint32_t flags;
 	uint64_t elrange_size;
 	uint64_t heap_base;

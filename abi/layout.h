@@ -17,6 +17,8 @@
  *   0x14000000  page states, one byte per page of ELRANGE    private, never moved
  *   0x20000000  application image                            moved
  *   0x80000000  application heap                             moved
+ *
+ * An incompatible change raises ABI_VERSION (abi/image.h).
  */
 #ifndef ABI_LAYOUT_H
 #define ABI_LAYOUT_H

@@ -27,7 +27,8 @@
  * exist in no old version while the application runs there are never sent before, or taken out again: they are
  * deferred, do not exist when the destination resumes, and come into being with their content.
  *
- * All integers are little-endian. Nothing here holds padding: it would leak.
+ * All integers are little-endian. Nothing here holds padding: it would leak. An incompatible change raises
+ * ABI_VERSION (abi/image.h).
  */
 #ifndef ABI_MIGRATE_H
 #define ABI_MIGRATE_H

@@ -52,6 +52,7 @@ static void print_text(const struct image *image, const struct facts *f)
 
 	printf("MRENCLAVE    %s\n", f->mrenclave);
 	printf("MRSIGNER     %s\n", f->mrsigner);
+	printf("runtime ABI  %u\n", c->abi);
 	printf("date         %08x\n", image->note.sigstruct.date);
 	printf("debug        %s\n", f->debug ? "yes" : "no");
 	printf("production   %s\n", f->production ? "yes" : "no");
@@ -76,8 +77,8 @@ static int print_json(const struct image *image, const struct facts *f)
 	for (uint32_t i = 0; i < c->range_count; i++)
 		json_array_append_new(
 		    ranges, json_pack("[I,I]", (json_int_t)c->range[i].start, (json_int_t)c->range[i].end));
-	root = json_pack("{s:i,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:o,s:I,s:I}",
-			 "schema_version", 1, "mrenclave", f->mrenclave, "mrsigner", f->mrsigner, "date",
+	root = json_pack("{s:i,s:s,s:s,s:i,s:i,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:o,s:I,s:I}",
+			 "schema_version", 1, "mrenclave", f->mrenclave, "mrsigner", f->mrsigner, "abi", (int)c->abi, "date",
 			 (int)image->note.sigstruct.date, "debug", f->debug, "production", f->production,
 			 "isa", isa_name(c->xfrm), "enclave_size", (json_int_t)c->elrange_size, "heap_base",
 			 (json_int_t)c->heap_base, "heap_size", (json_int_t)c->heap_size, "heap_static",

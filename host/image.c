@@ -92,7 +92,7 @@ int image_derive(struct image *image, const struct image_options *options, struc
 		return rc;
 	*c = (struct image_config){
 	    .magic = IMAGE_MAGIC,
-	    .version = IMAGE_VERSION,
+	    .abi = ABI_VERSION, /* image_parse() takes no other */
 	    .flags = options->flags,
 	    .elrange_size = power_of_two_at_least(HEAP_BASE + options->heap_size),
 	    .heap_base = HEAP_BASE,

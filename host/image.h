@@ -72,8 +72,8 @@ struct image {
 	size_t page_buffer_size;
 };
 
-/* Reads and checks the file; nothing is derived yet. -EINVAL or -ENOEXEC for a bad image, or the error of
- * open or read. */
+/* Reads and checks the file; nothing is derived yet. -ESTALE for an image of another ABI, -EINVAL or -ENOEXEC
+ * for a bad one, or the error of open or read. */
 int image_open(const char *path, struct image *image, struct failure *why);
 /* The same from memory: takes over file (from malloc), also when it fails. */
 int image_parse(uint8_t *file, size_t file_size, struct image *image, struct failure *why);

@@ -205,11 +205,34 @@ static bool section_is_note(const struct image *image, const Elf64_Shdr *strings
 	       !memcmp(name, IMAGE_NOTE_SECTION, sizeof(name));
 }
 
+/* First of all: in an image of another ABI, nothing else need be where it is looked for. */
+static int abi_check(const struct image *image, const Elf64_Shdr *section, struct failure *why)
+{
+	struct {
+		Elf64_Nhdr header;
+		char name[8];
+		struct image_link link;
+	} start;
+
+	if (!copy_from_file(image, section->sh_offset, &start, sizeof(start)))
+		return fail(why, -EINVAL, "section " IMAGE_NOTE_SECTION " is not in the file (truncated?)");
+	if (start.header.n_namesz != sizeof(IMAGE_NOTE_NAME) || start.header.n_type != IMAGE_NOTE_TYPE ||
+	    memcmp(start.name, IMAGE_NOTE_NAME, sizeof(IMAGE_NOTE_NAME)))
+		return fail(why, -EINVAL, "section " IMAGE_NOTE_SECTION " holds another note");
+	if (start.link.abi != ABI_VERSION)
+		return fail(why, -ESTALE,
+			    "built for runtime ABI %llu, this optmig speaks %d: link it again with optmig-cc",
+			    (unsigned long long)start.link.abi, ABI_VERSION);
+	return 0;
+}
+
 static int note_read(struct image *image, const Elf64_Shdr *section, struct failure *why)
 {
 	struct note_section *n;
-	int rc = 0;
+	int rc = abi_check(image, section, why);
 
+	if (rc)
+		return rc;
 	if (section->sh_size != sizeof(*n) || section->sh_flags & SHF_ALLOC)
 		return fail(why, -EINVAL,
 			    "section " IMAGE_NOTE_SECTION " is %llu bytes, expected %zu, not loaded",
@@ -219,9 +242,7 @@ static int note_read(struct image *image, const Elf64_Shdr *section, struct fail
 		return fail(why, -ENOMEM, "out of memory");
 	if (!copy_from_file(image, section->sh_offset, n, sizeof(*n))) {
 		rc = fail(why, -EINVAL, "section " IMAGE_NOTE_SECTION " is not in the file (truncated?)");
-	} else if (n->header.n_namesz != sizeof(IMAGE_NOTE_NAME) || n->header.n_type != IMAGE_NOTE_TYPE ||
-		   n->header.n_descsz != sizeof(n->note) ||
-		   memcmp(n->name, IMAGE_NOTE_NAME, sizeof(IMAGE_NOTE_NAME))) {
+	} else if (n->header.n_descsz != sizeof(n->note)) {
 		rc = fail(why, -EINVAL, "section " IMAGE_NOTE_SECTION " holds another note");
 	} else {
 		image->note_offset = section->sh_offset + offsetof(struct note_section, note);
@@ -263,9 +284,9 @@ int image_parse(uint8_t *file, size_t file_size, struct image *image, struct fai
 	else if (eh.e_type != ET_EXEC)
 		rc = fail(why, -ENOEXEC, "not a fixed-address executable: link with optmig-cc");
 	else
-		rc = segments_parse(image, &eh, why);
-	if (!rc)
 		rc = note_parse(image, &eh, why);
+	if (!rc)
+		rc = segments_parse(image, &eh, why);
 	if (!rc)
 		rc = entry_set(image, &eh, why);
 	if (rc)

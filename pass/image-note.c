@@ -22,4 +22,5 @@ struct {
     .note.link.small_start = (uint64_t)small_start,
     .note.link.small_end = (uint64_t)small_end,
     .note.link.entry = (uint64_t)program_entry,
+    .note.link.abi = ABI_VERSION,
 };

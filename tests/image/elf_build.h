@@ -77,6 +77,7 @@ static inline void elf_build(struct elf_file *f)
 	memcpy(f->note.name, IMAGE_NOTE_NAME, sizeof(IMAGE_NOTE_NAME));
 	f->note.note.link.small_start = APP_BASE + 0x3010;
 	f->note.note.link.small_end = APP_BASE + 0x3020;
+	f->note.note.link.abi = ABI_VERSION;
 }
 
 static inline struct image_options elf_options(void)

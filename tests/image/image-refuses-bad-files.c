@@ -4,6 +4,7 @@
  * have made: each damage is refused with a reason, and random damage reads no
  * byte outside the file (built with sanitizers).
  */
+#include <errno.h>
 #include <stdio.h>
 #include "tests/image/elf_build.h"
 
@@ -142,6 +143,33 @@ static void refuses(void)
 	}
 }
 
+/* Whatever else that ABI may have changed. */
+static void names_another_abi(void)
+{
+	static struct elf_file f;
+	char expected[100];
+
+	snprintf(expected, sizeof(expected),
+		 "built for runtime ABI %d, this optmig speaks %d: link it again with optmig-cc",
+		 ABI_VERSION + 1, ABI_VERSION);
+	for (unsigned changed = 0; changed < 4; changed++) {
+		struct failure why = {0};
+
+		elf_build(&f);
+		f.note.note.link.abi = ABI_VERSION + 1;
+		if (changed == 1)
+			f.sh[1].sh_size = f.note.header.n_descsz -= 64;
+		if (changed == 2)
+			f.ph[PH_DATA].p_vaddr = HEAP_BASE;
+		if (changed == 3)
+			f.eh.e_entry = 0;
+		if (read_whole(&f, sizeof(f), &why) != -ESTALE || strcmp(why.message, expected)) {
+			printf("an image of another ABI (%u): %d, \"%s\"\n", changed, why.code, why.message);
+			failures++;
+		}
+	}
+}
+
 static void refuses_options(void)
 {
 	static const struct image_options bad[] = {
@@ -214,6 +242,7 @@ int main(void)
 {
 	good();
 	refuses();
+	names_another_abi();
 	refuses_options();
 	survives_random_damage();
 	return failures != 0;
