@@ -51,6 +51,7 @@ static const struct call calls[] = {
 	[SYS_pipe2]             = CALL(.handle = call_pipe),
 	[SYS_eventfd]           = CALL(.handle = call_eventfd),
 	[SYS_eventfd2]          = CALL(.handle = call_eventfd),
+	[SYS_signalfd4]         = CALL(.handle = call_signalfd),
 	[SYS_timerfd_create]    = CALL(.handle = call_timerfd_create),
 	[SYS_timerfd_settime]   = CALL(.fd = ARG(0)),
 	[SYS_timerfd_gettime]   = CALL(.fd = ARG(0)),
@@ -239,7 +240,9 @@ void ocall_syscall(struct host_thread *t, struct fdtable *fds)
 		r.arg[i] = (long)area->arg[i];
 	long result = serve(&r);
 	area->interrupted = 0;
-	if (result == -EINTR && t->kicked) {
+	/* Nothing else interrupts these threads. The flag may be gone: a kick whose signal comes late has cut the call
+	 * before short by it. */
+	if (result == -EINTR) {
 		t->kicked = 0;
 		area->interrupted = 1;
 	}

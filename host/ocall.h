@@ -46,10 +46,10 @@
  *     either host (with what remains of its timeout; a connect too). A call
  *     that had moved data before the kick returns its count, as always. A
  *     blocking read or write of a regular file, fsync and the like are not cut
- *     short. -EINTR with interrupted == 0 is an ordinary result.
+ *     short.
  *   - /proc/self/fd/N and /dev/fd/N in open and readlink are the program's numbers; other paths there
  *     the host's.
- *   - inotify, signalfd, fork, exec, mount: -ENOSYS.
+ *   - inotify, fork, exec, mount: -ENOSYS.
  */
 #ifndef HOST_OCALL_H
 #define HOST_OCALL_H
