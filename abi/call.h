@@ -68,7 +68,11 @@ enum ocall {
 	OCALL_SIGNAL_SELF = 8,   /* arg[0]: signal number the program dies of */
 	OCALL_DIE = 9,           /* arg[0]: enum fatal, data: text for the operator, arg[1] bytes; does not return */
 	OCALL_TIMERS = 10,       /* the program has set a timer: SERVICE_TIMERS says when it rings */
+	OCALL_BELLS = 11,        /* signalfds, by bits: arg[0] can be read from now on, arg[1] no more */
 };
+
+/* To the host a signalfd is made by OCALL_SYSCALL, SYS_signalfd4, with its bit's number in arg[0], flags in arg[3]. */
+#define SIGNALFDS_MAX 64
 
 /*
  * One per host thread that runs an application slot, in host memory, page
@@ -135,12 +139,14 @@ struct service_call {
 
 enum service_op {
 	SERVICE_START = 1,  /* in: struct start_info. Makes the main thread's record: slot THREAD_SLOTS_SERVICE may then be entered */
-	SERVICE_SIGNAL = 2, /* arg[0]: signal number from outside, delivered at a safepoint; ret[0]: slot to kick or ~0 */
+	SERVICE_SIGNAL = 2, /* arg[0]: signal number from outside, delivered at a safepoint; ret[0]: slot to kick or ~0; ret[1]:
+			     * signalfds that can be read now */
 	SERVICE_STATS = 3,  /* out: struct runtime_stats */
 	SERVICE_CLOCK = 4,  /* arg[0]: address of a struct time_page in host memory. Once, before anything runs */
 	SERVICE_TIMERS = 5, /* a timer of the program may be due. ret[0]: slot to kick or ~0; ret[1]: when to ask again, on
 			     * the host's CLOCK_MONOTONIC in ns, ~0 never (until OCALL_TIMERS, or threads that were stopped
-			     * go on); ret[2], ret[3]: the same on each of time_page's cpu_ns */
+			     * go on); ret[2], ret[3]: the same on each of time_page's cpu_ns; out: signalfds that can be
+			     * read now, 8 bytes */
 	/* DEBUG enclaves only, for tests of the tracker: stop all threads as a move would, ask how many still run
 	 * (ret[0]), take what a final round would send (pages arg[0] .. arg[0] + arg[1], out: its bitmap,
 	 * then one of the pages that need not travel), go on. */

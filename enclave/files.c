@@ -6,6 +6,7 @@
 #include <linux/mman.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@
 #include "enclave/marshal.h"
 #include "enclave/mm.h"
 #include "enclave/signal.h"
+#include "enclave/signalfd.h"
 #include "enclave/thread.h"
 #include "enclave/waits.h"
 
@@ -26,6 +28,8 @@
 #define TAG_RANDOM 1u   /* /dev/urandom or /dev/random: the host must not choose the bytes */
 #define TAG_REALTIME 2u /* a timer of the wall clock */
 #define TAG_EPOLL 4u
+#define TAG_SIGNAL 8u /* signalfd.c */
+#define TAG_OWN (TAG_RANDOM | TAG_SIGNAL) /* what is read of it must never be the host's */
 static uint8_t fd_tag[TAGGED_FDS];
 
 static uint8_t tag_of(uint64_t fd)
@@ -38,13 +42,21 @@ static bool is_random(uint64_t fd)
 	return tag_of((uint32_t)fd) & TAG_RANDOM;
 }
 
+static bool is_signalfd(uint64_t fd)
+{
+	return tag_of((uint32_t)fd) & TAG_SIGNAL;
+}
+
 /* Before the host closes it: the number may be another's right after. */
 static void fds_closed(uint64_t first, uint64_t last)
 {
 	bool sets = last >= TAGGED_FDS;
+	uint8_t tags = 0;
 	for (uint64_t fd = first; fd <= last && fd < TAGGED_FDS; fd++)
-		sets |= __atomic_exchange_n(&fd_tag[fd], 0, __ATOMIC_RELAXED) & TAG_EPOLL;
-	interest_closed(first, last, sets);
+		tags |= __atomic_exchange_n(&fd_tag[fd], 0, __ATOMIC_RELAXED);
+	if (tags & TAG_SIGNAL)
+		signalfd_closed(first, last);
+	interest_closed(first, last, sets || tags & TAG_EPOLL);
 }
 
 /* A number the host has just given out. It cannot be one that is open as a random device, and one that is to be
@@ -53,10 +65,10 @@ static int64_t new_fd(struct thread *t, int64_t fd, uint8_t tag)
 {
 	if (fd < 0)
 		return fd;
-	if (is_random((uint64_t)fd))
+	if (tag_of((uint32_t)fd) & TAG_OWN)
 		return -EIO;
 	if (fd >= TAGGED_FDS) {
-		if (!(tag & TAG_RANDOM))
+		if (!(tag & TAG_OWN))
 			return fd;
 		ocall(t, OCALL_SYSCALL, SYS_close, (const uint64_t[6]){(uint64_t)fd}, NULL);
 		return -EMFILE;
@@ -70,6 +82,11 @@ static int64_t new_dup(struct thread *t, int64_t fd, uint64_t from)
 	fd = new_fd(t, fd, tag_of((uint32_t)from));
 	if (fd >= 0)
 		interest_duped((int)from, (int)fd);
+	if (fd >= 0 && is_signalfd(from) && signalfd_duped((int)from, (int)fd) < 0) {
+		fds_closed((uint64_t)fd, (uint64_t)fd);
+		ocall(t, OCALL_SYSCALL, SYS_close, (const uint64_t[6]){(uint64_t)fd}, NULL);
+		return -EMFILE;
+	}
 	return fd;
 }
 
@@ -205,6 +222,11 @@ static int64_t do_readv(struct thread *t, const uint64_t a[6], uint64_t nr)
 	int64_t size = capacity(&m, a[1], a[2], (uint64_t)t->ctx.result);
 	if (size < 0)
 		return so_far(t, size);
+	if (is_signalfd(a[0])) {
+		struct vector v;
+		int64_t rc = nr == SYS_pread64 ? -ESPIPE : a[2] ? vector_get(a[1], a[2], 0, &v) : -EINVAL;
+		return rc < 0 ? rc : signalfd_read(t, a[0], v.base, v.size);
+	}
 	if (is_random(a[0])) {
 		int64_t total = 0;
 		for (uint64_t i = 0; i < a[2] && total < size; i++) {
@@ -236,6 +258,8 @@ static int64_t do_readv(struct thread *t, const uint64_t a[6], uint64_t nr)
 
 static int64_t do_writev(struct thread *t, const uint64_t a[6], uint64_t nr)
 {
+	if (is_signalfd(a[0]))
+		return -EINVAL;
 	for (;;) {
 		struct marshal m = marshal_begin(t);
 		uint64_t at, done = (uint64_t)t->ctx.result;
@@ -623,16 +647,45 @@ static int64_t stack_limit(uint64_t app)
 	return 0;
 }
 
+#define SIGNAL_SET_SIZE 8
+static int64_t do_signalfd(struct thread *t, uint64_t fd, uint64_t mask, uint64_t mask_size, int flags)
+{
+	unsigned file;
+	if (mask_size != SIGNAL_SET_SIZE || flags & ~(SFD_NONBLOCK | SFD_CLOEXEC))
+		return -EINVAL;
+	if ((int)fd != -1) /* the host knows whether there is such a descriptor */
+		return is_signalfd(fd) ? signalfd_change((uint32_t)fd, mask)
+		       : call_out(t, SYS_fcntl, (const uint64_t[6]){fd, F_GETFD}) == -EBADF ? -EBADF
+											       : -EINVAL;
+	int64_t rc = signalfd_create(t, mask, (uint64_t)flags, &file);
+	if (rc < 0)
+		return rc;
+	rc = new_fd(t, rc, TAG_SIGNAL);
+	if (rc < 0)
+		signalfd_abandon(file);
+	else
+		signalfd_open((int)rc, file);
+	return rc;
+}
+
 int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 {
 	switch (nr) {
+	case SYS_signalfd:
+		return do_signalfd(t, a[0], a[1], a[2], 0);
+	case SYS_signalfd4:
+		return do_signalfd(t, a[0], a[1], a[2], (int)a[3]);
 	case SYS_read:
 	case SYS_pread64:
+		if (is_signalfd(a[0]))
+			return nr == SYS_read ? signalfd_read(t, a[0], a[1], a[2]) : -ESPIPE;
 		return is_random(a[0]) ? files_read_random(a[1], a[2]) : transfer(t, nr);
 	case SYS_write:
 	case SYS_pwrite64:
 	case SYS_sendto:
 	case SYS_recvfrom:
+		if (is_signalfd(a[0]) && nr != SYS_sendto && nr != SYS_recvfrom)
+			return nr == SYS_write ? -EINVAL : -ESPIPE;
 		return transfer(t, nr);
 	case SYS_open:
 	case SYS_openat:
@@ -675,7 +728,9 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 		interest_duped((int)from, (int)to);
 		if (to < TAGGED_FDS)
 			__atomic_store_n(&fd_tag[to], tag, __ATOMIC_RELAXED);
-		return to >= TAGGED_FDS && tag & TAG_RANDOM ? -EMFILE : rc;
+		if ((tag | before) & TAG_SIGNAL && to < TAGGED_FDS && signalfd_duped((int)from, (int)to) < 0)
+			return -EMFILE;
+		return to >= TAGGED_FDS && tag & TAG_OWN ? -EMFILE : rc;
 	}
 	case SYS_timerfd_create:
 		return do_timerfd_create(t, a);
@@ -732,10 +787,12 @@ void files_export(struct writer *w)
 {
 	put_bytes(w, fd_tag, sizeof fd_tag);
 	interest_export(w);
+	signalfd_export(w);
 }
 
 void files_import(struct reader *r)
 {
 	get_bytes(r, fd_tag, sizeof fd_tag);
 	interest_import(r);
+	signalfd_import(r);
 }

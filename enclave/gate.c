@@ -19,6 +19,7 @@
 #include "enclave/mm.h"
 #include "enclave/ocall.h"
 #include "enclave/signal.h"
+#include "enclave/signalfd.h"
 #include "enclave/start.h"
 #include "enclave/text.h"
 #include "enclave/thread.h"
@@ -335,6 +336,7 @@ int64_t gate_answer(struct thread *t)
 		trace_refusal(nr, rc);
 	if (rc == CALL_UNKNOWN)
 		rc = -ENOSYS;
+	signalfd_ring(t);
 	uint8_t word = stop_word();
 	if (word & STOP_TRACK)
 		tracking_seen(t);

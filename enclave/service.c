@@ -13,6 +13,7 @@
 #include "enclave/mm.h"
 #include "enclave/ocall.h"
 #include "enclave/signal.h"
+#include "enclave/signalfd.h"
 #include "enclave/spin.h"
 #include "enclave/start.h"
 #include "enclave/thread.h"
@@ -66,12 +67,16 @@ static int service(struct service_call *c)
 	case SERVICE_SIGNAL: {
 		int64_t slot = signal_process((int)c->arg[0], true);
 		c->ret[0] = slot < 0 ? ~0ull : (uint64_t)slot;
+		c->ret[1] = signalfd_due();
 		return slot == -EINVAL ? -EINVAL : 0;
 	}
 	case SERVICE_TIMERS: {
 		int64_t slot;
 		c->ret[1] = timers_look(&slot, &c->ret[2]);
 		c->ret[0] = slot < 0 ? ~0ull : (uint64_t)slot;
+		uint64_t bells = c->out_size < 8 ? 0 : signalfd_due();
+		if (c->out_size >= 8)
+			host_copy_out(c->out, &bells, c->out_size = 8);
 		return 0;
 	}
 	case SERVICE_CLOCK:

@@ -121,6 +121,25 @@ static void fill_info(struct thread *t, uint8_t info[128], const struct taken *s
 	memcpy(info + sizeof w, &rung.value, sizeof rung.value);
 }
 
+int signal_take(struct thread *t, uint64_t set, uint8_t info[128])
+{
+	struct taken s = take(t, set & ~UNBLOCKABLE);
+	if (s.signum) {
+		fill_info(t, info, &s);
+		signal_word_update();
+	}
+	return s.signum;
+}
+
+uint64_t signal_pending_anywhere(void)
+{
+	uint64_t pending = load(&process_pending);
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++)
+		if (thread_of_slot(i)->ctx.kind != CONTEXT_NONE)
+			pending |= load(&thread_of_slot(i)->signal_pending);
+	return pending;
+}
+
 _Noreturn void signal_deliver(struct thread *t)
 {
 	struct taken s = take(t, ~t->ctx.signal_mask);

@@ -36,6 +36,10 @@ int64_t signal_raise(uint32_t tid, int signum);
 int64_t signal_return(struct thread *t, uint64_t frame);
 /* To the process: slot to kick, -1 if none needs it. */
 int64_t signal_process(int signum, bool from_host);
+/* Takes one of set that is pending, without a handler, and tells of it as sigwaitinfo() does: its number, or 0. */
+int signal_take(struct thread *t, uint64_t set, uint8_t info[128]);
+/* For any thread, blocked or not. */
+uint64_t signal_pending_anywhere(void);
 /* A write to a closed pipe or socket. */
 void signal_sigpipe(struct thread *t);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the program made for itself: pipes and socketpairs with what is in them,
- * eventfds, timerfds. Contents are copied, not taken out: an undone move leaves
+ * eventfds, timerfds, signalfds. Contents are copied, not taken out: an undone move leaves
  * them as they were.
  */
 #include "host/carry_record.h"
@@ -346,6 +346,26 @@ static int restore_eventfd(struct reader *in, struct made *out)
 	return fcntl(out->host_fd, F_SETFL, flags & STATUS_FLAGS) < 0 ? -errno : 0;
 }
 
+/* Whether it can be read the enclave tells, there too: host/signals.c. */
+static int dump_signalfd(const struct inventory_file *f, struct bytes *out)
+{
+	int flags = fcntl(f->host_fd, F_GETFL);
+	bytes_put_u8(out, RECORD_SIGNALFD);
+	bytes_put_u32(out, f->file->creation);
+	bytes_put_u32(out, (uint32_t)flags & STATUS_FLAGS);
+	return flags < 0 ? -errno : out->error;
+}
+
+static int restore_signalfd(struct reader *in, struct made *out)
+{
+	out->file->creation = reader_u32(in);
+	uint32_t flags = reader_u32(in);
+	if (in->error)
+		return in->error;
+	out->host_fd = eventfd(0, EFD_CLOEXEC);
+	return out->host_fd < 0 || fcntl(out->host_fd, F_SETFL, flags & STATUS_FLAGS) < 0 ? -errno : 0;
+}
+
 static void put_time(struct bytes *out, struct timespec t)
 {
 	bytes_put_u64(out, (uint64_t)t.tv_sec);
@@ -433,6 +453,9 @@ int channels_dump(const struct inventory_file *f, struct bytes *out, struct fail
 	case FILE_TIMERFD:
 		r = dump_timerfd(f, out);
 		break;
+	case FILE_SIGNALFD:
+		r = dump_signalfd(f, out);
+		break;
 	default: /* epoll: its interests are a section of their own, behind all descriptors */
 		bytes_put_u8(out, RECORD_EPOLL);
 		r = out->error;
@@ -446,6 +469,7 @@ int channels_restore(struct restore *restore, enum record record, struct reader 
 	static const enum file_kind kinds[] = {[RECORD_PIPE] = FILE_PIPE,
 					       [RECORD_EVENTFD] = FILE_EVENTFD,
 					       [RECORD_TIMERFD] = FILE_TIMERFD,
+					       [RECORD_SIGNALFD] = FILE_SIGNALFD,
 					       [RECORD_EPOLL] = FILE_EPOLL,
 					       [RECORD_SOCKETPAIR] = FILE_SOCKETPAIR};
 	out->file = fdtable_file(kinds[record]);
@@ -465,6 +489,9 @@ int channels_restore(struct restore *restore, enum record record, struct reader 
 	case RECORD_TIMERFD:
 		r = restore_timerfd(in, out);
 		break;
+	case RECORD_SIGNALFD:
+		r = restore_signalfd(in, out);
+		break;
 	default:
 		out->host_fd = epoll_create1(EPOLL_CLOEXEC);
 		r = out->host_fd < 0 ? -errno : 0;
@@ -474,6 +501,7 @@ int channels_restore(struct restore *restore, enum record record, struct reader 
 			: record == RECORD_SOCKETPAIR ? "socketpair"
 			: record == RECORD_EVENTFD    ? "eventfd"
 			: record == RECORD_TIMERFD    ? "timerfd"
+			: record == RECORD_SIGNALFD   ? "signalfd"
 						      : "epoll descriptor",
 			strerror(-r))
 		 : 0;

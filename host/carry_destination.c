@@ -168,6 +168,7 @@ static int restore_file(struct carry_destination *d, struct reader *in, struct m
 	case RECORD_PIPE:
 	case RECORD_EVENTFD:
 	case RECORD_TIMERFD:
+	case RECORD_SIGNALFD:
 	case RECORD_EPOLL:
 	case RECORD_SOCKETPAIR:
 		return channels_restore(&d->restore, record, in, out, why);

@@ -40,6 +40,7 @@ void list_tell(const struct carry_source *s, const struct inventory *v, unsigned
 	    [FILE_PIPE] = {"pipe", "made again with what is in it"},
 	    [FILE_EVENTFD] = {"eventfd", "made again with its counter"},
 	    [FILE_TIMERFD] = {"timerfd", "made again with what remains of it"},
+	    [FILE_SIGNALFD] = {"signalfd", "made again; signals that wait go along"},
 	    [FILE_EPOLL] = {"epoll", "made again with what it waits for"},
 	    [FILE_SOCKETPAIR] = {"socketpair", "made again with what is in it"},
 	};

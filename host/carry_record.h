@@ -36,6 +36,7 @@ enum record {
 	RECORD_UNNAMED,	   /* a file without a name, with its content */
 	RECORD_HANDED,	   /* a file handed over as it is */
 	RECORD_UNIX,	   /* a unix socket that is not connected, or a datagram one */
+	RECORD_SIGNALFD,
 };
 
 #define CARRY_PATH_MAX 4096

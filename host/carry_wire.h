@@ -8,6 +8,6 @@
 
 #define CARRY_MANIFEST 0x364d4d4fu /* "OMM6" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
-#define CARRY_STATE 0x36534d4fu	   /* "OMS6" */
+#define CARRY_STATE 0x37534d4fu	   /* "OMS7" */
 
 #endif

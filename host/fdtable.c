@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -329,6 +330,28 @@ int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool c
 	}
 	pthread_mutex_unlock(&t->lock);
 	return 0;
+}
+
+void fdtable_bells(struct fdtable *t, uint64_t ring, uint64_t silence)
+{
+	uint64_t count = 1;
+	pthread_mutex_lock(&t->lock);
+	for (int fd = 0; fd < t->size && (ring | silence); fd++) {
+		struct descriptor *d = t->at[fd];
+		if (!d || d->file->kind != FILE_SIGNALFD)
+			continue;
+		uint64_t bit = 1ull << (d->file->creation & 63);
+		struct pollfd p = {.fd = d->host_fd, .events = POLLIN};
+		/* Nobody else reads it. */
+		if (silence & bit && poll(&p, 1, 0) == 1 && read(d->host_fd, &count, sizeof(count)) < 0)
+			count = 1;
+		count = 1;
+		if (ring & bit && write(d->host_fd, &count, sizeof(count)) < 0)
+			count = 1;
+		ring &= ~bit;
+		silence &= ~bit;
+	}
+	pthread_mutex_unlock(&t->lock);
 }
 
 int fdtable_cloexec(struct fdtable *t, int fd)

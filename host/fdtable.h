@@ -23,6 +23,7 @@ enum file_kind {
 	FILE_EPOLL,
 	FILE_SOCKET,
 	FILE_SOCKETPAIR,
+	FILE_SIGNALFD, /* an eventfd that can be read while the enclave says so */
 	FILE_KIND_COUNT,
 };
 
@@ -30,7 +31,7 @@ enum file_kind {
 struct file {
 	enum file_kind kind;
 	uint32_t pair;		  /* FILE_SOCKETPAIR: the same for both ends */
-	uint32_t creation;	  /* eventfd2: its flags, timerfd_create: its clock, stdio: 0, 1 or 2 */
+	uint32_t creation;	  /* eventfd2: its flags, timerfd_create: its clock, signalfd: its bit, stdio: 0, 1 or 2 */
 	uint32_t index;		  /* for whoever walks all files while no call is under way */
 	uint32_t ahead;		  /* for a move: its place among what was read before the stop, from 1 */
 	_Atomic uint64_t options; /* sockets: which options the program has set, bits of net/sockopts.h */
@@ -116,6 +117,9 @@ bool fdtable_pending_any(const struct fdtable *t);
 /* What was done with epoll_ctl() for a socket is done for its bell, if it has one. */
 void fdtable_pending_watch(struct fdtable *t, struct file *file, int epoll_fd, int operation,
 			   const struct epoll_event *event);
+
+/* OCALL_BELLS. */
+void fdtable_bells(struct fdtable *t, uint64_t ring, uint64_t silence);
 
 /* For a move, while no call is under way. Descriptors in rising order: the first at or after fd, -1 at the
  * end. */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -252,6 +253,16 @@ long call_eventfd(struct request *r)
 	int flags = r->nr == SYS_eventfd2 ? (int)r->arg[1] : 0;
 	return add_created(r, eventfd((unsigned)r->arg[0], flags | EFD_CLOEXEC), FILE_EVENTFD,
 			   flags & EFD_CLOEXEC, (uint32_t)flags);
+}
+
+/* abi/call.h, SIGNALFDS_MAX */
+long call_signalfd(struct request *r)
+{
+	int flags = r->arg[3] & SFD_NONBLOCK ? EFD_NONBLOCK : 0;
+	if (r->arg[0] < 0 || r->arg[0] >= SIGNALFDS_MAX)
+		return -EINVAL;
+	return add_created(r, eventfd(0, flags | EFD_CLOEXEC), FILE_SIGNALFD, r->arg[3] & SFD_CLOEXEC,
+			   (uint32_t)r->arg[0]);
 }
 
 long call_timerfd_create(struct request *r)

@@ -34,6 +34,7 @@ long call_fcntl(struct request *r);
 long call_ioctl(struct request *r);
 long call_pipe(struct request *r);
 long call_eventfd(struct request *r);
+long call_signalfd(struct request *r);
 long call_timerfd_create(struct request *r);
 long call_refused(struct request *r);
 

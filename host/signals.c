@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "host/enclave_private.h"
+#include "host/fdtable.h"
 #include "host/log.h"
 #include "host/signals.h"
 
@@ -56,8 +57,11 @@ static void hand_in(struct enclave *e, int number)
 {
 	struct service_call call = {.op = SERVICE_SIGNAL, .arg = {number}};
 
-	if (!enclave_service(e, &call) && !call.result)
+	if (!enclave_service(e, &call) && !call.result) {
 		enclave_kick(e, call.ret[0]);
+		if (call.ret[1])
+			fdtable_bells(enclave_fds(e), call.ret[1], 0);
+	}
 }
 
 static void hand_in_set(struct enclave *e, uint64_t set)
@@ -93,7 +97,8 @@ static void cpu_timer(int which, uint64_t deadline_ns, uint64_t now_ns)
 /* Under the lock, so that of two that ask, the later answer counts. */
 static void timers_look(struct enclave *e)
 {
-	struct service_call call = {.op = SERVICE_TIMERS};
+	uint64_t bells = 0;
+	struct service_call call = {.op = SERVICE_TIMERS, .out = (uintptr_t)&bells, .out_size = sizeof(bells)};
 	struct itimerspec at = {{0, 0}, {0, 0}};
 	uint64_t cpu_ns[2];
 
@@ -103,6 +108,8 @@ static void timers_look(struct enclave *e)
 	if (enclave_service(e, &call) || call.result)
 		return;
 	enclave_kick(e, call.ret[0]);
+	if (bells)
+		fdtable_bells(enclave_fds(e), bells, 0);
 	if (call.ret[1] != UINT64_MAX)
 		at.it_value = (struct timespec){call.ret[1] / 1000000000, call.ret[1] % 1000000000 + !call.ret[1]};
 	timer_settime(timer, TIMER_ABSTIME, &at, NULL);

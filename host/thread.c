@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "host/enclave_private.h"
+#include "host/fdtable.h"
 #include "host/log.h"
 #include "host/ocall.h"
 #include "host/signals.h"
@@ -150,6 +151,15 @@ static enum next do_timers(struct slot *s)
 	return NEXT_ENTER;
 }
 
+static enum next do_bells(struct slot *s)
+{
+	const struct call_area *area = s->thread.area;
+
+	fdtable_bells(s->thread.enclave->fds, area->arg[0], area->arg[1]);
+	s->thread.area->result = 0;
+	return NEXT_ENTER;
+}
+
 /* clang-format off */
 static enum next (*const requests[])(struct slot *s) = {
     [OCALL_SYSCALL] = do_syscall,
@@ -162,6 +172,7 @@ static enum next (*const requests[])(struct slot *s) = {
     [OCALL_SIGNAL_SELF] = do_signal_self,
     [OCALL_DIE] = do_die,
     [OCALL_TIMERS] = do_timers,
+    [OCALL_BELLS] = do_bells,
 };
 /* clang-format on */
 

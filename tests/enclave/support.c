@@ -199,6 +199,17 @@ void signal_sigpipe(struct thread *t)
 	(void)t;
 }
 
+int signal_take(struct thread *t, uint64_t set, uint8_t info[128])
+{
+	(void)t, (void)set, (void)info;
+	return 0;
+}
+
+uint64_t signal_pending_anywhere(void)
+{
+	return 0;
+}
+
 int64_t signal_mask_for(struct thread *t, uint64_t app_set)
 {
 	(void)t, (void)app_set;
