@@ -18,7 +18,7 @@ refused() # command, file
 {
 	local expected="optmig: $2: built for runtime ABI 1, this optmig speaks $abi: link it again with optmig-cc"
 
-	expect "$1" "$expected"$'\n1' "$("$optmig" $1 "$2" 2>&1; echo $?)"
+	expect "$1" "$expected"$'\n1' "$(timeout 20 "$optmig" $1 "$2" 2>&1; echo $?)"
 }
 refused "sign --key build/tests/key.pem -o $work/signed" "$work/elf"
 refused print "$work/image"

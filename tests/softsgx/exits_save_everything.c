@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -86,19 +85,6 @@ static void misalign(void)
 		: "rax", "memory", "cc");
 }
 
-static int faults_here(void (*what)(void))
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child) {
-		what();
-		_exit(0);
-	}
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	return WIFSIGNALED(status);
-}
-
 static void back(void)
 {
 	struct sgx_enclave_run run;
@@ -156,17 +142,17 @@ static void run_with(const struct test_options *options, int exinfo)
 	look(OP_DIVIDE, &args, 0, 2);
 	CHECK_EQ(gpr.exitinfo, 0x80000300u);
 	back();
-	if (faults_here(divide_x87)) {
+	if (test_dies_of(divide_x87) > 0) {
 		look(OP_X87, &args, 16, 1);
 		CHECK_EQ(gpr.exitinfo, 0x80000310u);
 		back();
 	}
-	if (faults_here(divide_sse)) {
+	if (test_dies_of(divide_sse) > 0) {
 		look(OP_SSE, &args, 19, 4);
 		CHECK_EQ(gpr.exitinfo, 0x80000313u);
 		back();
 	}
-	if (faults_here(misalign)) {
+	if (test_dies_of(misalign) > 0) {
 		look(OP_ALIGN, &args, 17, 4);
 		CHECK_EQ(gpr.exitinfo, 0x80000311u);
 		back();

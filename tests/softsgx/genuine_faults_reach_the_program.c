@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -53,19 +52,6 @@ static void enter_raw(uint64_t tcs, enum test_op op, struct test_args *args)
 			   "memory", "cc");
 }
 
-static int dies_of(void (*what)(void))
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child) {
-		what();
-		_exit(0);
-	}
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
-}
-
 static void null_write(void)
 {
 	*(volatile int *)8 = 1;
@@ -100,11 +86,11 @@ int main(void)
 	test_call(&t, 0, OP_NULL, &args);
 
 	/* By default they still kill. */
-	CHECK_EQ(dies_of(null_write), SIGSEGV);
-	CHECK_EQ(dies_of(illegal), SIGILL);
-	CHECK_EQ(dies_of(send_self), SIGSEGV);
-	CHECK_EQ(dies_of(enclave_fault), SIGILL);
-	CHECK_EQ(dies_of(enclu_outside), SIGSEGV);
+	CHECK_EQ(test_dies_of(null_write), SIGSEGV);
+	CHECK_EQ(test_dies_of(illegal), SIGILL);
+	CHECK_EQ(test_dies_of(send_self), SIGSEGV);
+	CHECK_EQ(test_dies_of(enclave_fault), SIGILL);
+	CHECK_EQ(test_dies_of(enclu_outside), SIGSEGV);
 
 	install(SIGSEGV, 0);
 	install(SIGILL, SA_ONSTACK);

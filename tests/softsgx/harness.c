@@ -5,6 +5,7 @@
 #include <mbedtls/sha256.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/softsgx/test_key.inc"
@@ -363,6 +364,19 @@ void test_faults(struct test_enclave *t, enum test_op op, struct test_args *args
 	CHECK_EQ(run.exception_error_code, code);
 	CHECK_EQ(run.exception_addr, address);
 	drop_frame(t, 7);
+}
+
+int test_dies_of(void (*what)(void))
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		what();
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
 }
 
 void test_put(struct test_enclave *t, uint64_t offset, const void *data, size_t size)

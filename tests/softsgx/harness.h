@@ -133,6 +133,8 @@ uint64_t test_leaf(struct test_enclave *t, uint64_t rax, uint64_t rbx, uint64_t 
 /* Expects op to fault with this vector and code at this address. */
 void test_faults(struct test_enclave *t, enum test_op op, struct test_args *args, unsigned int vector,
 		 unsigned int code, uint64_t address);
+/* The signal that what() ends a process with, 0 or -status if it ends by itself. */
+int test_dies_of(void (*what)(void));
 /* Puts bytes at offset of the data pages, as the enclave would. */
 void test_put(struct test_enclave *t, uint64_t offset, const void *data, size_t size);
 void test_get(struct test_enclave *t, uint64_t offset, void *data, size_t size);
