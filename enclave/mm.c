@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Page states and the memory system calls. A page, once accepted, stays with
- * the enclave: unmapped pages are kept for reuse and zeroed when they are mapped
- * again. What the host puts behind an untouched address is never read before
- * EACCEPT has made it a fresh zero page.
+ * Page states, and what a fault on a page means by them. What the host puts
+ * behind an untouched address is never read before EACCEPT has made it a fresh
+ * zero page, or EACCEPTCOPY the page that a move brought.
  */
 #include <errno.h>
 #include "enclave/leaf.h"

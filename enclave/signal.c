@@ -58,6 +58,12 @@ static uint64_t load(const uint64_t *p)
 	return __atomic_load_n(p, __ATOMIC_SEQ_CST);
 }
 
+/* What a thread has blocked, now or again once a wait with a mask of its own is over. */
+static uint64_t blocked_by(const struct context *c)
+{
+	return c->signal_mask | (c->in_sigsuspend ? c->sigsuspend_mask : 0);
+}
+
 static bool ignored(int signum)
 {
 	uint64_t h = action[signum].handler;
@@ -140,6 +146,24 @@ uint64_t signal_pending_anywhere(void)
 	return pending;
 }
 
+/* Whether the handler of what came at rsp moves to the alternate stack. */
+static bool moves_to_altstack(const struct context *c, const struct action *a, uint64_t rsp)
+{
+	return a->flags & SA_ONSTACK && c->altstack_size && !context_altstack_has(c, rsp);
+}
+
+/* What holds while the handler runs. What it interrupted, at rsp, is saved by now. */
+static void handler_begins(struct context *c, const struct action *a, int signum, uint64_t rsp)
+{
+	if (a->flags & SA_RESETHAND)
+		action[signum].handler = (uint64_t)SIG_DFL;
+	if (moves_to_altstack(c, a, rsp))
+		c->outer_rsp = rsp;
+	c->signal_mask |= a->mask & ~UNBLOCKABLE;
+	if (!(a->flags & SA_NODEFER))
+		c->signal_mask |= BIT(signum);
+}
+
 _Noreturn void signal_deliver(struct thread *t)
 {
 	struct taken s = take(t, ~t->ctx.signal_mask);
@@ -168,9 +192,8 @@ _Noreturn void signal_deliver(struct thread *t)
 		ocall1(t, OCALL_SIGNAL_SELF, (uint64_t)signum);
 		rt_die(FATAL_BAD_ENTRY, "the host came back after a deadly signal");
 	}
-	bool on_alt = context_on_altstack(&t->ctx);
 	uint64_t sp = t->ctx.rsp - 128;
-	if (a.flags & SA_ONSTACK && t->ctx.altstack_size && !on_alt)
+	if (moves_to_altstack(&t->ctx, &a, t->ctx.rsp))
 		sp = t->ctx.altstack + t->ctx.altstack_size;
 	sp = (sp - sizeof(struct frame)) & ~15ull;
 	struct frame *f = (struct frame *)sp;
@@ -179,13 +202,7 @@ _Noreturn void signal_deliver(struct thread *t)
 	*frame_mask(f) = t->ctx.sigsuspend_mask;
 	fill_info(t, f->siginfo, &s);
 	marks_set(sp, sizeof *f); /* not every stack is one that always counts as dirty */
-	if (a.flags & SA_RESETHAND)
-		action[signum].handler = (uint64_t)SIG_DFL;
-	if (a.flags & SA_ONSTACK && t->ctx.altstack_size && !on_alt)
-		t->ctx.outer_rsp = t->ctx.rsp;
-	t->ctx.signal_mask |= a.mask & ~UNBLOCKABLE;
-	if (!(a.flags & SA_NODEFER))
-		t->ctx.signal_mask |= BIT(signum);
+	handler_begins(&t->ctx, &a, signum, t->ctx.rsp);
 	__asm__ volatile("wrfsbase %0" : : "r"(t->ctx.fs));
 	context_signal(sp, a.handler, signum, (uint64_t)f->siginfo, (uint64_t)f->ucontext);
 }
@@ -232,8 +249,7 @@ int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const s
 	if (a.handler == (uint64_t)SIG_DFL || a.handler == (uint64_t)SIG_IGN || t->ctx.signal_mask & BIT(signum))
 		return -EFAULT;
 	uint64_t sp = g->rsp - 128;
-	bool on_alt = t->ctx.altstack_size && g->rsp - t->ctx.altstack <= t->ctx.altstack_size;
-	bool to_alt = a.flags & SA_ONSTACK && t->ctx.altstack_size && !on_alt;
+	bool to_alt = moves_to_altstack(&t->ctx, &a, g->rsp);
 	if (to_alt)
 		sp = t->ctx.altstack + t->ctx.altstack_size;
 	sp = (sp - sizeof(struct fault_frame)) & ~15ull;
@@ -259,13 +275,7 @@ int signal_fault(struct thread *t, struct sgx_gprsgx *g, uint8_t *xsave, const s
 	/* A store just before may have its mark still to come, behind whatever its handler does. */
 	marks_set_all();
 
-	if (a.flags & SA_RESETHAND)
-		action[signum].handler = (uint64_t)SIG_DFL;
-	if (to_alt)
-		t->ctx.outer_rsp = g->rsp;
-	t->ctx.signal_mask |= a.mask & ~UNBLOCKABLE;
-	if (!(a.flags & SA_NODEFER))
-		t->ctx.signal_mask |= BIT(signum);
+	handler_begins(&t->ctx, &a, signum, g->rsp);
 
 	const uint64_t start[18] = {[4] = 0, [8] = sp, [9] = a.handler, [12] = (uint64_t)signum,
 				    [14] = (uint64_t)f->frame.siginfo, [0] = (uint64_t)f->frame.ucontext,
@@ -514,7 +524,7 @@ static bool blocked_somewhere(int signum)
 {
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
 		const struct context *c = &thread_of_slot(i)->ctx;
-		if (c->kind != CONTEXT_NONE && (c->signal_mask | (c->in_sigsuspend ? c->sigsuspend_mask : 0)) & BIT(signum))
+		if (c->kind != CONTEXT_NONE && blocked_by(c) & BIT(signum))
 			return true;
 	}
 	return false;
@@ -557,7 +567,7 @@ int64_t signal_raise(uint32_t tid, int signum)
 		uint32_t state = __atomic_load_n(&to->state, __ATOMIC_SEQ_CST);
 		if (state == THREAD_FREE || to->ctx.kind == CONTEXT_NONE || to->ctx.tid != tid)
 			continue;
-		bool blocked = signum && (to->ctx.signal_mask | (to->ctx.in_sigsuspend ? to->ctx.sigsuspend_mask : 0)) & BIT(signum);
+		bool blocked = signum && blocked_by(&to->ctx) & BIT(signum);
 		if (signum == 0 || (ignored(signum) && !blocked))
 			return -1;
 		__atomic_fetch_or(&to->signal_pending, BIT(signum), __ATOMIC_SEQ_CST);

@@ -98,12 +98,17 @@ static inline struct thread *thread_self(void)
 	return t;
 }
 
-/* Down to where the thread's own stack is in use, also while it is on its alternate one. */
-static inline bool context_on_altstack(const struct context *c)
+static inline bool context_altstack_has(const struct context *c, uint64_t rsp)
 {
-	return c->altstack_size && c->rsp - c->altstack <= c->altstack_size;
+	return c->altstack_size && rsp - c->altstack <= c->altstack_size;
 }
 
+static inline bool context_on_altstack(const struct context *c)
+{
+	return context_altstack_has(c, c->rsp);
+}
+
+/* Down to where the thread's own stack is in use, also while it is on its alternate one. */
 static inline uint64_t context_stack_low(const struct context *c)
 {
 	return c->outer_rsp && context_on_altstack(c) ? c->outer_rsp : c->rsp;
