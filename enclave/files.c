@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include "enclave/ancillary.h"
 #include "enclave/calls.h"
 #include "enclave/clock.h"
 #include "enclave/files.h"
@@ -75,6 +76,16 @@ static int64_t new_fd(struct thread *t, int64_t fd, uint8_t tag)
 	}
 	__atomic_store_n(&fd_tag[fd], tag, __ATOMIC_RELAXED);
 	return fd;
+}
+
+int64_t files_new(struct thread *t, int64_t fd)
+{
+	return new_fd(t, fd, 0);
+}
+
+bool files_own(uint64_t fd)
+{
+	return tag_of(fd) != 0;
 }
 
 static int64_t new_dup(struct thread *t, int64_t fd, uint64_t from)
@@ -294,8 +305,13 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 		return -EFAULT;
 	struct message app, out = {0};
 	memcpy(&app, (const void *)a[1], sizeof app);
-	if (send && app.control_size)
-		return -EINVAL; /* descriptors cannot be passed */
+	if (!send && a[2] & MSG_ERRQUEUE)
+		return -EOPNOTSUPP;
+	uint64_t control_room = app.control && !send ? app.control_size : 0;
+	if (control_room > ANCILLARY_MAX)
+		control_room = ANCILLARY_MAX;
+	if (control_room && !mm_app_range(app.control, control_room))
+		return -EFAULT;
 	uint32_t name_size = app.name_size < 256 ? app.name_size : 256;
 	if (app.name && !mm_app_range(app.name, name_size))
 		return -EFAULT;
@@ -309,6 +325,15 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 	}
 	uint64_t at, done = (uint64_t)t->ctx.result;
 	int64_t size;
+	if (send && app.control_size && !done) { /* goes with the first part */
+		int64_t rc = ancillary_out(&m, app.control, app.control_size, &out.control);
+		if (rc < 0)
+			return rc;
+		out.control_size = app.control_size;
+	} else if (control_room) {
+		out.control = marshal_room(&m, control_room);
+		out.control_size = control_room;
+	}
 	if (send) {
 		size = gather(&m, app.iov, app.iov_count, done, &at);
 	} else {
@@ -347,6 +372,8 @@ static int64_t do_message(struct thread *t, const uint64_t a[6], bool send)
 	app.name_size = app.name ? back.name_size : 0;
 	app.control_size = 0;
 	app.flags = back.flags;
+	if (control_room)
+		ancillary_in(t, out.control, back.control_size, app.control, control_room, &app.control_size, &app.flags);
 	memcpy((void *)a[1], &app, sizeof app);
 	marks_set(a[1], sizeof app);
 	return rc;

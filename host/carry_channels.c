@@ -162,6 +162,40 @@ static int restore_pipe(struct restore *r, struct reader *in, struct made *out)
 
 /* ---- socketpairs ---- */
 
+int channels_rights(struct msghdr *m)
+{
+	int r = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+			int fd;
+			memcpy(&fd, (char *)c + at, sizeof(fd));
+			close(fd);
+		}
+		r = -EINPROGRESS;
+	}
+	return r;
+}
+
+/* A stream is given in parts where descriptors are. */
+static int peek_whole(int host_fd, uint8_t *data, size_t size)
+{
+	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(253 * sizeof(int))];
+	do {
+		struct iovec part = {data, size};
+		struct msghdr m = {
+		    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+		ssize_t got = recvmsg(host_fd, &m, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		int r = got < 0 ? -EIO : channels_rights(&m);
+		if (r || (got == 0 && size))
+			return r ? r : -EIO;
+		data += got;
+		size -= (size_t)got;
+	} while (size);
+	return 0;
+}
+
 /* Every message in a socket's receive queue (a stream is one), without taking it out. */
 static int copy_messages(int host_fd, int type, struct bytes *out)
 {
@@ -191,10 +225,9 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 			r = out->error;
 			break;
 		}
-		if (recv(host_fd, data, (size_t)size, MSG_PEEK | MSG_DONTWAIT) != size) {
-			r = -EIO;
+		r = peek_whole(host_fd, data, (size_t)size);
+		if (r)
 			break;
-		}
 		count++;
 	}
 	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
@@ -218,10 +251,31 @@ static int dump_socketpair(const struct inventory_file *f, uint64_t id, struct b
 	return copy_messages(f->host_fd, type, out);
 }
 
+int channels_look_for_rights(int host_fd)
+{
+	struct bytes none = {0};
+	int type, r = 0;
+	socklen_t size = sizeof(type);
+	if (getsockopt(host_fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0)
+		r = copy_messages(host_fd, type, &none);
+	bytes_free(&none);
+	return r == -EINPROGRESS ? r : 0;
+}
+
+int channels_fail(const struct inventory_file *f, int error, struct failure *why)
+{
+	if (error == -EINPROGRESS)
+		return fail(why, -EAGAIN,
+			    "descriptor %d: the program has sent a descriptor in a message (SCM_RIGHTS) and not yet "
+			    "received it; try again",
+			    f->fd);
+	return fail(why, error, "descriptor %d: its content cannot be read: %s", f->fd, strerror(-error));
+}
+
 int channels_dump_pair(const struct inventory_file *f, uint64_t id, struct bytes *out, struct failure *why)
 {
 	int r = dump_socketpair(f, id, out);
-	return r ? fail(why, r, "descriptor %d: its content cannot be read: %s", f->fd, strerror(-r)) : 0;
+	return r ? channels_fail(f, r, why) : 0;
 }
 
 /* The sender is given room for it, and then its own again: what it could have sent it has. */
@@ -460,7 +514,7 @@ int channels_dump(const struct inventory_file *f, struct bytes *out, struct fail
 		bytes_put_u8(out, RECORD_EPOLL);
 		r = out->error;
 	}
-	return r ? fail(why, r, "descriptor %d: its content cannot be read: %s", f->fd, strerror(-r)) : 0;
+	return r ? channels_fail(f, r, why) : 0;
 }
 
 int channels_restore(struct restore *restore, enum record record, struct reader *in, struct made *out,

@@ -58,6 +58,7 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 	int start = 0, off = -1;
 	size_t count_at = out->size;
 	uint32_t count = 0;
+	int r = 0;
 	bytes_put_u32(out, 0);
 	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
 		return -errno;
@@ -75,8 +76,11 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 				   .msg_controllen = sizeof(control)};
 		/* One without content is seen once only: after an undone move it is left out, as if it were
 		 * lost. */
-		ssize_t size = recvmsg(host_fd, &m, MSG_PEEK | MSG_DONTWAIT);
+		ssize_t size = recvmsg(host_fd, &m, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (size < 0)
+			break;
+		r = channels_rights(&m);
+		if (r)
 			break;
 		struct in6_addr to = target_of(&m);
 		bytes_put_block(out, &from, m.msg_namelen);
@@ -89,7 +93,7 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
 	if (!out->error)
 		memcpy(out->data + count_at, &count, sizeof(count));
-	return out->error;
+	return r ? r : out->error;
 }
 
 int datagrams_expect(struct restore *r, int fd, struct reader *in)

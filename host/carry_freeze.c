@@ -157,6 +157,9 @@ static int dump_file(struct carry_source *s, unsigned i, struct bytes *out, stru
 		return files_dump(f, &s->hand_over, out, why);
 	case FILE_SOCKET:
 		if (s->local) {
+			r = unix_is(f->host_fd) ? channels_look_for_rights(f->host_fd) : 0;
+			if (r)
+				return channels_fail(f, r, why);
 			sockets_dump_shared(f, out);
 			return 0;
 		}

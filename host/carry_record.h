@@ -186,6 +186,13 @@ int channels_restore(struct restore *r, enum record record, struct reader *in, s
  * moved. */
 void channels_restored(struct restore *r);
 
+/* Descriptors that wait in a unix socket's queue, as recvmsg() has given them: closed. -EINPROGRESS if there were any. */
+int channels_rights(struct msghdr *m);
+/* The same, of the whole queue. */
+int channels_look_for_rights(int host_fd);
+/* What could not be read, in words. */
+int channels_fail(const struct inventory_file *f, int error, struct failure *why);
+
 /* ---- carry_sockets.c ---- */
 enum socket_class {
 	SOCKET_PLAIN, /* not TCP, or TCP that was never connected */

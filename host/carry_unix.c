@@ -147,7 +147,7 @@ int unix_dump(const struct inventory *v, const struct inventory_file *f, struct 
 		r = datagrams_dump(f->host_fd, AF_UNIX, out);
 	else
 		bytes_put_u32(out, 0);
-	return r ? fail(why, r, "descriptor %d: its datagrams cannot be read: %s", f->fd, strerror(-r)) : 0;
+	return r ? channels_fail(f, r, why) : 0;
 }
 
 /* ---- destination ---- */

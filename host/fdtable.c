@@ -6,18 +6,24 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <linux/kcmp.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/posix_locks.h"
 
 #define FD_MAX 1048576 /* fs.nr_open's default */
+#define SENT_MAX 256
 
 struct fdtable {
 	pthread_mutex_t lock;
@@ -29,6 +35,17 @@ struct fdtable {
 	char *name[NAMES_MAX];
 	unsigned name_count;
 	atomic_uint pending; /* connections in any file's pending list */
+	struct sent {	     /* the latest, in a ring */
+		dev_t device;
+		ino_t inode;
+		int fd;
+		enum file_kind kind;
+		uint32_t pair, creation;
+		uint64_t options;
+		uint8_t shut;
+		bool urgent;
+	} sent[SENT_MAX];
+	unsigned sent_next;
 };
 
 static int grow(struct fdtable *t, int needed)
@@ -330,6 +347,100 @@ int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool c
 	}
 	pthread_mutex_unlock(&t->lock);
 	return 0;
+}
+
+/* ---- in messages ---- */
+
+void fdtable_sent(struct fdtable *t, const struct descriptor *d, int fd)
+{
+	const struct file *f = d->file;
+	struct stat st;
+	if (fstat(d->host_fd, &st) < 0)
+		return;
+	pthread_mutex_lock(&t->lock);
+	t->sent[t->sent_next++ % SENT_MAX] = (struct sent){.device = st.st_dev,
+							   .inode = st.st_ino,
+							   .fd = fd,
+							   .kind = f->kind,
+							   .pair = f->pair,
+							   .creation = f->creation,
+							   .options = f->options,
+							   .shut = f->shut,
+							   .urgent = f->urgent};
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* A kernel without kcmp(): a socket has its inode for itself. */
+static bool is_same(const struct descriptor *d, int host_fd, const struct stat *st)
+{
+	struct stat own;
+	if (!d || fstat(d->host_fd, &own) < 0 || own.st_dev != st->st_dev || own.st_ino != st->st_ino)
+		return false;
+	pid_t self = getpid();
+	long r = syscall(SYS_kcmp, self, self, KCMP_FILE, d->host_fd, host_fd);
+	return r < 0 ? S_ISSOCK(st->st_mode) : r == 0;
+}
+
+/* Under the lock. NULL: no number of the program's is the same. */
+static struct file *same_file(struct fdtable *t, int host_fd, const struct stat *st)
+{
+	for (unsigned i = 0; i < SENT_MAX; i++)
+		if (t->sent[i].inode == st->st_ino && is_same(lookup(t, t->sent[i].fd), host_fd, st))
+			return t->at[t->sent[i].fd]->file;
+	for (int fd = 0; fd < t->size; fd++)
+		if (is_same(t->at[fd], host_fd, st))
+			return t->at[fd]->file;
+	return NULL;
+}
+
+static struct file *received_file(struct fdtable *t, int host_fd, const struct stat *st)
+{
+	char link[64], text[64] = "";
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", host_fd);
+	ssize_t size = readlink(link, text, sizeof(text) - 1);
+	text[size < 0 ? 0 : size] = 0;
+	struct file *f = fdtable_file(S_ISSOCK(st->st_mode)		      ? FILE_SOCKET
+				      : strncmp(text, "pipe:", 5) == 0		      ? FILE_PIPE
+				      : strcmp(text, "anon_inode:[eventfd]") == 0   ? FILE_EVENTFD
+				      : strcmp(text, "anon_inode:[timerfd]") == 0   ? FILE_TIMERFD
+				      : strcmp(text, "anon_inode:[eventpoll]") == 0 ? FILE_EPOLL
+										    : FILE_OPENED);
+	if (f && f->kind == FILE_TIMERFD)
+		f->creation = CLOCK_MONOTONIC; /* the enclave sends no others */
+	for (unsigned i = 1; f && f->kind == FILE_SOCKET && i <= SENT_MAX; i++) {
+		const struct sent *s = &t->sent[(t->sent_next - i) % SENT_MAX];
+		if (s->inode != st->st_ino || s->device != st->st_dev)
+			continue;
+		f->kind = s->kind;
+		f->pair = s->pair;
+		f->creation = s->creation;
+		f->options = s->options;
+		f->shut = s->shut;
+		f->urgent = s->urgent;
+		f->touched = true;
+		break;
+	}
+	return f;
+}
+
+int fdtable_add_received(struct fdtable *t, int host_fd, bool cloexec)
+{
+	struct stat st;
+	int fd = fstat(host_fd, &st) < 0 ? -errno : 0;
+	pthread_mutex_lock(&t->lock);
+	struct file *f = fd < 0 ? NULL : same_file(t, host_fd, &st);
+	if (!f && fd == 0)
+		f = received_file(t, host_fd, &st);
+	if (fd == 0)
+		fd = f ? find_free(t, 0) : -ENOMEM;
+	if (fd >= 0)
+		fd = enter(t, fd, host_fd, f, cloexec);
+	if (fd < 0 && f)
+		file_release(t, f);
+	pthread_mutex_unlock(&t->lock);
+	if (fd < 0)
+		close(host_fd);
+	return fd;
 }
 
 void fdtable_bells(struct fdtable *t, uint64_t ring, uint64_t silence)

@@ -118,6 +118,10 @@ bool fdtable_pending_any(const struct fdtable *t);
 void fdtable_pending_watch(struct fdtable *t, struct file *file, int epoll_fd, int operation,
 			   const struct epoll_event *event);
 
+/* One that is sent in a message. The program may close it before it arrives: what the kernel will not tell then. */
+void fdtable_sent(struct fdtable *t, const struct descriptor *d, int fd);
+/* One that came in a message: it shares its file with others of the program that are the same. As fdtable_add(). */
+int fdtable_add_received(struct fdtable *t, int host_fd, bool cloexec);
 /* OCALL_BELLS. */
 void fdtable_bells(struct fdtable *t, uint64_t ring, uint64_t silence);
 

@@ -36,7 +36,8 @@
  * at arg[1] recvfrom                                             in and out: socklen_t at arg[5], 4; out:
  * address at arg[4] setsockopt in: arg[4] bytes at arg[3]; getsockopt in and out: socklen_t at arg[4]; out:
  * arg[3] sendmsg recvmsg                                      struct msghdr, 56, whose name, control and
- * iovec (with its bases) are inside data; recvmsg changes namelen, controllen, flags. SCM_RIGHTS: -EINVAL
+ * iovec (with its bases) are inside data; recvmsg changes namelen, controllen, flags. SCM_RIGHTS: the
+ * program's numbers, both ways
  *   getrlimit setrlimit prlimit64                        struct rlimit, 16; prlimit64: pid 0 only. Only
  *                                                        RLIMIT_NOFILE can be set
  *   sched_getaffinity                                    out: arg[1] bytes

@@ -47,6 +47,19 @@ long call_shutdown(struct request *r);
 long call_sendto(struct request *r);
 long call_message(struct request *r);
 
+/* ocall_rights.c */
+#define RIGHTS_MAX 253
+struct rights { /* sent: not closed before the call is over */
+	struct descriptor *descriptor[RIGHTS_MAX];
+	unsigned count;
+};
+struct msghdr;
+/* Host descriptors for the program's; whatever it returns, rights_back() after the call. */
+int rights_out(struct request *r, struct msghdr *m, struct rights *held);
+void rights_back(struct request *r, struct rights *held);
+/* The program's for what came in. */
+void rights_in(struct request *r, struct msghdr *m, bool cloexec);
+
 /* ocall_wait.c */
 long call_poll(struct request *r);
 long call_epoll_create(struct request *r);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -59,9 +60,32 @@ long call_accept(struct request *r)
 	return fdtable_add_file(r->fds, (int)fd, f, flags & SOCK_CLOEXEC);
 }
 
+/* They ask for control data that enclave/ancillary.c does not know, or that name this host's processes. */
+static bool asks_for_unknown(const long *a)
+{
+	static const struct {
+		int level, name;
+	} refused[] = {{SOL_SOCKET, SO_PASSCRED},   {SOL_SOCKET, SO_PASSSEC},	 {SOL_SOCKET, 76 /* SO_PASSPIDFD */},
+		       {SOL_SOCKET, SO_RXQ_OVFL},   {SOL_SOCKET, SO_TIMESTAMPING}, {SOL_SOCKET, SO_WIFI_STATUS},
+		       {SOL_SOCKET, 75 /* SO_RCVMARK */}, {IPPROTO_IP, IP_RECVOPTS},	 {IPPROTO_IP, IP_RETOPTS},
+		       {IPPROTO_IP, IP_PASSSEC},	   {IPPROTO_IP, IP_RECVORIGDSTADDR}, {IPPROTO_IP, IP_CHECKSUM},
+		       {IPPROTO_IPV6, IPV6_RECVRTHDR},	   {IPPROTO_IPV6, IPV6_RECVHOPOPTS}, {IPPROTO_IPV6, IPV6_RECVDSTOPTS},
+		       {IPPROTO_IPV6, 74 /* IPV6_RECVORIGDSTADDR */}, {IPPROTO_UDP, 104 /* UDP_GRO */},
+		       {IPPROTO_TCP, 36 /* TCP_INQ */}};
+	int on = 0;
+	if (a[4] >= (long)sizeof(on))
+		memcpy(&on, (const void *)a[3], sizeof(on));
+	for (unsigned i = 0; on && i < sizeof(refused) / sizeof(refused[0]); i++)
+		if (refused[i].level == (int)a[1] && refused[i].name == (int)a[2])
+			return true;
+	return false;
+}
+
 long call_setsockopt(struct request *r)
 {
 	const long *a = r->arg;
+	if (asks_for_unknown(a))
+		return -ENOPROTOOPT;
 	long result = request_direct(SYS_setsockopt, a[0], a[1], a[2], a[3], a[4], 0);
 	if (result == 0) {
 		struct file *f = r->borrowed[0]->file;
@@ -99,43 +123,21 @@ long call_sendto(struct request *r)
 	return result;
 }
 
-static bool carries_descriptors(struct msghdr *m)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			return true;
-	return false;
-}
-
-/* Descriptors somebody sent would be host numbers the program knows nothing of. */
-static void drop_descriptors(struct msghdr *m)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
-			int fd;
-			memcpy(&fd, (char *)c + at, sizeof(fd));
-			close(fd);
-		}
-		c->cmsg_type = 0; /* means nothing to anybody */
-		m->msg_flags |= MSG_CTRUNC;
-	}
-}
-
 long call_message(struct request *r)
 {
 	struct msghdr *m = (struct msghdr *)r->arg[1];
 	if (r->nr == SYS_sendmsg) {
-		if (carries_descriptors(m))
-			return -EINVAL;
-		long sent = request_blocking(r, SYS_sendmsg, r->arg[0], r->arg[1], r->arg[2], 0, 0, 0);
+		struct rights held;
+		long sent = rights_out(r, m, &held);
+		if (!sent)
+			sent = request_blocking(r, SYS_sendmsg, r->arg[0], r->arg[1], r->arg[2], 0, 0, 0);
+		rights_back(r, &held);
 		note_urgent(r, sent, r->arg[2]);
 		return sent;
 	}
 	long size =
 	    request_blocking(r, SYS_recvmsg, r->arg[0], r->arg[1], r->arg[2] | MSG_CMSG_CLOEXEC, 0, 0, 0);
 	if (size >= 0)
-		drop_descriptors(m);
+		rights_in(r, m, r->arg[2] & MSG_CMSG_CLOEXEC);
 	return size;
 }

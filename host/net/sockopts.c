@@ -56,6 +56,11 @@ static const struct option {
     {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4},
     {IPPROTO_TCP, TCP_FASTOPEN, 4},
     {IPPROTO_TCP, TCP_CONGESTION, 16},
+    {SOL_SOCKET, SO_TIMESTAMPNS, 4},
+    {IPPROTO_IP, IP_RECVTTL, 4},
+    {IPPROTO_IP, IP_RECVTOS, 4},
+    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 4},
+    {IPPROTO_IPV6, IPV6_RECVTCLASS, 4},
 };
 enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]) };
 _Static_assert(OPTION_COUNT <= 64, "one bit each");

@@ -81,7 +81,8 @@ static void refusals(void)
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int pair[2];
 	CHECK(CALL(&program, SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-	CHECK(CALL(&program, SYS_sendmsg, pair[0], &message, 0) == -EINVAL);
+	memcpy(CMSG_DATA(&control.header), &(int){77}, sizeof(int));
+	CHECK(CALL(&program, SYS_sendmsg, pair[0], &message, 0) == -EBADF);
 	message.msg_controllen = 0;
 	CHECK(CALL(&program, SYS_sendmsg, pair[0], &message, 0) == 1);
 	CHECK(CALL(&program, SYS_mknod, "/tmp/x", 0, 0) == -EPERM);

@@ -19,6 +19,7 @@
 static int64_t answer;
 static uint64_t seed = 7;
 static bool honest_epoll;
+static uint64_t control_at, control_size; /* recvmsg: control data from this seed on, 0 none; how much it says there is */
 static struct epoll_event offered;
 
 void host_answer(struct thread *t, struct call_area *area)
@@ -32,6 +33,18 @@ void host_answer(struct thread *t, struct call_area *area)
 	} else if (honest_epoll && area->nr == SYS_epoll_wait) {
 		memcpy((void *)area->arg[1], &offered, sizeof(offered));
 		area->result = 1;
+	} else if (control_at && area->nr == SYS_recvmsg) {
+		uint64_t *message = (uint64_t *)area->arg[1];
+		uint8_t *control = (uint8_t *)message[4];
+		static const uint32_t levels[] = {SOL_SOCKET, 0, 41, 7}, types[] = {SCM_RIGHTS, 29, 8, 50, 3};
+		for (unsigned i = 0; i + 24 <= 256; i += 24) {
+			uint64_t size = random_below(&control_at, 8) ? 16 + random_below(&control_at, 24) : ~0ull - 7;
+			uint32_t rest[4] = {levels[random_below(&control_at, 4)], types[random_below(&control_at, 5)],
+					    (uint32_t)random_below(&control_at, 20) - 1, 9};
+			memcpy(control + i, &size, sizeof(size));
+			memcpy(control + i + 8, rest, sizeof(rest));
+		}
+		message[5] = control_size;
 	} else {
 		memset(area->data, (int)random_below(&seed, 3) - 1, 0x8000);
 	}
@@ -142,6 +155,34 @@ static void results_are_bounded(struct thread *t)
 	}
 }
 
+/* Control data: within its room, each part whole, no descriptor that is a random device's number. */
+static void control_data_is_bounded(struct thread *t)
+{
+	static const uint64_t sizes[] = {0, 8, 16, 20, 24, 64, 1 << 20, ~0ull};
+	unsigned parts = 0;
+	for (unsigned i = 0; i < 20000; i++) {
+		lay_canaries();
+		uint64_t part[2] = {(uint64_t)buffer(1), 8};
+		uint64_t message[7] = {0, 0, (uint64_t)buffer(2), 1, (uint64_t)buffer(3), BUFFER, 0};
+		memcpy(buffer(2), part, sizeof(part));
+		memcpy(buffer(0), message, sizeof(message));
+		answer = 8;
+		control_at = i + 1;
+		control_size = sizes[i % 8];
+		CHECK(call(t, SYS_recvmsg, 3, (uint64_t)buffer(0), 0, 0) == 8);
+		CHECK(canaries_live(BUFFER));
+		memcpy(message, buffer(0), sizeof(message));
+		CHECK(message[5] <= BUFFER && message[4] == (uint64_t)buffer(3));
+		for (uint64_t at = 0, size; at + 16 <= message[5]; at += (size + 7) & ~7ull) {
+			memcpy(&size, buffer(3) + at, sizeof(size));
+			CHECK(size > 16 && size <= message[5] - at);
+			parts++;
+		}
+	}
+	control_at = 0;
+	CHECK(parts > 100);
+}
+
 /* Nothing of the runtime's is a buffer. */
 static void addresses_are_the_programs(struct thread *t)
 {
@@ -228,6 +269,7 @@ int main(void)
 	struct thread *t = thread_self();
 	CHECK(mm_mmap(HEAP_BASE + (4u << 20), 1 << 20, 3, 0x12) > 0);
 	every_call(t);
+	control_data_is_bounded(t);
 	results_are_bounded(t);
 	addresses_are_the_programs(t);
 	random_stays_random(t);

@@ -443,6 +443,28 @@ static unsigned char byte_at(uint64_t at)
 	return (unsigned char)(at * 31 + at / 4096);
 }
 
+/* As sent to itself in a message. */
+static int passed(int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	char byte = 0;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	int by[2];
+
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, by) && sendmsg(by[0], &message, 0) == 1 && !close(fd));
+	message.msg_controllen = sizeof(control);
+	MUST(recvmsg(by[1], &message, 0) == 1 && message.msg_controllen >= CMSG_LEN(sizeof(int)));
+	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+	MUST(!close(by[0]) && !close(by[1]));
+	return fd;
+}
+
 static void *write_stream(void *unused)
 {
 	unsigned char *data = malloc(CHUNK_LARGE);
@@ -552,6 +574,8 @@ int main(int argc, char **argv)
 	MUST(!sigaction(SIGSEGV, &fault, NULL) && !sigaction(SIGRTMIN + 2, &timer, NULL));
 	start_thread_timer();
 	MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, stream_pair));
+	stream_pair[0] = passed(stream_pair[0]);
+	stream_pair[1] = passed(stream_pair[1]);
 	for (unsigned i = 0; i < sizeof(watches) / sizeof(watches[0]); i++)
 		MUST(!pthread_create(&thread, NULL, watches[i], NULL));
 	control_start(atoi(argv[1]), handle);

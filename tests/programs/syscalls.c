@@ -948,6 +948,70 @@ static void check_copies_between_descriptors(void)
 	CHECK(!close(fd) && !close(memory) && !close(in[0]) && !close(in[1]) && !close(out[0]) && !close(out[1]));
 }
 
+static void check_control_data(void)
+{
+	int ends[2], line[2], on = 1, got = -1;
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(64)];
+	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	char text[8];
+	_Alignas(struct cmsghdr) char large[2000] = {0};
+	struct iovec part = {text, 1};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = CMSG_SPACE(sizeof(int))};
+
+	/* a descriptor: the number is another, what it stands for the same */
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends) && !pipe(line));
+	memcpy(CMSG_DATA(&control.header), &line[1], sizeof(int));
+	CHECK(sendmsg(ends[0], &message, 0) == 1 && !close(line[1]));
+	memset(&control, 0, sizeof(control));
+	message.msg_controllen = sizeof(control);
+	CHECK(recvmsg(ends[1], &message, MSG_CMSG_CLOEXEC) == 1 && !(message.msg_flags & MSG_CTRUNC));
+	CHECK(message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_level == SOL_SOCKET &&
+	      control.header.cmsg_type == SCM_RIGHTS && control.header.cmsg_len == CMSG_LEN(sizeof(int)));
+	memcpy(&got, CMSG_DATA(&control.header), sizeof(int));
+	CHECK(fcntl(got, F_GETFD) == FD_CLOEXEC && write(got, "y", 1) == 1 && read(line[0], text, 8) == 1 && text[0] == 'y');
+	CHECK(!close(got) && read(line[0], text, 8) == 0 && !close(line[0]));
+
+	/* no room for it: said, not silent */
+	memset(&control, 0, sizeof(control));
+	control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(&control.header), &ends[0], sizeof(int));
+	message.msg_controllen = CMSG_SPACE(sizeof(int));
+	CHECK(sendmsg(ends[0], &message, 0) == 1);
+	message.msg_control = NULL;
+	message.msg_controllen = 0;
+	CHECK(recvmsg(ends[1], &message, 0) == 1 && message.msg_flags & MSG_CTRUNC);
+	message.msg_control = large;
+	message.msg_controllen = sizeof(large);
+	CHECK(sendmsg(ends[0], &message, 0) == -1);
+	CHECK(!close(ends[0]) && !close(ends[1]));
+
+	/* where a packet went to, and when it came */
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	bool target = false, moment = false;
+	CHECK(fd >= 0 && !bind(fd, (struct sockaddr *)&address, size) && !getsockname(fd, (struct sockaddr *)&address, &size));
+	CHECK(!setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) && !setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on)));
+	CHECK(sendto(fd, "z", 1, 0, (struct sockaddr *)&address, size) == 1);
+	message = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1, .msg_control = large, .msg_controllen = sizeof(large)};
+	CHECK(recvmsg(fd, &message, 0) == 1 && !(message.msg_flags & MSG_CTRUNC));
+	for (size_t at = 0; at + sizeof(struct cmsghdr) <= message.msg_controllen;) {
+		const struct cmsghdr *c = (const struct cmsghdr *)(large + at);
+		at += CMSG_ALIGN(c->cmsg_len);
+		struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(c);
+		struct timeval *when = (struct timeval *)CMSG_DATA(c);
+		target |= c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO &&
+			  info->ipi_addr.s_addr == htonl(INADDR_LOOPBACK);
+		moment |= c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMP && when->tv_sec >= time(NULL) - 60;
+	}
+	CHECK(target && moment && !close(fd));
+}
+
 static void check_many_messages(void)
 {
 	int ends[2];
@@ -1180,6 +1244,7 @@ static const struct {
 	{"credentials", check_credentials},
 	{"large_transfers", check_large_transfers},
 	{"copies_between_descriptors", check_copies_between_descriptors},
+	{"control_data", check_control_data},
 	{"many_messages", check_many_messages},
 	{"own_descriptors", check_own_descriptors},
 	{"remapping", check_remapping},
