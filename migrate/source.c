@@ -150,7 +150,6 @@ static void account(struct source *s)
 {
 	struct migrate_report *r = s->r;
 	struct softsgx_stats now;
-	r->total_us = now_us() - s->begun_us;
 	r->bytes_sent = s->other_bytes + atomic_load(&s->flow.bytes);
 	r->has_leaves = enclave_stats(s->e, &now) == 0;
 	if (!r->has_leaves)

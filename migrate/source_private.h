@@ -55,7 +55,6 @@ struct source {
 	struct carry_source *carry;
 	struct hook *hook;
 	bool offered;  /* the enclave has a session */
-	bool parking;  /* threads were asked to park */
 	bool hurried;  /* and run before all others until they have */
 	bool attached; /* all connections were made once */
 	bool link_lost;

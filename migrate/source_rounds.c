@@ -38,8 +38,10 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 	}
 	if (rc == -EAGAIN)
 		return source_was_cancelled(s, why);
+	if (rc)
+		return source_enclave_failed(rc, "a round", why);
 	*out = (struct round_choice){c.ret[0], c.ret[1], c.ret[2], c.ret[3]};
-	return rc ? source_enclave_failed(rc, "a round", why) : 0;
+	return 0;
 }
 
 int source_export(struct source *s, struct failure *why)

@@ -71,7 +71,7 @@ void source_urgent_stop(struct source *s)
 
 /* ---- serving ---- */
 
-static int begin(struct source *s, struct failure *why)
+int source_serve_begin(struct source *s, struct failure *why)
 {
 	struct trusted_call c = {0};
 	int rc = trusted(s->e, MIGRATE_SERVE, s->epoch, &c);
@@ -87,11 +87,6 @@ static int begin(struct source *s, struct failure *why)
 	s->round++;
 	outflow_round(&s->flow);
 	return 0;
-}
-
-int source_serve_begin(struct source *s, struct failure *why)
-{
-	return begin(s, why);
 }
 
 static void stop_serving(struct source *s)
@@ -166,7 +161,7 @@ static int connect_again(struct source *s, struct failure *why)
 		if (rc)
 			return source_link_failed(s, rc, why);
 		if (s->control.type == FRAME_SERVE)
-			return begin(s, why);
+			return source_serve_begin(s, why);
 		if (s->control.type == FRAME_FAILED)
 			return source_failed(s, why);
 		rc = on_frame(s, why);

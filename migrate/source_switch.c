@@ -21,7 +21,6 @@ static int park_all(struct source *s, struct failure *why)
 	int rc = trusted(s->e, MIGRATE_STOP, 0, NULL);
 	if (rc)
 		return source_enclave_failed(rc, "to stop", why);
-	s->parking = true;
 	for (;;) {
 		uint64_t now = now_us();
 		if (now - begun > s->o->switch_timeout_us) {
@@ -193,7 +192,7 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 		return fail(why, -ENOTRECOVERABLE,
 			    "%s: the answer to the commit is not the destination enclave's", s->to.text);
 	if (c.ret[0] == 1) {
-		s->offered = s->parking = false; /* the enclave has undone both */
+		s->offered = false; /* the enclave has undone it */
 		return fail(why, -ECONNREFUSED,
 			    "the destination refused at the last moment; the program runs on");
 	}
