@@ -4,6 +4,7 @@
  * behind an untouched address is never read before EACCEPT has made it a fresh
  * zero page, or EACCEPTCOPY the page that a move brought.
  */
+#include <elf.h>
 #include <errno.h>
 #include "enclave/leaf.h"
 #include "enclave/mm_private.h"
@@ -114,6 +115,18 @@ void mm_init(void)
 	for (uint64_t p = 0; p < c->heap_static >> PAGE_SHIFT; p++)
 		state_set(heap_first() + p, PG_ACCEPTED);
 	mmap_init();
+}
+
+void mm_touch_image(void)
+{
+	const Elf64_Phdr *h = (const Elf64_Phdr *)CONFIG->phdr;
+	for (uint32_t i = 0; i < CONFIG->phdr_count; i++) {
+		uint64_t end = h[i].p_vaddr + h[i].p_memsz;
+		if (h[i].p_type != PT_LOAD || h[i].p_flags & PF_W || h[i].p_vaddr == OUTSIDE_BASE)
+			continue;
+		for (uint64_t at = h[i].p_vaddr; at < end; at += PAGE_SIZE)
+			(void)*(const volatile uint8_t *)at;
+	}
 }
 
 uint64_t mm_used_end(void)

@@ -59,6 +59,9 @@ long mm_export(uint8_t *out, size_t capacity, uint64_t *live);
  * there and do not exist here are deferred from now on. */
 int mm_import(const uint8_t *in, size_t size);
 
+/* Code and constants are touched once, page by page: what runs first in the switch does not meet a page for the first
+ * time there, each at the price of an exception. */
+void mm_touch_image(void);
 /* Destination, before anything runs: the page has this content (a whole, aligned page of private memory; NULL: zeros).
  * It comes into being with it if it did not exist. */
 int mm_install(uint64_t page, const void *content);

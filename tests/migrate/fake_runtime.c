@@ -112,6 +112,10 @@ static void exists(uint64_t page)
 	state[page - PAIR_FIRST] &= (uint8_t)~PG_DEFERRED;
 }
 
+void mm_touch_image(void)
+{
+}
+
 int mm_install(uint64_t page, const void *content)
 {
 	void *at = (void *)(page << PAGE_SHIFT);
