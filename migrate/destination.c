@@ -98,16 +98,26 @@ void destination_report(struct destination *d)
 	json_decref(report);
 }
 
-/* Beside the running program: what is left to say to the source and the neighbours. */
+/* Beside the running program: what is left to say to this host and its neighbours, which takes most of a
+ * second. */
+static void *neighbours_main(void *context)
+{
+	struct destination *d = context;
+	struct failure why;
+	hook_tell(d->hook, HOOK_POST_RESUME, d->name, HOOK_TIMEOUT_MS, &why);
+	hook_stop(d->hook);
+	carry_destination_finish(d->carry);
+	return NULL;
+}
+
+/* ... and to the source. */
 static void *epilogue_main(void *context)
 {
 	struct destination *d = context;
 	struct failure why;
 	if (!d->deferred)
 		destination_report(d);
-	hook_tell(d->hook, HOOK_POST_RESUME, d->name, HOOK_TIMEOUT_MS, &why);
-	carry_destination_finish(d->carry);
-	if (d->deferred)
+	else
 		destination_fill(d);
 	for (uint64_t until_us = now_us() + REFUSED_KEPT_US;
 	     !d->deferred && destination_await(d, until_us) == 0;) {
@@ -119,7 +129,6 @@ static void *epilogue_main(void *context)
 		if (destination_on_commit(d, &why))
 			log_line("%s: %s", d->name, why.message);
 	}
-	hook_stop(d->hook);
 	wire_close(&d->control);
 	return NULL;
 }
@@ -128,7 +137,7 @@ static enum enclave_end live_here(struct destination *d, int *status)
 {
 	struct control *control = NULL;
 	struct failure why;
-	pthread_t epilogue;
+	pthread_t epilogue, neighbours;
 	uint8_t running = 1;
 	prctl(PR_SET_PDEATHSIG, 0); /* the program outlives the service that brought it */
 	if (signals_forward(d->e))
@@ -144,6 +153,10 @@ static enum enclave_end live_here(struct destination *d, int *status)
 		inflow_priority(&d->flow, LANE_NORMAL);
 	}
 	bool epilogue_runs = pthread_create(&epilogue, NULL, epilogue_main, d) == 0;
+	if (pthread_create(&neighbours, NULL, neighbours_main, d) == 0)
+		pthread_detach(neighbours);
+	else
+		neighbours_main(d);
 	log_line("%s: runs here now", d->name);
 	enum enclave_end end = enclave_wait(d->e, status);
 	control_close(control);
