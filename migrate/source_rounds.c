@@ -20,6 +20,8 @@
 #define WATCH_NEWS_PER_S 10000 /* pages written for the first time: fewer, and the rest counts as quiet */
 #define RESTLESS_US (5ull * 1000)
 #define FORGIVE_US (100ull * 1000) /* quiet for so long, a page that was written before counts as quiet */
+#define RETURN_US (10ull * 1000)   /* ... or for so long, when little is left to do */
+#define RETURNS_MAX 8
 
 int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
 		       struct round_choice *out, struct failure *why)
@@ -252,15 +254,19 @@ static int watch(struct source *s, struct failure *why)
  * Sends what is quiet, again what has changed since, until what exists there in an old version fits the
  * downtime limit. A page that is found written twice is taken out there and stays behind, so every page goes
  * at most a few times, and this ends however fast the program writes. grow: pages that do not exist there are
- * sent too.
+ * sent too, at the end also those that were taken out, if they have become quiet: each that stays behind is
+ * one the program may have to wait for.
  */
 static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 {
 	struct round_choice choice;
-	uint64_t sent = 0, last_us = now_us();
+	uint64_t sent = 0, last_us = now_us(), last_absent = UINT64_MAX;
+	unsigned returns = grow ? 0 : RETURNS_MAX;
+	bool paused = false;
 	for (unsigned i = 0;; i++) {
 		uint64_t most = source_affordable(s, s->page_us), now = now_us();
-		enum migrate_growth growth = !grow			  ? GROW_NOT
+		enum migrate_growth growth = paused			  ? GROW_ALL
+					     : !grow			  ? GROW_NOT
 					     : now - last_us < FORGIVE_US ? GROW_UNSEEN
 									  : GROW_ALL;
 		int rc = source_round_begin(s, ROUND_QUIET, most, growth, &choice, why);
@@ -270,8 +276,23 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 		if (i == 0)
 			s->r->pages_total = choice.old + choice.absent;
 		s->r->converged = choice.old <= most;
-		if ((i > 0 && s->r->converged && choice.pages <= most) || i == ROUNDS_MAX)
+		if (i == ROUNDS_MAX)
 			return source_export(s, why);
+		if (i > 0 && !paused && s->r->converged && choice.pages <= most) {
+			rc = source_export(s, why);
+			bool fewer = choice.absent <= last_absent - last_absent / 4;
+			if (rc || choice.absent <= FEW_PAGES || !fewer || returns == RETURNS_MAX)
+				return rc;
+			returns++;
+			last_absent = choice.absent;
+			grow = false;
+			paused = true;
+			rc = pause_us(s, RETURN_US, why);
+			if (rc)
+				return rc;
+			continue;
+		}
+		paused = false;
 		/* Much of what was quiet is not: then it is not worth sending more of its kind. */
 		if (i > 0 && choice.old > sent / 8)
 			grow = false;
