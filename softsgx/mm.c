@@ -42,7 +42,7 @@ static size_t vma_count;
 static struct { /* shared by all processes that came from this one */
 	uint64_t used;
 	uint64_t limit;
-} * epc;
+} *epc;
 
 int mm_init(void)
 {
@@ -278,7 +278,9 @@ int mm_watch_writes(struct enclave *e, uint64_t start, uint64_t end)
 	return watch(e, start, end - start);
 }
 
-/* Puts the backing file where [start, end) meets ELRANGE; what lies outside stays a mere reservation. */
+/* Puts the backing file where [start, end) meets ELRANGE; what lies outside stays a mere reservation. Open
+ * only once it is watched: an access in between would get a page from the file, and fill its holes with
+ * zeros. */
 static int map_backing(struct enclave *e, uint64_t start, uint64_t end, int prot)
 {
 	uint64_t low = start > e->base ? start : e->base;
@@ -287,12 +289,13 @@ static int map_backing(struct enclave *e, uint64_t start, uint64_t end, int prot
 
 	if (!e->created || low >= high)
 		return 0;
-	at = sys_mmap((void *)low, high - low, prot, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, e->backing_fd,
-		      (off_t)(low - e->base));
+	at = sys_mmap((void *)low, high - low, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+		      e->backing_fd, (off_t)(low - e->base));
 	if (sys_failed(at))
 		return (int)(long)at;
 	SYS(SYS_madvise, low, high - low, MADV_DONTDUMP);
-	return watch(e, low, high - low);
+	int error = watch(e, low, high - low);
+	return error ? error : (int)SYS(SYS_mprotect, low, high - low, prot);
 }
 
 /* May everything that exists in the range be mapped with prot? */
@@ -615,6 +618,29 @@ int mm_install(const struct mm_page *page)
 	return 0;
 }
 
+uint32_t mm_fault(struct enclave *e, uint64_t address, enum mm_access access)
+{
+	struct mm_page page;
+	uint32_t code;
+	int error = 0;
+
+	lock_take(&e->lock);
+	code = mm_access(e, address, access, &page);
+	if (!code)
+		error = mm_install(&page);
+	lock_drop(&e->lock);
+	if (error == -ENOENT) {
+		/* Another thread is mapping something there: once more when it is done. */
+		lock_take(&write_lock);
+		lock_take(&e->lock);
+		code = mm_access(e, address, access, &page);
+		error = code ? 0 : mm_install(&page);
+		lock_drop(&e->lock);
+		lock_drop(&write_lock);
+	}
+	return error ? SGX_PF_U | access | MM_BUS : code;
+}
+
 int mm_shade(const struct mm_page *page)
 {
 	uint64_t *at = sys_mmap((void *)(page->enclave->base + page->index * SGX_PAGE_SIZE), SGX_PAGE_SIZE,
@@ -631,10 +657,12 @@ void mm_unshade(uint64_t address)
 {
 	struct vma vma;
 
+	lock_take(&write_lock);
 	if (mm_find(address, &vma))
 		map_backing(vma.enclave, address, address + SGX_PAGE_SIZE, vma.prot);
 	else
 		SYS(SYS_munmap, address, SGX_PAGE_SIZE);
+	lock_drop(&write_lock);
 }
 
 void mm_zap(struct enclave *e, size_t first, size_t count)

@@ -71,6 +71,8 @@ uint32_t mm_present(struct enclave *e, uint64_t address, enum mm_access access, 
 uint32_t mm_access(struct enclave *e, uint64_t address, enum mm_access access, struct mm_page *page);
 /* Gives the program's own instructions access, as far as mapping and EPCM agree. */
 int mm_install(const struct mm_page *page);
+/* All of these for a fault inside, the enclave not locked: 0, or the code it fails with. */
+uint32_t mm_fault(struct enclave *e, uint64_t address, enum mm_access access);
 /* Takes it away again from pages [first, first + count). */
 void mm_zap(struct enclave *e, size_t first, size_t count);
 /* Gives a page's place in the mapping the program's own rights back. */

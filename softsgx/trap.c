@@ -201,7 +201,6 @@ static int page_fault(struct event *ev, struct exception *x)
 	enum mm_access access = error & SGX_PF_I   ? ACCESS_FETCH
 				: error & SGX_PF_W ? ACCESS_WRITE
 						   : ACCESS_READ;
-	struct mm_page page;
 
 	if (!enclave_contains(e, address, 1)) {
 		*x = (struct exception){.vector = TRAP_PF, .code = error & 0xffff, .address = address};
@@ -213,12 +212,7 @@ static int page_fault(struct event *ev, struct exception *x)
 			x->code |= MM_MAPPED;
 		return 0;
 	}
-	lock_take(&e->lock);
-	*x = (struct exception){.vector = TRAP_PF, .address = address};
-	x->code = mm_access(e, address, access, &page);
-	if (!x->code && mm_install(&page))
-		x->code = SGX_PF_U | access | MM_BUS;
-	lock_drop(&e->lock);
+	*x = (struct exception){.vector = TRAP_PF, .code = mm_fault(e, address, access), .address = address};
 	return !x->code;
 }
 
