@@ -6,6 +6,7 @@
 #ifndef HOST_OCALL_REQUEST_H
 #define HOST_OCALL_REQUEST_H
 
+#include <sys/socket.h>
 #include "host/fdtable.h"
 #include "host/ocall.h"
 
@@ -52,10 +53,12 @@ long call_message(struct request *r);
 struct rights { /* sent: not closed before the call is over */
 	struct descriptor *descriptor[RIGHTS_MAX];
 	unsigned count;
+	struct msghdr message;
+	_Alignas(16) uint8_t control[2048];
 };
-struct msghdr;
-/* Host descriptors for the program's; whatever it returns, rights_back() after the call. */
-int rights_out(struct request *r, struct msghdr *m, struct rights *held);
+/* held->message: with host descriptors for the program's. The program's own stays: the call may be made again. Whatever
+ * it returns, rights_back() after the call. */
+int rights_out(struct request *r, const struct msghdr *m, struct rights *held);
 void rights_back(struct request *r, struct rights *held);
 /* The program's for what came in. */
 void rights_in(struct request *r, struct msghdr *m, bool cloexec);

@@ -35,10 +35,17 @@ static int translate(struct request *r, struct rights *held, int *number)
 	return 0;
 }
 
-int rights_out(struct request *r, struct msghdr *m, struct rights *held)
+int rights_out(struct request *r, const struct msghdr *own, struct rights *held)
 {
+	struct msghdr *m = &held->message;
 	int error = 0;
 	held->count = 0;
+	*m = *own;
+	if (m->msg_controllen > sizeof(held->control))
+		return -ENOBUFS;
+	if (m->msg_controllen)
+		memcpy(held->control, own->msg_control, m->msg_controllen);
+	m->msg_control = held->control;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c && !error; c = CMSG_NXTHDR(m, c))
 		for (unsigned i = 0; is_rights(c) && i < count_of(c) && !error; i++) {
 			int fd;

@@ -130,7 +130,7 @@ long call_message(struct request *r)
 		struct rights held;
 		long sent = rights_out(r, m, &held);
 		if (!sent)
-			sent = request_blocking(r, SYS_sendmsg, r->arg[0], r->arg[1], r->arg[2], 0, 0, 0);
+			sent = request_blocking(r, SYS_sendmsg, r->arg[0], (long)&held.message, r->arg[2], 0, 0, 0);
 		rights_back(r, &held);
 		note_urgent(r, sent, r->arg[2]);
 		return sent;

@@ -157,6 +157,26 @@ static void under_way(int type, bool local)
 	end();
 }
 
+/* A call that is cut short is made again, as it was laid out. */
+static void made_again(void)
+{
+	union control control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	char text[4] = "abcd";
+	struct iovec part = {text, sizeof(text)};
+	struct msghdr m = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(sizeof(int))};
+	int by[2], pipe[2], got[8], host = dup(0); /* so that the host's numbers are others */
+	begin();
+	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, by) == 0 && CALL(&a, SYS_pipe2, pipe, 0) == 0);
+	memcpy(CMSG_DATA(&control.header), &pipe[1], sizeof(int));
+	a.thread.kicked = 1;
+	CHECK(CALL(&a, SYS_sendmsg, by[0], &m, 0) == -EINTR && a.thread.area->interrupted);
+	CHECK(CALL(&a, SYS_sendmsg, by[0], &m, 0) == 4);
+	CHECK(receive(&a, by[1], got, 0, NULL) == 1 && carries(got[0], pipe[0]));
+	close(host);
+	end();
+}
+
 /* As a kernel does it: none behind the first that has no number, and a word of it. */
 static void no_numbers_left(void)
 {
@@ -199,6 +219,7 @@ int main(void)
 		under_way(SOCK_SEQPACKET, local);
 		under_way(SOCK_DGRAM, local);
 	}
+	made_again();
 	no_numbers_left();
 	what_cannot_be_sent();
 	return 0;
