@@ -372,6 +372,12 @@ static int seal_state(struct blob *b)
 	struct gcm_key expanded;
 	uint8_t key[GCM_KEY_SIZE];
 	long size = state_export(b->data, b->capacity - RECORD_TAG_SIZE);
+	if (size == -ENOSPC) { /* the program has opened more since the session began */
+		int rc = blob_reserve(b, state_export_max() + RECORD_TAG_SIZE);
+		if (rc)
+			return rc;
+		size = state_export(b->data, b->capacity - RECORD_TAG_SIZE);
+	}
 	if (size < 0)
 		return (int)size;
 	rt_random(session.share, sizeof(session.share));
