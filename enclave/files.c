@@ -5,7 +5,6 @@
 #include <linux/close_range.h>
 #include <linux/mman.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -664,16 +663,6 @@ static int64_t do_timerfd_settime(struct thread *t, const uint64_t a[6])
 	return rc;
 }
 
-static int64_t stack_limit(uint64_t app)
-{
-	uint64_t limit[2] = {CONFIG->stack_size, CONFIG->stack_size};
-	if (!mm_app_range(app, sizeof limit))
-		return -EFAULT;
-	memcpy((void *)app, limit, sizeof limit);
-	marks_set(app, sizeof limit);
-	return 0;
-}
-
 #define SIGNAL_SET_SIZE 8
 static int64_t do_signalfd(struct thread *t, uint64_t fd, uint64_t mask, uint64_t mask_size, int flags)
 {
@@ -771,10 +760,6 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return do_getcwd(t, a);
 	case SYS_uname:
 		return do_uname(t, a);
-	case SYS_getrlimit:
-		return a[0] == RLIMIT_STACK ? stack_limit(a[1]) : calls_host(t, nr, a);
-	case SYS_prlimit64:
-		return a[1] == RLIMIT_STACK && !a[2] && a[3] ? stack_limit(a[3]) : calls_host(t, nr, a);
 	case SYS_sched_getaffinity: /* of whom: the host knows no thread by our number */
 		return calls_host(t, nr, (const uint64_t[6]){0, a[1], a[2]});
 	case SYS_readv:

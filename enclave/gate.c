@@ -16,6 +16,7 @@
 #include "enclave/entry.h"
 #include "enclave/files.h"
 #include "enclave/futex.h"
+#include "enclave/limits.h"
 #include "enclave/mm.h"
 #include "enclave/ocall.h"
 #include "enclave/signal.h"
@@ -160,9 +161,26 @@ static int64_t do_prctl(struct thread *t, const uint64_t a[6])
 static int64_t do_mmap(struct thread *t, const uint64_t a[6])
 {
 	int flags = (int)a[3];
+	if (!limits_memory(a[1]))
+		return -ENOMEM;
 	if (flags & 0x20 /* MAP_ANONYMOUS */)
 		return mm_mmap(a[0], a[1], (int)a[2], flags);
 	return files_mmap(t, a);
+}
+
+static int64_t do_brk(uint64_t end)
+{
+	uint64_t now = (uint64_t)mm_brk(0);
+	return (int64_t)(end > now && !limits_memory(end - now) ? now : (uint64_t)mm_brk(end));
+}
+
+/* A file that would become larger than the program may make one. */
+static int64_t on_files(struct thread *t, uint64_t nr, const uint64_t a[6])
+{
+	int64_t rc = files_call(t, nr, a);
+	if (rc == -EFBIG && limits_file(t))
+		signal_self(t, SIGXFSZ);
+	return rc;
 }
 
 static int64_t do_getcpu(uint64_t cpu, uint64_t node)
@@ -206,11 +224,13 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 	case SYS_mprotect:
 		return mm_mprotect(a[0], a[1], (int)a[2]);
 	case SYS_mremap:
+		if (a[2] > a[1] && !limits_memory(a[2] - a[1]))
+			return -ENOMEM;
 		return mm_mremap(a[0], a[1], a[2], (int)a[3], a[4]);
 	case SYS_madvise:
 		return mm_madvise(a[0], a[1], (int)a[2]);
 	case SYS_brk:
-		return mm_brk(a[0]);
+		return do_brk(a[0]);
 	case SYS_mlock:
 	case SYS_munlock:
 	case SYS_mlockall:
@@ -306,8 +326,12 @@ static int64_t dispatch(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return signal_thread(t, (uint32_t)a[0], (int)a[1]);
 	case SYS_tgkill:
 		return a[0] == 1 ? signal_thread(t, (uint32_t)a[1], (int)a[2]) : -ESRCH;
+	case SYS_getrlimit:
+	case SYS_setrlimit:
+	case SYS_prlimit64:
+		return limits_call(t, nr, a);
 	default:
-		return files_call(t, nr, a);
+		return on_files(t, nr, a);
 	}
 }
 

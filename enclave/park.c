@@ -15,6 +15,7 @@
 #include "enclave/calls.h"
 #include "enclave/clock.h"
 #include "enclave/files.h"
+#include "enclave/limits.h"
 #include "enclave/mm.h"
 #include "enclave/ocall.h"
 #include "enclave/signal.h"
@@ -274,6 +275,7 @@ long state_export(uint8_t *out, size_t capacity)
 	timers_export(&w);
 	timers_unlock();
 	files_export(&w);
+	limits_export(&w);
 	put_u64(&w, thread_last_tid(0));
 	uint64_t count = 0;
 	size_t count_at = w.used;
@@ -306,6 +308,7 @@ size_t state_export_max(void)
 	signal_export(&w);
 	timers_export(&w);
 	files_export(&w);
+	limits_export(&w);
 	size_t threads = CONFIG->thread_count * (sizeof(struct context) + 16) + 64;
 	return w.used + threads;
 }
@@ -325,6 +328,7 @@ int state_import(const uint8_t *in, size_t size)
 	signal_import(&r);
 	timers_import(&r);
 	files_import(&r);
+	limits_import(&r);
 	uint64_t tid = get_u64(&r), count = get_u64(&r);
 	if (r.bad || count > CONFIG->thread_count)
 		return -EBADMSG;

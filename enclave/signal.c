@@ -589,10 +589,15 @@ int64_t signal_thread(struct thread *t, uint32_t tid, int signum)
 	return 0;
 }
 
+void signal_self(struct thread *t, int signum)
+{
+	if (!ignored(signum))
+		__atomic_fetch_or(&t->signal_pending, BIT(signum), __ATOMIC_SEQ_CST);
+}
+
 void signal_sigpipe(struct thread *t)
 {
-	if (!ignored(SIGPIPE))
-		__atomic_fetch_or(&t->signal_pending, BIT(SIGPIPE), __ATOMIC_SEQ_CST);
+	signal_self(t, SIGPIPE);
 }
 
 void signal_export(struct writer *w)

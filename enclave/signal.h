@@ -40,6 +40,8 @@ int64_t signal_process(int signum, bool from_host);
 int signal_take(struct thread *t, uint64_t set, uint8_t info[128]);
 /* For any thread, blocked or not. */
 uint64_t signal_pending_anywhere(void);
+/* What a call brings upon its own thread. */
+void signal_self(struct thread *t, int signum);
 /* A write to a closed pipe or socket. */
 void signal_sigpipe(struct thread *t);
 

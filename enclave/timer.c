@@ -15,8 +15,9 @@
 
 #define NS_PER_S 1000000000ull
 #define NS_MAX (1ull << 62)
-#define TIMERS 64 /* timer_create's; then setitimer's, ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF */
-#define ALL (TIMERS + 3)
+#define TIMERS 64 /* timer_create's; then setitimer's, ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF, and one for RLIMIT_CPU */
+#define CPU_LIMIT (TIMERS + 3)
+#define ALL (TIMERS + 4)
 #define OVERRUN_MAX 0x7fffffff
 
 struct timer {
@@ -38,7 +39,9 @@ struct timer {
 static struct spin lock; /* protects the following */
 static struct timer timer[ALL] = {[TIMERS + ITIMER_REAL] = {.used = 1, .signum = SIGALRM},
 				  [TIMERS + ITIMER_VIRTUAL] = {.used = 1, .signum = SIGVTALRM, .clock = CPU(CPU_USER)},
-				  [TIMERS + ITIMER_PROF] = {.used = 1, .signum = SIGPROF, .clock = CPU(CPU_ALL)}};
+				  [TIMERS + ITIMER_PROF] = {.used = 1, .signum = SIGPROF, .clock = CPU(CPU_ALL)},
+				  [CPU_LIMIT] = {.used = 1, .signum = SIGXCPU, .clock = CPU(CPU_ALL)}};
+static uint64_t cpu_hard_ns = ~0ull;
 
 void timers_lock(void)
 {
@@ -77,6 +80,8 @@ static int64_t ring(struct timer *t, uint64_t now)
 	t->overrun_next = more < OVERRUN_MAX ? (int32_t)more : OVERRUN_MAX;
 	if (!t->signum)
 		return -1;
+	if (t == &timer[CPU_LIMIT] && now >= cpu_hard_ns)
+		return signal_process(SIGKILL, false);
 	t->raised = 1;
 	return t->tid ? signal_raise(t->tid, t->signum) : signal_process(t->signum, false);
 }
@@ -207,6 +212,15 @@ static int64_t do_getitimer(struct thread *t, const uint64_t a[6])
 	spin_unlock(&lock);
 	spec_put(a[1], 1000000, one.interval_ns, left(&one, fresh_now(t, one.clock)));
 	return 0;
+}
+
+void timers_cpu_limit(struct thread *t, uint64_t soft_s, uint64_t hard_s)
+{
+	spin_lock(&lock);
+	cpu_hard_ns = hard_s < NS_MAX / NS_PER_S ? hard_s * NS_PER_S : ~0ull;
+	set(&timer[CPU_LIMIT], soft_s < NS_MAX / NS_PER_S ? soft_s * NS_PER_S + !soft_s : 0, NS_PER_S);
+	spin_unlock(&lock);
+	tell_host(t);
 }
 
 /* The kernel's struct sigevent. */
@@ -350,9 +364,11 @@ int64_t timer_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 void timers_export(struct writer *w)
 {
 	put_bytes(w, timer, sizeof timer);
+	put_u64(w, cpu_hard_ns);
 }
 
 void timers_import(struct reader *r)
 {
 	get_bytes(r, timer, sizeof timer);
+	cpu_hard_ns = get_u64(r);
 }

@@ -14,6 +14,9 @@ struct thread;
 /* CALL_UNKNOWN for a call that is none of timers. */
 int64_t timer_call(struct thread *t, uint64_t nr, const uint64_t a[6]);
 
+/* RLIMIT_CPU, in seconds, ~0 for none: SIGXCPU from soft on, every second, SIGKILL at hard. */
+void timers_cpu_limit(struct thread *t, uint64_t soft_s, uint64_t hard_s);
+
 /* SERVICE_TIMERS: rings the first that is due. *slot: to be kicked, or -1. Returns when to look again, in the host's
  * time, ~0 for never; cpu: the same by its processor times. Nothing rings while threads are stopped for a move. */
 uint64_t timers_look(int64_t *slot, uint64_t cpu[2]);

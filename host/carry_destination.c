@@ -58,9 +58,14 @@ static void destination_free(struct carry_destination *d)
 }
 
 /* The table has raised what may be raised. */
-static int check_limit(uint32_t descriptors, struct failure *why)
+static int check_limit(uint32_t descriptors, uint64_t file_size, struct failure *why)
 {
 	struct rlimit limit;
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_max < file_size)
+		return fail(why, -EFBIG,
+			    "files that this process writes may have %llu bytes at most (ulimit -f), those of the "
+			    "program more",
+			    (unsigned long long)limit.rlim_max);
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
 	    limit.rlim_cur >= (uint64_t)descriptors + DESCRIPTORS_SPARE)
 		return 0;
@@ -94,6 +99,7 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 	network_init(&d->network);
 
 	struct reader in = reader_of(manifest, size);
+	uint32_t descriptors = 0;
 	int r = 0;
 	if (reader_u32(&in) != CARRY_MANIFEST)
 		r = fail(why, -EBADMSG, "the manifest is not one of this version");
@@ -106,7 +112,9 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 	if (!r)
 		d->meeting = meeting_find(&in);
 	if (!r)
-		r = check_limit(reader_u32(&in), why);
+		descriptors = reader_u32(&in);
+	if (!r)
+		r = check_limit(descriptors, reader_u64(&in), why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 8); !r && count; count--)
 		r = files_expect(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 25); !r && count; count--)
@@ -275,7 +283,8 @@ static int restore_process(struct carry_destination *d, struct reader *in, struc
 {
 	char *directory = reader_string(in, CARRY_PATH_MAX);
 	uint32_t mask = reader_u32(in);
-	uint64_t soft = reader_u64(in), hard = reader_u64(in), own_soft, own_hard;
+	uint64_t soft = reader_u64(in), hard = reader_u64(in), file_size = reader_u64(in), own_soft, own_hard;
+	struct rlimit files;
 	if (!directory || in->error) {
 		free(directory);
 		return fail(why, -EBADMSG, "the state is damaged");
@@ -285,6 +294,11 @@ static int restore_process(struct carry_destination *d, struct reader *in, struc
 		    : 0;
 	free(directory);
 	umask(mask & 0777);
+	if (!r && getrlimit(RLIMIT_FSIZE, &files) == 0) {
+		files.rlim_cur = file_size < files.rlim_max ? file_size : files.rlim_max;
+		if (setrlimit(RLIMIT_FSIZE, &files) < 0)
+			r = fail(why, -errno, "the limit of the size of files: %s", strerror(errno));
+	}
 	fdtable_limit(d->restore.fds, &own_soft, &own_hard);
 	fdtable_set_limit(d->restore.fds, soft < own_hard ? soft : own_hard,
 			  hard < own_hard ? hard : own_hard);

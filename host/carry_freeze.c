@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -221,6 +222,9 @@ static void dump_process(const struct carry_source *s, struct bytes *out)
 	bytes_put_u32(out, mask);
 	bytes_put_u64(out, soft);
 	bytes_put_u64(out, hard);
+	struct rlimit files = {RLIM_INFINITY, RLIM_INFINITY};
+	getrlimit(RLIMIT_FSIZE, &files);
+	bytes_put_u64(out, files.rlim_cur);
 }
 
 static int classify_all(struct carry_source *s, struct failure *why)

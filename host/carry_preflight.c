@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "host/carry_local.h"
@@ -156,6 +157,13 @@ static int check_file(struct carry_source *s, const struct inventory *v, const s
 	}
 }
 
+static uint64_t file_size_limit(void)
+{
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+	getrlimit(RLIMIT_FSIZE, &limit);
+	return limit.rlim_cur;
+}
+
 int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struct carry_counts *counts,
 			   struct failure *why)
 {
@@ -216,6 +224,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		names_put(s->fds, h.compare, manifest);
 		meeting_put(&s->meeting, manifest);
 		bytes_put_u32(manifest, counts->descriptors);
+		bytes_put_u64(manifest, file_size_limit());
 		bytes_put_u32(manifest, s->need.path_count);
 		bytes_put(manifest, s->need.paths.data, s->need.paths.size);
 		bytes_put_u32(manifest, s->need.lock_files);

@@ -6,8 +6,8 @@
 #ifndef HOST_CARRY_WIRE_H
 #define HOST_CARRY_WIRE_H
 
-#define CARRY_MANIFEST 0x364d4d4fu /* "OMM6" */
+#define CARRY_MANIFEST 0x374d4d4fu /* "OMM7" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
-#define CARRY_STATE 0x37534d4fu	   /* "OMS7" */
+#define CARRY_STATE 0x38534d4fu	   /* "OMS8" */
 
 #endif

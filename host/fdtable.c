@@ -199,6 +199,7 @@ int fdtable_create(struct fdtable **out)
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 
 	enter_stdio(t);
 	*out = t;

@@ -67,7 +67,8 @@ struct fdtable;
 struct epoll_event;
 struct posix_locks;
 
-/* A table with 0, 1 and 2 (those that are open). Ignores SIGPIPE in this process: EPIPE is the program's. */
+/* A table with 0, 1 and 2 (those that are open). Ignores SIGPIPE and SIGXFSZ in this process: EPIPE and
+ * EFBIG are the program's. */
 int fdtable_create(struct fdtable **out);
 /* Closes everything but stdio. No call may be under way. NULL is fine. */
 void fdtable_destroy(struct fdtable *t);

@@ -6,7 +6,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-/* RLIMIT_NOFILE is the table's; other limits are this process's, to be read only. */
+/* RLIMIT_NOFILE is the table's, RLIMIT_FSIZE the kernel's to enforce; others the enclave keeps itself once it has read
+ * them (enclave/limits.c). */
 static int limit_get(struct request *r, int resource, struct rlimit *out)
 {
 	if (resource != RLIMIT_NOFILE)
@@ -21,7 +22,14 @@ static int limit_set(struct request *r, int resource, const struct rlimit *limit
 {
 	if (resource == RLIMIT_NOFILE)
 		return fdtable_set_limit(r->fds, limit->rlim_cur, limit->rlim_max);
-	return -EPERM;
+	if (resource != RLIMIT_FSIZE)
+		return -EPERM;
+	/* The hard one stays: this process may have to make room for another program's. */
+	struct rlimit own;
+	if (getrlimit(RLIMIT_FSIZE, &own) < 0)
+		return -errno;
+	own.rlim_cur = limit->rlim_cur < own.rlim_max ? limit->rlim_cur : own.rlim_max;
+	return setrlimit(RLIMIT_FSIZE, &own) < 0 ? -errno : 0;
 }
 
 long call_rlimit(struct request *r)

@@ -439,6 +439,44 @@ static void unprepared(void)
 	end();
 }
 
+/* The program's limit of the size of files: it arrives, or where files may not be so large the move is refused. */
+static void size_of_files(void)
+{
+	struct rlimit limit, before;
+	struct failure why = {0};
+	struct carry_source *s;
+	struct carry_destination *d;
+	struct bytes manifest = {0}, answer = {0};
+	begin();
+	CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+	limit = (struct rlimit){100000, before.rlim_max};
+	CHECK(CALL(&a, SYS_setrlimit, RLIMIT_FSIZE, &limit) == 0);
+	CHECK(carry_source_open(a.fds, &nothing_special, &s, &why) == 0 &&
+	      carry_source_preflight(s, &manifest, NULL, &why) == 0);
+	carry_source_close(s);
+	for (rlim_t most = 99999; most <= 100000; most++) {
+		fflush(NULL);
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct rlimit less = {most, most};
+			CHECK(setrlimit(RLIMIT_FSIZE, &less) == 0);
+			int r = carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why);
+			CHECK(most < 100000 ? r == -EFBIG && strstr(why.message, "ulimit -f") : r == 0);
+			_exit(0);
+		}
+		int status = 1;
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	int fd = (int)CALL(&a, SYS_memfd_create, "file", 0);
+	program_move_here(&a, &b, &nothing_special);
+	CHECK(CALL(&b, SYS_getrlimit, RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur == 100000);
+	CHECK(CALL(&b, SYS_pwrite64, fd, "ab", 2, 99999) == 1 && CALL(&b, SYS_pwrite64, fd, "a", 1, 100000) == -EFBIG);
+	CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+	bytes_free(&manifest);
+	bytes_free(&answer);
+	end();
+}
+
 /* The destination believes nothing: damaged messages are refused and leave no descriptor behind. */
 static void damage(void)
 {
@@ -534,6 +572,7 @@ int main(void)
 	undone_accepts();
 	refusals();
 	unprepared();
+	size_of_files();
 	damage();
 	unlink(path);
 	rmdir(directory);

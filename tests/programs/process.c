@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -32,10 +33,10 @@
 
 static char wrong_text[200];
 static atomic_int wrong_count;
-enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS, RECEIVES, STREAMS, VIRTUALS, PROFS, CPUTIMES, READSIGNALS, WORKS };
+enum { ALARMS, TIMERS, THREADS, FAULTS, REPAIRS, WAITS, SIGNALS, RECEIVES, STREAMS, VIRTUALS, PROFS, CPUTIMES, READSIGNALS, LIMITS, WORKS };
 static atomic_ulong work[WORKS];
 static const char *const work_name[] = {"alarms",  "timers",   "threads", "faults",   "repairs", "waits",
-					"signals", "receives", "streams", "virtuals", "profs",	 "cputimes", "readsignals"};
+					"signals", "receives", "streams", "virtuals", "profs",	 "cputimes", "readsignals", "limits"};
 
 static void wrong(int line, const char *condition)
 {
@@ -79,6 +80,41 @@ static void on_signal(int signum)
 	MUST(write(signal_log, line, strlen(line)) > 0);
 	atomic_fetch_add(&work[SIGNALS], 1);
 	errno = saved;
+}
+
+/* ---- limits: as they were set, and they hold ---- */
+
+#define FILE_SIZE_MAX 1000000
+static const char *directory;
+static atomic_ulong exceeded;
+
+static void on_exceeded(int signum)
+{
+	(void)signum;
+	atomic_fetch_add(&exceeded, 1);
+}
+
+static void *watch_limits(void *unused)
+{
+	struct rlimit first[2], limit;
+	char path[300];
+
+	(void)unused;
+	snprintf(path, sizeof(path), "%s/limited", directory);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	MUST(fd >= 0 && !getrlimit(RLIMIT_CORE, &first[0]) && !getrlimit(RLIMIT_FSIZE, &first[1]));
+	first[0].rlim_cur = first[0].rlim_max > 4711 ? 4711 : first[0].rlim_max;
+	first[1].rlim_cur = FILE_SIZE_MAX;
+	MUST(!setrlimit(RLIMIT_CORE, &first[0]) && !setrlimit(RLIMIT_FSIZE, &first[1]));
+	for (unsigned long before;; usleep(2000)) {
+		MUST(!getrlimit(RLIMIT_CORE, &limit) && !memcmp(&limit, &first[0], sizeof(limit)));
+		MUST(!getrlimit(RLIMIT_FSIZE, &limit) && !memcmp(&limit, &first[1], sizeof(limit)));
+		MUST(pwrite(fd, "ab", 2, FILE_SIZE_MAX - 1) == 1);
+		before = atomic_load(&exceeded);
+		MUST(pwrite(fd, "a", 1, FILE_SIZE_MAX) == -1 && errno == EFBIG && atomic_load(&exceeded) == before + 1);
+		atomic_fetch_add(&work[LIMITS], 1);
+	}
+	return NULL;
 }
 
 /* ---- signals that are read: USR2 from outside, and one that the program sends itself, each once ---- */
@@ -552,7 +588,7 @@ static void catch(int signum, void (*handler)(int))
 
 int main(int argc, char **argv)
 {
-	static void *(*const watches[])(void *) = {watch_alarms, watch_cpu, read_usr2, read_own, send_own, watch_timer,	fault_and_escape, fault_and_go_on,
+	static void *(*const watches[])(void *) = {watch_alarms, watch_limits, watch_cpu, read_usr2, read_own, send_own, watch_timer,	fault_and_escape, fault_and_go_on,
 						  waits,	receive,	write_stream,	  read_stream};
 	struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK},
 			 timer = {.sa_sigaction = on_timer, .sa_flags = SA_SIGINFO | SA_RESTART};
@@ -567,6 +603,8 @@ int main(int argc, char **argv)
 	catch(SIGUSR1, on_signal);
 	block_read_signals();
 	catch(SIGHUP, on_signal);
+	directory = argv[2];
+	catch(SIGXFSZ, on_exceeded);
 	catch(SIGALRM, on_alarm);
 	catch(SIGVTALRM, on_cpu);
 	catch(SIGPROF, on_cpu);

@@ -948,6 +948,66 @@ static void check_copies_between_descriptors(void)
 	CHECK(!close(fd) && !close(memory) && !close(in[0]) && !close(in[1]) && !close(out[0]) && !close(out[1]));
 }
 
+static volatile sig_atomic_t exceeded;
+
+static void see_exceeded(int signum)
+{
+	exceeded = signum;
+}
+
+static void check_limits(void)
+{
+	struct rlimit before, limit, got;
+	char path[200];
+
+	/* as it is set, so it is read, by each of the three calls; soft never above hard */
+	for (int resource = 0; resource < RLIM_NLIMITS; resource++)
+		CHECK(!getrlimit(resource, &limit) && limit.rlim_cur <= limit.rlim_max && !setrlimit(resource, &limit) &&
+		      !prlimit(getpid(), resource, NULL, &got) && got.rlim_cur == limit.rlim_cur && got.rlim_max == limit.rlim_max);
+	CHECK(getrlimit(RLIM_NLIMITS, &limit) == -1 && errno == EINVAL);
+	CHECK(!getrlimit(RLIMIT_CORE, &before));
+	limit = (struct rlimit){0, before.rlim_max};
+	CHECK(!prlimit(0, RLIMIT_CORE, &limit, &got) && got.rlim_cur == before.rlim_cur && !getrlimit(RLIMIT_CORE, &got) &&
+	      got.rlim_cur == 0 && got.rlim_max == before.rlim_max && !setrlimit(RLIMIT_CORE, &before));
+	limit = (struct rlimit){2, 1};
+	CHECK(setrlimit(RLIMIT_CORE, &limit) == -1 && errno == EINVAL);
+
+	/* memory */
+	CHECK(!getrlimit(RLIMIT_AS, &before));
+	limit = (struct rlimit){1 << 20, before.rlim_max};
+	CHECK(!setrlimit(RLIMIT_AS, &limit));
+	void *p = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int error = errno;
+	CHECK(!setrlimit(RLIMIT_AS, &before) && p == MAP_FAILED && error == ENOMEM);
+	p = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED && !munmap(p, 8 << 20));
+
+	/* files */
+	snprintf(path, sizeof(path), "%s/limited", directory);
+	int fd = open(path, O_CREAT | O_RDWR | O_TRUNC, 0600);
+	CHECK(fd >= 0 && !unlink(path) && !getrlimit(RLIMIT_FSIZE, &before));
+	limit = (struct rlimit){100000, before.rlim_max};
+	signal(SIGXFSZ, see_exceeded);
+	exceeded = 0;
+	CHECK(!setrlimit(RLIMIT_FSIZE, &limit) && pwrite(fd, path, 4, 99998) == 2 && !exceeded);
+	CHECK(pwrite(fd, path, 1, 100000) == -1 && errno == EFBIG && exceeded == SIGXFSZ);
+	exceeded = 0;
+	CHECK(ftruncate(fd, 100001) == -1 && errno == EFBIG && exceeded == SIGXFSZ);
+	CHECK(!setrlimit(RLIMIT_FSIZE, &before) && pwrite(fd, path, 1, 100000) == 1 && !close(fd));
+
+	/* processor time */
+	CHECK(!getrlimit(RLIMIT_CPU, &before));
+	rlim_t used_s = (rlim_t)(clock() / CLOCKS_PER_SEC);
+	limit = (struct rlimit){used_s + 1, before.rlim_max};
+	signal(SIGXCPU, see_exceeded);
+	exceeded = 0;
+	CHECK(!setrlimit(RLIMIT_CPU, &limit));
+	while (!exceeded && clock() / CLOCKS_PER_SEC < (clock_t)used_s + 10)
+		;
+	CHECK(!setrlimit(RLIMIT_CPU, &before) && exceeded == SIGXCPU); /* kernels count it by ticks */
+	CHECK(clock() > (clock_t)used_s * CLOCKS_PER_SEC + CLOCKS_PER_SEC / 2);
+}
+
 static void check_control_data(void)
 {
 	int ends[2], line[2], on = 1, got = -1;
@@ -1244,6 +1304,7 @@ static const struct {
 	{"credentials", check_credentials},
 	{"large_transfers", check_large_transfers},
 	{"copies_between_descriptors", check_copies_between_descriptors},
+	{"limits", check_limits},
 	{"control_data", check_control_data},
 	{"many_messages", check_many_messages},
 	{"own_descriptors", check_own_descriptors},
