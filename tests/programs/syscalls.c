@@ -27,6 +27,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/ioctl.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -1245,6 +1246,15 @@ static void check_interests_of_dups(void)
 	close(ends[1]), close(other[1]), close(same);
 }
 
+/* Told at once, as by a kernel without it: programs look themselves then. */
+static void check_inotify_or_enosys(void)
+{
+	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), error = errno;
+	int old = inotify_init(), old_error = errno;
+
+	CHECK(fd >= 0 ? old >= 0 && !close(fd) && !close(old) : error == ENOSYS && old == -1 && old_error == ENOSYS);
+}
+
 static void check_fork_or_enosys(void)
 {
 	fflush(stdout);
@@ -1312,6 +1322,7 @@ static const struct {
 	{"signals_in_calls", check_signals_in_calls},
 	{"signal_masks_of_waits", check_signal_masks_of_waits},
 	{"interests", check_interests},
+	{"inotify_or_enosys", check_inotify_or_enosys},
 	{"fork_or_enosys", check_fork_or_enosys},
 };
 
