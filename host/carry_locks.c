@@ -103,27 +103,24 @@ static int obstacle(int fd, const char *path, const struct fdinfo_lock *lock, in
 	const char *sharing = shares_locks(fd), *kind = lock->write ? "writing" : "reading";
 	struct flock range = range_of(lock);
 	if (error != -EAGAIN && error != -EACCES)
-		return fail(why, error, "%s: the lock for %s that the program holds cannot be taken here: %s",
-			    path, kind, strerror(-error));
+		return fail(why, error, "%s: the program's lock for %s cannot be taken here: %s", path, kind,
+			    strerror(-error));
 	if (lock->kind != FLOCK && fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK &&
 	    range.l_pid > 0 && !sharing)
 		return fail(
 		    why, -EBUSY,
-		    "%s: the lock for %s that the program holds cannot be taken here, process %d has one",
+		    "%s: the program's lock for %s cannot be taken here: process %d has one; try again later",
 		    path, kind, (int)range.l_pid);
 	if (sharing && lock->write)
 		return fail(
 		    why, -EBUSY,
-		    "%s: the program holds a lock for writing, and with %s both machines share locks: it "
-		    "cannot pass from one to the other without a moment in which another process could take "
-		    "it; try again once the program has given it up",
+		    "%s: both machines share locks (%s), and one for writing cannot pass without a moment in "
+		    "which it is nobody's; try again once the program has given it up",
 		    path, sharing);
 	return fail(
 	    why, -EBUSY,
-	    "%s: the lock for %s that the program holds cannot be taken here: another process has one, or "
-	    "both machines share locks, and then one for writing cannot pass without a moment in which "
-	    "another process could take it; try again once it has been given up",
-	    path, kind);
+	    "%s: the program's lock for %s cannot be taken here: another process has one%s; try again later",
+	    path, kind, lock->write ? ", or both machines share locks and it is the program's own" : "");
 }
 
 static int take(int fd, const struct fdinfo_lock *lock)

@@ -2,7 +2,7 @@
 # Test programs: ordinary C, each built three times: for this machine as it is
 # (NAME.native), by optmig-cc, and signed as an enclave (NAME.signed).
 PROGRAMS_DIR := $(B)/tests/programs
-PROGRAMS := hello echo syscalls pattern follow markers obstacles process sqlite-insert
+PROGRAMS := hello echo syscalls pattern follow markers obstacles process locks sqlite-insert
 PROGRAM_HEAP := 256M
 PROGRAM_CFLAGS := -O2 -g -Wall -Wextra -Itests/programs -I$(B)/sqlite -pthread
 SIGNED_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.signed) $(PROGRAMS_DIR)/sqlite3.signed
@@ -20,7 +20,7 @@ $(B)/sqlite/sqlite3.native.o: $(B)/sqlite/sqlite3.c
 $(B)/sqlite/sqlite3.o: $(B)/sqlite/sqlite3.c $(ENCLAVE_PARTS)
 	$(OPTMIG_CC) $(SQLITE_CFLAGS) -c -o $@ $<
 
-CONTROLLED := pattern follow markers obstacles process sqlite-insert
+CONTROLLED := pattern follow markers obstacles process locks sqlite-insert
 $(foreach p,$(CONTROLLED),$(eval $(PROGRAMS_DIR)/$(p).native $(PROGRAMS_DIR)/$(p): tests/programs/control.c))
 $(PROGRAMS_DIR)/sqlite-insert.native: $(B)/sqlite/sqlite3.native.o
 $(PROGRAMS_DIR)/sqlite-insert: $(B)/sqlite/sqlite3.o
