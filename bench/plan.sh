@@ -11,6 +11,7 @@ plan_settings()
 	case $1 in
 	tiny) time_limit_s=0 before_s=1 move_limit_s=60 bounds_bytes=$((64 << 20)) park_stops=20 peer_size=0 ;;
 	quick) time_limit_s=480 before_s=1.5 move_limit_s=40 bounds_bytes=$((1 << 30)) park_stops=100 peer_size=256M ;;
+	short) time_limit_s=2400 before_s=1.5 move_limit_s=120 bounds_bytes=$((1 << 30)) park_stops=200 peer_size=256M ;;
 	full) time_limit_s=0 before_s=5 move_limit_s=300 bounds_bytes=$((4 << 30)) park_stops=300 peer_size=1G ;;
 	esac
 }
@@ -28,6 +29,18 @@ plan_lines()
 		echo writer 1G uniform max 10 2 1
 		echo redis 1G - - - 2 1
 		echo writer 1G uniform 10000 100 2 1
+		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
+		echo lighttpd 32M - - - 1 1
+		;;
+	short)
+		# each goal that takes no hours
+		for size in 256M 1G 4G; do
+			for rate in 0 max; do echo "writer $size uniform $rate 100 3 1"; done
+		done
+		echo redis 4G - - - 3 1
+		echo redis 1G - - - 3 1
+		echo writer 1G uniform max 10 2 1
+		echo writer 1G uniform 10000 100 60 1
 		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
 		;;
