@@ -112,7 +112,7 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 		if (w->news_per_s * s->new_page_us > 1e6 / 4)
 			left = hot, cool = 0;
 		before += first + stale * s->page_us + cool * s->new_page_us;
-		if (left * s->new_page_us < limit - 3 * (double)s->trip_us)
+		if (left <= (double)source_affordable_absent(s))
 			still += left * s->new_page_us, left = 0;
 		tail = left * s->new_page_us;
 		break;

@@ -113,6 +113,8 @@ int source_rounds(struct source *s, struct failure *why);
 
 /* How many pages may go in the switch, at that price each. */
 uint64_t source_affordable(const struct source *s, double page_us);
+/* ... of pages that do not exist there. */
+uint64_t source_affordable_absent(const struct source *s);
 
 /* source_forecast.c: fills the report's forecast, and moves nothing. */
 int source_forecast(struct source *s, struct failure *why);

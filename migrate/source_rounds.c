@@ -149,6 +149,12 @@ uint64_t source_affordable(const struct source *s, double page_us)
 	return pages > FEW_PAGES ? (uint64_t)pages : FEW_PAGES;
 }
 
+/* A quarter of what the limit allows: the program waits for few of those that follow. */
+uint64_t source_affordable_absent(const struct source *s)
+{
+	return source_affordable(s, s->new_page_us) / 4;
+}
+
 /* Sends what was chosen and learns from it. old: the pages existed there. */
 static int measured_round(struct source *s, uint64_t coming, bool old, struct failure *why)
 {

@@ -66,13 +66,12 @@ static int send_carried(struct source *s, struct failure *why)
 	return rc;
 }
 
-/* More pages than these stay behind. A quarter of what the limit allows: the program waits for few of those
- * that follow. */
+/* More pages than these stay behind. */
 static uint64_t most_now(const struct source *s)
 {
 	return !migrate_mode_defers(s->o->mode) ? UINT64_MAX
 	       : s->o->mode == MODE_POSTCOPY	? 0
-						: source_affordable(s, s->new_page_us) / 4;
+						: source_affordable_absent(s);
 }
 
 /* Everything that has to move while nothing runs, up to READY in control.data. */
