@@ -7,6 +7,7 @@
 #ifndef ENCLAVE_CALLS_H
 #define ENCLAVE_CALLS_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,5 +27,10 @@ int64_t gate_answer(struct thread *t);
 int64_t calls_host(struct thread *t, uint64_t nr, const uint64_t arg[6]);
 /* One blocking step outside: parks or reports -EINTR as needed, repeats when nothing happened. */
 int64_t call_out(struct thread *t, uint64_t nr, const uint64_t arg[6]);
+/* What the host says, or -EIO: no result is more than was asked for. */
+static inline int64_t call_bounded(int64_t rc, int64_t most)
+{
+	return rc > most || rc < -4095 ? -EIO : rc;
+}
 
 #endif

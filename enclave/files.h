@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * System calls on descriptors that need more than the table in calls.c: vectors,
- * messages, waiting with time-outs, file mappings, the random devices.
+ * System calls on descriptors that need more than the table in calls.c: what a
+ * number stands for, file mappings, the random devices.
  */
 #ifndef ENCLAVE_FILES_H
 #define ENCLAVE_FILES_H
@@ -21,6 +21,8 @@ int64_t files_mmap(struct thread *t, const uint64_t arg[6]);
 int64_t files_new(struct thread *t, int64_t fd);
 /* The runtime keeps something of it: it cannot be sent in a message. */
 bool files_own(uint64_t fd);
+bool files_is_random(uint64_t fd);
+bool files_is_signalfd(uint64_t fd);
 void files_export(struct writer *w);
 void files_import(struct reader *r);
 

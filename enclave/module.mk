@@ -6,7 +6,7 @@ include enclave/crypto.mk
 
 RT_DIR := $(B)/enclave
 RT_SRCS := $(addprefix enclave/,ancillary.c border.c calls.c clock.c fault.c files.c futex.c gate.c inspect.c interest.c limits.c marks.c mm.c mm_carry.c mmap.c park.c rtlib.c \
-	service.c signal.c signalfd.c start.c thread.c timer.c waits.c) $(RT_CRYPTO_SRCS)
+	service.c signal.c signalfd.c start.c thread.c timer.c transfer.c waits.c) $(RT_CRYPTO_SRCS)
 RT_OBJ := $(RT_DIR)/entry.o $(RT_SRCS:%.c=$(B)/%.o) $(RT_DIR)/root_public_key.o
 RT_CFLAGS := -O2 -g $(WARN) -std=gnu11 -ffreestanding -fno-pic -mcmodel=small -fno-stack-protector \
 	-fno-strict-aliasing -fno-asynchronous-unwind-tables -fno-jump-tables

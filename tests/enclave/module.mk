@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The trusted runtime's modules in an ordinary process (support.h).
-ENCLAVE_UNITS := ancillary border calls files futex interest marks mm mm_carry mmap signalfd waits
+ENCLAVE_UNITS := ancillary border calls files futex interest marks mm mm_carry mmap signalfd transfer waits
 $(B)/tests/enclave/enclave/%.o: enclave/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -ffreestanding -fno-strict-aliasing -MMD -MP -c -o $@ $<
