@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include "enclave/calls.h"
@@ -403,6 +404,6 @@ int64_t calls_host(struct thread *t, uint64_t nr, const uint64_t arg[6])
 	if (rc >= 0)
 		take_back(c, nr, arg, out, room, rc);
 	else if (rc == -EPIPE && c->pipe && !(nr == SYS_sendto && arg[3] & MSG_NOSIGNAL))
-		signal_sigpipe(t);
+		signal_self(t, SIGPIPE);
 	return rc;
 }

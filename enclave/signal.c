@@ -595,11 +595,6 @@ void signal_self(struct thread *t, int signum)
 		__atomic_fetch_or(&t->signal_pending, BIT(signum), __ATOMIC_SEQ_CST);
 }
 
-void signal_sigpipe(struct thread *t)
-{
-	signal_self(t, SIGPIPE);
-}
-
 void signal_export(struct writer *w)
 {
 	put_bytes(w, action, sizeof action);

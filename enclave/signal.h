@@ -42,8 +42,6 @@ int signal_take(struct thread *t, uint64_t set, uint8_t info[128]);
 uint64_t signal_pending_anywhere(void);
 /* What a call brings upon its own thread. */
 void signal_self(struct thread *t, int signum);
-/* A write to a closed pipe or socket. */
-void signal_sigpipe(struct thread *t);
 
 /* An exception of the application's own instruction, from the fault handler; g and xsave are its SSA frame. 0: the
  * thread goes on in its handler. -EAGAIN: not yet, try the instruction again, if *wanted is not 0 when that page has come. -EFAULT: it has no handler, or no room

@@ -168,7 +168,7 @@ int64_t transfer_writev(struct thread *t, const uint64_t a[6], uint64_t nr)
 			return so_far(t, size);
 		int64_t rc = call_bounded(call_out(t, nr, (const uint64_t[6]){a[0], at, (uint64_t)size, a[3] + done}), size);
 		if (rc == -EPIPE)
-			signal_sigpipe(t);
+			signal_self(t, SIGPIPE);
 		if (rc <= 0)
 			return so_far(t, rc);
 		t->ctx.result += rc;
@@ -239,7 +239,7 @@ int64_t transfer_message(struct thread *t, const uint64_t a[6], bool send)
 	int64_t rc = call_out(t, send ? SYS_sendmsg : SYS_recvmsg, (const uint64_t[6]){a[0], u_msg, a[2]});
 	if (send) {
 		if (rc == -EPIPE && !(a[2] & MSG_NOSIGNAL))
-			signal_sigpipe(t);
+			signal_self(t, SIGPIPE);
 		rc = call_bounded(rc, size);
 		if (rc <= 0)
 			return so_far(t, rc);

@@ -194,9 +194,9 @@ void call_park_again(struct thread *t)
 	abort();
 }
 
-void signal_sigpipe(struct thread *t)
+void signal_self(struct thread *t, int signum)
 {
-	(void)t;
+	(void)t, (void)signum;
 }
 
 int signal_take(struct thread *t, uint64_t set, uint8_t info[128])
