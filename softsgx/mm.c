@@ -618,24 +618,29 @@ int mm_install(const struct mm_page *page)
 	return 0;
 }
 
-uint32_t mm_fault(struct enclave *e, uint64_t address, enum mm_access access)
+/* 0 or -errno; *code is what the access fails with. */
+static int try_access(struct enclave *e, uint64_t address, enum mm_access access, uint32_t *code)
 {
 	struct mm_page page;
-	uint32_t code;
 	int error = 0;
 
 	lock_take(&e->lock);
-	code = mm_access(e, address, access, &page);
-	if (!code)
+	*code = mm_access(e, address, access, &page);
+	if (!*code)
 		error = mm_install(&page);
 	lock_drop(&e->lock);
+	return error;
+}
+
+uint32_t mm_fault(struct enclave *e, uint64_t address, enum mm_access access)
+{
+	uint32_t code;
+	int error = try_access(e, address, access, &code);
+
 	if (error == -ENOENT) {
 		/* Another thread is mapping something there: once more when it is done. */
 		lock_take(&write_lock);
-		lock_take(&e->lock);
-		code = mm_access(e, address, access, &page);
-		error = code ? 0 : mm_install(&page);
-		lock_drop(&e->lock);
+		error = try_access(e, address, access, &code);
 		lock_drop(&write_lock);
 	}
 	return error ? SGX_PF_U | access | MM_BUS : code;

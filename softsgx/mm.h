@@ -22,6 +22,10 @@ struct vma {
 
 /* What an access asks for; values are the page-fault code's bits. */
 enum mm_access { ACCESS_READ = 0, ACCESS_WRITE = SGX_PF_W, ACCESS_FETCH = SGX_PF_I };
+static inline enum mm_access mm_access_of(uint32_t error)
+{
+	return error & SGX_PF_I ? ACCESS_FETCH : error & SGX_PF_W ? ACCESS_WRITE : ACCESS_READ;
+}
 
 /* Page-fault code of a failed access; 0 is success. A kernel answers with SIGBUS instead of SIGSEGV
  * where MM_BUS is set; SEGV_ACCERR instead of SEGV_MAPERR where MM_MAPPED is. */

@@ -198,9 +198,7 @@ static int page_fault(struct event *ev, struct exception *x)
 	struct enclave *e = ev->t->enclave;
 	uint64_t address = (uint64_t)ev->g[REG_CR2];
 	uint32_t error = (uint32_t)ev->g[REG_ERR];
-	enum mm_access access = error & SGX_PF_I   ? ACCESS_FETCH
-				: error & SGX_PF_W ? ACCESS_WRITE
-						   : ACCESS_READ;
+	enum mm_access access = mm_access_of(error);
 
 	if (!enclave_contains(e, address, 1)) {
 		*x = (struct exception){.vector = TRAP_PF, .code = error & 0xffff, .address = address};
