@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "softsgx/enclu_site.h"
 #include "softsgx/mm.h"
 
 #define DBGOPTIN_OFFSET offsetof(struct sgx_tcs, flags)
@@ -62,6 +63,7 @@ static uint8_t *debuggable(struct enclave *e, uint64_t address, size_t *size, in
 	}
 	if (*size > SGX_PAGE_SIZE - offset)
 		*size = SGX_PAGE_SIZE - offset;
+	enclu_site_drop(e, enclave_page(e, address), 1);
 	if (write && !(entry & EPCM_STORED))
 		epcm_set(&e->epcm, enclave_page(e, address), entry | EPCM_STORED);
 	return e->view + (address - e->base);

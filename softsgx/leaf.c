@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include "softsgx/abort.h"
+#include "softsgx/enclu_site.h"
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
 #include "softsgx/platform.h"
@@ -210,6 +211,8 @@ static int leaf_emodpe(struct leaf *l)
 	entry = l->e->epcm.entry[page.index];
 	if (epcm_type(entry) != SGX_PT_REG || (entry & (EPCM_PENDING | EPCM_MODIFIED)))
 		return raise_epcm(l, ACCESS_READ, address);
+	if (secinfo.flags & SGX_SECINFO_W)
+		enclu_site_drop(l->e, page.index, 1);
 	epcm_set(&l->e->epcm, page.index, entry | (uint32_t)(secinfo.flags & EPCM_RWX));
 	return 0;
 }
@@ -236,6 +239,7 @@ static int leaf_eacceptcopy(struct leaf *l)
 		return raise_epcm(l, ACCESS_READ, address);
 	if ((entry & EPCM_SECINFO_MASK) != fresh)
 		return finish(l, SGX_PAGE_ATTRIBUTES_MISMATCH);
+	enclu_site_drop(l->e, (size_t)(source - l->e->view) / SGX_PAGE_SIZE, 1);
 	memcpy(l->e->view + page.index * SGX_PAGE_SIZE, source, SGX_PAGE_SIZE);
 	entry = (entry & ~(EPCM_PENDING | EPCM_RWX)) | (uint32_t)(secinfo.flags & EPCM_RWX) | EPCM_STORED;
 	epcm_set(&l->e->epcm, page.index, entry);

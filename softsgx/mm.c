@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "softsgx/mm.h"
+#include "softsgx/enclu_site.h"
 #include "softsgx/illegal.h"
 #include "softsgx/platform.h"
 
@@ -698,6 +699,7 @@ void mm_widen(struct enclave *e, size_t index)
 
 void mm_discard(struct enclave *e, size_t first, size_t count)
 {
+	enclu_site_drop(e, first, count);
 	SYS(SYS_fallocate, e->backing_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first * SGX_PAGE_SIZE,
 	    count * SGX_PAGE_SIZE);
 }

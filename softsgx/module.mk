@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o decode.o device.o entry.o epcm.o illegal.o keys.o leaf.o measure.o mm.o oracle.o \
+SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o decode.o device.o enclu_site.o entry.o epcm.o illegal.o keys.o leaf.o measure.o mm.o oracle.o \
 	patch.o platform.o 	quote.o sgx2.o signals.o sigstruct.o source.o stats.o sys.o thread.o trap.o)
 MBEDCRYPTO := /usr/lib/x86_64-linux-gnu/libmbedcrypto.a
 

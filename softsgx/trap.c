@@ -6,6 +6,7 @@
 #include <string.h>
 #include "softsgx/abort.h"
 #include "softsgx/cpuid.h"
+#include "softsgx/enclu_site.h"
 #include "softsgx/illegal.h"
 #include "softsgx/leaf.h"
 #include "softsgx/mm.h"
@@ -84,19 +85,37 @@ static int may_be_enclu(const struct event *ev)
 	       (trap == TRAP_GP || (trap == TRAP_PF && !(ev->g[REG_ERR] & SGX_PF_I)));
 }
 
-static unsigned int enclu_inside(const struct event *ev)
+static int is_breakpoint(const struct event *ev)
 {
-	const struct enclave *e = ev->t->enclave;
-	uint64_t rip = (uint64_t)ev->g[REG_RIP];
+	return ev->signal == SIGTRAP && ev->g[REG_TRAPNO] == TRAP_BP;
+}
+
+static unsigned int enclu_inside(struct event *ev)
+{
+	struct enclave *e = ev->t->enclave;
+	int breakpoint = is_breakpoint(ev);
+	uint64_t rip = (uint64_t)ev->g[REG_RIP] - (breakpoint ? 1 : 0), offset = rip - e->base;
+	unsigned int length;
 	size_t size = 4;
 
-	if (!may_be_enclu(ev) || !enclave_contains(e, rip, 3))
+	if ((!breakpoint && !may_be_enclu(ev)) || !enclave_contains(e, rip, 3))
 		return 0;
 	if (!enclave_contains(e, rip, size))
 		size = 3;
 	if (!(epcm_get(&e->epcm, enclave_page(e, rip)) & EPCM_VALID))
 		return 0;
-	return enclu_length(e->view + (rip - e->base), size);
+	/* Another thread may have changed what stands here since it trapped: both say ENCLU. */
+	length = enclu_site(e, offset) ? 3 : enclu_length(e->view + offset, size);
+	if (breakpoint && length) {
+		/* As if it had been a fault. */
+		ev->g[REG_RIP]--;
+		ev->g[REG_EFL] |= RFLAGS_RF;
+	} else if (length == 3 && ev->signal == SIGILL) {
+		lock_take(&e->lock);
+		enclu_site_make(e, offset);
+		lock_drop(&e->lock);
+	}
+	return length;
 }
 
 static unsigned int enclu_outside(const struct event *ev)
@@ -105,10 +124,11 @@ static unsigned int enclu_outside(const struct event *ev)
 	uint8_t code[4];
 	size_t size = sizeof(code);
 
+	/* Whether by the breakpoint before it or by itself. */
+	if ((may_be_enclu(ev) || is_breakpoint(ev)) && rip == (uint64_t)softsgx_aep)
+		return 3;
 	if (!may_be_enclu(ev))
 		return 0;
-	if (rip == (uint64_t)softsgx_aep)
-		return 3;
 	if (sys_copy_in(code, (void *)rip, size)) {
 		size = 3;
 		if (sys_copy_in(code, (void *)rip, size))
