@@ -2,6 +2,7 @@
  *
  * Through process_vm_readv(), ptrace() and /proc/PID/mem a debug enclave's memory can
  * be read and written, by the program itself and by its parent; another's cannot.
+ * Code that has run is seen as it was written.
  */
 #include "tests/softsgx/harness.h"
 
@@ -15,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern const uint8_t test_enclave_entry[];
 static struct test_enclave t;
 
 static ssize_t vm(int write, pid_t pid, void *local, uint64_t address, size_t size)
@@ -32,6 +34,10 @@ static void see(pid_t pid, int debug)
 	int fd;
 
 	if (debug) {
+		uint8_t code[4096];
+
+		CHECK_EQ(vm(0, pid, code, t.base + AT_CODE, sizeof(code)), sizeof(code));
+		CHECK(!memcmp(code, test_enclave_entry, sizeof(code)));
 		CHECK_EQ(vm(0, pid, words, at + 8, 16), 16);
 		CHECK_EQ(words[0], 0x1111);
 		CHECK_EQ(words[1], 0x2222);
