@@ -22,6 +22,7 @@ $(B)/sqlite/sqlite3.o: $(B)/sqlite/sqlite3.c $(ENCLAVE_PARTS)
 
 CONTROLLED := pattern follow markers obstacles process locks sqlite-insert
 $(foreach p,$(CONTROLLED),$(eval $(PROGRAMS_DIR)/$(p).native $(PROGRAMS_DIR)/$(p): tests/programs/control.c))
+$(PROGRAMS_DIR)/syscalls.native $(PROGRAMS_DIR)/syscalls: $(wildcard tests/programs/syscalls/*)
 $(PROGRAMS_DIR)/sqlite-insert.native: $(B)/sqlite/sqlite3.native.o
 $(PROGRAMS_DIR)/sqlite-insert: $(B)/sqlite/sqlite3.o
 
