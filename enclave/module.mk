@@ -8,7 +8,7 @@ RT_DIR := $(B)/enclave
 RT_SRCS := $(addprefix enclave/,ancillary.c border.c calls.c clock.c fault.c files.c futex.c gate.c inspect.c interest.c limits.c marks.c mm.c mm_carry.c mmap.c park.c rtlib.c \
 	service.c signal.c signalfd.c start.c thread.c timer.c transfer.c waits.c) $(RT_CRYPTO_SRCS)
 RT_OBJ := $(RT_DIR)/entry.o $(RT_SRCS:%.c=$(B)/%.o) $(RT_DIR)/root_public_key.o
-RT_CFLAGS := -O2 -g $(WARN) -std=gnu11 -ffreestanding -fno-pic -mcmodel=small -fno-stack-protector \
+RT_CFLAGS := -O2 -g $(WARN) -std=gnu11 -mpopcnt -ffreestanding -fno-pic -mcmodel=small -fno-stack-protector \
 	-fno-strict-aliasing -fno-asynchronous-unwind-tables -fno-jump-tables
 RT_GATES := __optmig_entry __optmig_syscall __optmig_clone __optmig_unmapself __optmig_restore __optmig_safepoint
 
