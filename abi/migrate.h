@@ -16,7 +16,7 @@
  *   EXPORT...   ----------- RECORD_MEMORY, _STATE -->  RECEIVE
  *   COMMIT  <---------------------- RECORD_READY ----  READY
  *           ----------------------- RECORD_COMMIT -->  RESUME         threads may run there
- *   FINISH  <-------------------- RECORD_RESUMED ----
+ *   FINISH  <-------------------- RECORD_RESUMED ----  RETIRE
  *   if pages were deferred:
  *   SERVE          SEND...  --- RECORD_PAGES ------->  RECEIVE
  *   FETCH (a page a thread waits for)  -- ... ------>  RECEIVE
@@ -108,6 +108,8 @@ enum migrate_op {
 	MIGRATE_ARRIVED,
 	/* source: in: ARRIVED: keys are wiped. */
 	MIGRATE_RELEASE,
+	/* destination, where nothing was deferred, once its threads run: keys are wiped. */
+	MIGRATE_RETIRE,
 	MIGRATE_OP_END
 };
 

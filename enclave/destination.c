@@ -226,12 +226,16 @@ int destination_resume(struct service_call *call)
 		return -ENOTRECOVERABLE; /* nothing runs: REFUSE is still open, and the source runs on */
 	memcpy(session.commit_tag, in->tag, sizeof(session.commit_tag));
 	session.phase = mm_deferred() ? SESSION_FILLING : SESSION_RESUMED;
-	if (session.phase == SESSION_RESUMED)
-		session_retire();
-	blob_free(&session.memory);
-	blob_free(&session.state);
+	/* Wiping is not part of the stop: RETIRE does it, or ARRIVED. */
 	call->ret[0] = mm_deferred();
 	state_go();
+	return 0;
+}
+
+int destination_retire(struct service_call *call)
+{
+	(void)call;
+	session_retire();
 	return 0;
 }
 

@@ -48,6 +48,7 @@ static const struct operation {
 	[MIGRATE_REOPEN - MIGRATE_OFFER]   = {destination_reopen, IN(ROLE_DESTINATION), IN(SESSION_FILLING), ALONE},
 	[MIGRATE_ARRIVED - MIGRATE_OFFER]  = {destination_arrived, IN(ROLE_DESTINATION), IN(SESSION_FILLING), ALONE},
 	[MIGRATE_RELEASE - MIGRATE_OFFER]  = {source_release, IN(ROLE_SOURCE), IN(SESSION_SERVING), ALONE},
+	[MIGRATE_RETIRE - MIGRATE_OFFER]   = {destination_retire, IN(ROLE_DESTINATION), IN(SESSION_RESUMED), ALONE},
 };
 /* clang-format on */
 _Static_assert(sizeof(operations) / sizeof(operations[0]) == MIGRATE_OP_END - MIGRATE_OFFER, "one line each");

@@ -147,6 +147,7 @@ int destination_accept(struct service_call *call);
 int destination_receive(struct service_call *call);
 int destination_ready(struct service_call *call);
 int destination_resume(struct service_call *call);
+int destination_retire(struct service_call *call);
 int destination_refuse(struct service_call *call);
 int destination_reopen(struct service_call *call);
 int destination_arrived(struct service_call *call);

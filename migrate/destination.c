@@ -21,6 +21,7 @@
 #include "migrate/control.h"
 #include "migrate/image_find.h"
 #include "migrate/report.h"
+#include "migrate/trusted.h"
 #include "migrate/urgent.h"
 
 /* ---- load ---- */
@@ -147,6 +148,7 @@ static enum enclave_end live_here(struct destination *d, int *status)
 	if (send(d->channel_fd, &running, 1, MSG_NOSIGNAL) < 0)
 		log_line("%s: the receive service is gone", d->name);
 	if (!d->deferred) {
+		trusted(d->e, MIGRATE_RETIRE, 0, NULL);
 		inflow_close(&d->flow);
 		arrivals_end(&d->arrivals);
 	} else {

@@ -66,9 +66,11 @@ static void hand_over_happens_once(void)
 		commit.data[i] ^= 2;
 	}
 	CHECK(!runs(&p.destination));
+	CHECK(side_do(&p.destination, MIGRATE_RETIRE, 0, 0) == -EPERM);
 	CHECK(message_get(&p.destination, MIGRATE_RESUME, 0, &commit, &resumed) == 0);
 	CHECK(runs(&p.destination));
-	/* repeated: the same answer, nothing happens twice */
+	/* repeated, also without the keys: the same answer, nothing happens twice */
+	CHECK(side_do(&p.destination, MIGRATE_RETIRE, 0, 0) == 0);
 	CHECK(message_get(&p.destination, MIGRATE_RESUME, 0, &commit, &again) == 0);
 	CHECK(again.size == resumed.size && memcmp(again.data, resumed.data, again.size) == 0);
 	CHECK(message_get(&p.destination, MIGRATE_REFUSE, 0, NULL, &again) == -EPERM);
