@@ -54,7 +54,12 @@ int state_become_live(void)
 
 int state_become_destination(void)
 {
-	return phase_move(PHASE_FRESH, PHASE_DESTINATION) ? 0 : -EBUSY;
+	if (!phase_move(PHASE_FRESH, PHASE_DESTINATION))
+		return -EBUSY;
+	/* So that state_go() meets none of these pages for the first time (mm_touch_image()). */
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++)
+		(void)__atomic_load_n(&thread_of_slot(i)->state, __ATOMIC_RELAXED);
+	return 0;
 }
 
 /* ---- threads ---- */

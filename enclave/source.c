@@ -6,15 +6,26 @@
 #include <errno.h>
 #include "enclave/session.h"
 
-/* What was written since the last time: the destination has these pages no more as they are. */
-static uint64_t collect(void)
+struct page_counts {
+	uint64_t written;     /* since the last time: the destination has these pages no more as they are */
+	uint64_t old, absent; /* live pages that exist there as they were; that do not exist there */
+};
+
+static struct page_counts collect(void)
 {
 	struct source_pages *p = &session.pages;
 	pageset_clear(&p->dirty);
-	uint64_t found = marks_take(PAGESET_FIRST, p->dirty.block_end * 64 - PAGESET_FIRST, p->dirty.word);
-	for (size_t i = 0; i < pageset_words(&p->dirty); i++)
-		p->current.word[i] &= ~p->dirty.word[i];
-	return found;
+	struct page_counts c = {
+	    .written = marks_take(PAGESET_FIRST, p->dirty.block_end * 64 - PAGESET_FIRST, p->dirty.word)};
+	/* Part of the stop: over all sets once. */
+	for (size_t i = 0; i < pageset_words(&p->dirty); i++) {
+		uint64_t current = p->current.word[i] & ~p->dirty.word[i];
+		uint64_t live = p->live.word[i], there = p->there.word[i];
+		p->current.word[i] = current;
+		c.old += (uint64_t)__builtin_popcountll(live & there & ~current);
+		c.absent += (uint64_t)__builtin_popcountll(live & ~there);
+	}
+	return c;
 }
 
 static int pages_begin(void)
@@ -45,6 +56,7 @@ int source_offer(struct service_call *call)
 	if (streams == 0 || streams > MIGRATE_STREAMS_MAX || state_is_fresh())
 		return -EINVAL;
 	session_close(SESSION_NONE);
+	mm_touch_image();
 	int rc = session_open(ROLE_SOURCE, (unsigned)streams);
 	if (rc == 0)
 		rc = pages_begin();
@@ -156,32 +168,19 @@ static void add_range(void *context, uint64_t page, uint64_t count)
 static void choose_final(bool all)
 {
 	struct source_pages *p = &session.pages;
-	for (size_t i = 0; i < pageset_words(&p->pending); i++)
-		p->pending.word[i] = p->live.word[i] & ~p->current.word[i] & (all ? ~0ull : p->there.word[i]);
+	pageset_clear(&p->pending);
 	stop_always_dirty(add_range, &p->pending);
-	for (size_t i = 0; i < pageset_words(&p->pending); i++)
-		p->left.word[i] = p->live.word[i] & ~p->there.word[i] & ~p->pending.word[i];
+	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
+		uint64_t live = p->live.word[i], there = p->there.word[i];
+		uint64_t pending = p->pending.word[i] | (live & ~p->current.word[i] & (all ? ~0ull : there));
+		p->pending.word[i] = pending;
+		p->left.word[i] = live & ~there & ~pending;
+	}
 }
 
 uint64_t source_left(void)
 {
 	return pageset_count(&session.pages.left);
-}
-
-struct page_counts {
-	uint64_t old, absent; /* live pages that exist there as they were; that do not exist there */
-};
-
-static struct page_counts count_pages(void)
-{
-	const struct source_pages *p = &session.pages;
-	struct page_counts c = {0, 0};
-	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
-		uint64_t live = p->live.word[i], there = p->there.word[i];
-		c.old += (uint64_t)__builtin_popcountll(live & there & ~p->current.word[i]);
-		c.absent += (uint64_t)__builtin_popcountll(live & ~there);
-	}
-	return c;
 }
 
 int source_round(struct service_call *call)
@@ -195,13 +194,12 @@ int source_round(struct service_call *call)
 	int rc = tell_map();
 	if (rc)
 		return rc;
-	uint64_t found = collect();
-	struct page_counts counts = count_pages();
+	struct page_counts counts = collect();
 	session.prepare = kind == ROUND_PREPARE;
 	pageset_clear(&session.pages.leaving);
 	switch (kind) {
 	case ROUND_WATCH:
-		call->ret[0] = found;
+		call->ret[0] = counts.written;
 		call->ret[1] = choose_watch();
 		break;
 	case ROUND_SAMPLE:
@@ -220,7 +218,7 @@ int source_round(struct service_call *call)
 	memset(session.cursor, 0, sizeof(session.cursor));
 	if (kind != ROUND_WATCH) {
 		call->ret[0] = pageset_count(&session.pages.pending);
-		call->ret[1] = found;
+		call->ret[1] = counts.written;
 	}
 	call->ret[2] = counts.old;
 	call->ret[3] = counts.absent;
