@@ -124,11 +124,13 @@ static unsigned int enclu_outside(const struct event *ev)
 	uint8_t code[4];
 	size_t size = sizeof(code);
 
-	/* Whether by the breakpoint before it or by itself. */
-	if ((may_be_enclu(ev) || is_breakpoint(ev)) && rip == (uint64_t)softsgx_aep)
-		return 3;
+	/* There by the breakpoint before it, or by itself. */
+	if (is_breakpoint(ev))
+		return rip == (uint64_t)softsgx_aep ? 3 : 0;
 	if (!may_be_enclu(ev))
 		return 0;
+	if (rip == (uint64_t)softsgx_aep)
+		return 3;
 	if (sys_copy_in(code, (void *)rip, size)) {
 		size = 3;
 		if (sys_copy_in(code, (void *)rip, size))

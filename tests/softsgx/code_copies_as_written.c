@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define RW (SGX_SECINFO_R | SGX_SECINFO_W)
 #define RX (SGX_SECINFO_R | SGX_SECINFO_X)
 #define AT_PAGE AT_FREE		    /* executable, with one ENCLU */
 #define AT_COPY (AT_FREE + 0x10000) /* data */
@@ -20,14 +21,14 @@ static struct test_enclave t;
 /* EACCEPT of the page it is in, which has nothing to accept. */
 static void write_code(uint8_t *code)
 {
-	uint64_t secinfo = t.base + AT_DATA, page = t.base + AT_PAGE;
+	uint64_t secinfo_at = t.base + AT_DATA, page = t.base + AT_PAGE;
 	size_t n = 0;
 	const struct {
 		const char *bytes;
 		size_t size;
 	} parts[] = {
 	    {"\x53\x51\x48\xbb", 4},	       /* push rbx; push rcx; mov rbx */
-	    {(const char *)&secinfo, 8},       /* secinfo */
+	    {(const char *)&secinfo_at, 8},    /* secinfo */
 	    {"\x48\xb9", 2},		       /* mov rcx */
 	    {(const char *)&page, 8},	       /* page */
 	    {"\xb8\x05\0\0\0\x0f\x01\xd7", 8}, /* mov eax, 5; enclu */
@@ -48,21 +49,24 @@ static void look(uint64_t offset, uint8_t *out, size_t size)
 	test_call(&t, 0, OP_COPY, &args);
 }
 
+static void secinfo(uint64_t flags)
+{
+	struct sgx_secinfo s = {.flags = SGX_SECINFO_REG | flags};
+
+	test_put(&t, AT_DATA, &s, sizeof(s));
+}
+
 static void accept_copy(uint64_t to, uint64_t from, uint64_t rights)
 {
-	struct sgx_secinfo secinfo = {.flags = SGX_SECINFO_REG | rights};
-
-	test_put(&t, AT_DATA, &secinfo, sizeof(secinfo));
+	secinfo(rights);
 	CHECK_EQ(test_leaf(&t, SGX_EACCEPTCOPY, t.base + AT_DATA, t.base + to, t.base + from), 0);
 }
 
 static void run_code(int times)
 {
-	struct sgx_secinfo secinfo = {.flags = SGX_SECINFO_REG | SGX_SECINFO_PENDING | SGX_SECINFO_R |
-					       SGX_SECINFO_W};
 	struct test_args args = {.rbx = t.base + AT_PAGE};
 
-	test_put(&t, AT_DATA, &secinfo, sizeof(secinfo));
+	secinfo(SGX_SECINFO_PENDING | RW);
 	for (int i = 0; i < times; i++)
 		test_call(&t, 0, OP_FETCH, &args);
 }
@@ -74,7 +78,7 @@ int main(void)
 	test_build(&t, NULL);
 
 	/* The code that all tests have run by now. */
-	accept_copy(AT_COPY, AT_CODE, SGX_SECINFO_R | SGX_SECINFO_W);
+	accept_copy(AT_COPY, AT_CODE, RW);
 	look(AT_COPY, seen, sizeof(seen));
 	CHECK(!memcmp(seen, test_enclave_entry, sizeof(seen)));
 
@@ -83,18 +87,14 @@ int main(void)
 	accept_copy(AT_PAGE, AT_DATA + 0x1000, RX);
 	CHECK_EQ(test_map(&t, AT_PAGE, 4096, PROT_READ | PROT_EXEC), 0);
 	run_code(3);
-	accept_copy(AT_COPY + 0x1000, AT_PAGE, SGX_SECINFO_R | SGX_SECINFO_W);
+	accept_copy(AT_COPY + 0x1000, AT_PAGE, RW);
 	look(AT_COPY + 0x1000, seen, sizeof(seen));
 	CHECK(!memcmp(seen, code, sizeof(seen)));
 
 	/* Once the enclave can write it, what it reads there is what it wrote. */
 	run_code(3);
-	{
-		struct sgx_secinfo secinfo = {.flags = SGX_SECINFO_REG | RX | SGX_SECINFO_W};
-
-		test_put(&t, AT_DATA, &secinfo, sizeof(secinfo));
-		test_leaf(&t, SGX_EMODPE, t.base + AT_DATA, t.base + AT_PAGE, 0);
-	}
+	secinfo(RX | SGX_SECINFO_W);
+	test_leaf(&t, SGX_EMODPE, t.base + AT_DATA, t.base + AT_PAGE, 0);
 	look(AT_PAGE, seen, sizeof(seen));
 	CHECK(!memcmp(seen, code, sizeof(seen)));
 	run_code(3);
