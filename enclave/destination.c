@@ -18,7 +18,6 @@ int destination_accept(struct service_call *call)
 	rc = state_become_destination();
 	if (rc)
 		return rc;
-	mm_touch_image();
 	rc = session_open(ROLE_DESTINATION, peer.streams);
 	if (rc == 0)
 		rc = handshake_start(&session.handshake, ROLE_DESTINATION, peer.streams);

@@ -12,6 +12,7 @@ int session_open(enum migrate_role role, unsigned streams)
 {
 	static const uint8_t nothing[64];
 	struct sgx_report own;
+	mm_touch_image();
 	attest_report(NULL, nothing, &own);
 	gcm_select(own.attributes.xfrm);
 	session.role = role;

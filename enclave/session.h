@@ -95,7 +95,7 @@ struct manifest {
 
 extern struct session session;
 
-/* Buffers for the records. -ENOMEM. */
+/* Everything that the stop needs is touched, or made: buffers for the records. -ENOMEM. */
 int session_open(enum migrate_role role, unsigned streams);
 /* After the handshake: the channels of this role. */
 int session_channels(void);

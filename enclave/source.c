@@ -56,7 +56,6 @@ int source_offer(struct service_call *call)
 	if (streams == 0 || streams > MIGRATE_STREAMS_MAX || state_is_fresh())
 		return -EINVAL;
 	session_close(SESSION_NONE);
-	mm_touch_image();
 	int rc = session_open(ROLE_SOURCE, (unsigned)streams);
 	if (rc == 0)
 		rc = pages_begin();
