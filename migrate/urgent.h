@@ -2,7 +2,7 @@
  *
  * While a program stands still, the one thread that brings it back should not
  * wait behind anything else on its host, least of all behind the program's own
- * threads as they wake. Needs CAP_SYS_NICE; without it nothing changes.
+ * threads as they wake. That needs CAP_SYS_NICE; without it only its sleeps change.
  */
 #ifndef MIGRATE_URGENT_H
 #define MIGRATE_URGENT_H
