@@ -104,8 +104,13 @@ static unsigned int enclu_inside(struct event *ev)
 		size = 3;
 	if (!(epcm_get(&e->epcm, enclave_page(e, rip)) & EPCM_VALID))
 		return 0;
-	/* Another thread may have changed what stands here since it trapped: both say ENCLU. */
 	length = enclu_site(e, offset) ? 3 : enclu_length(e->view + offset, size);
+	/* Another thread that trapped here too may have made it INT3 between the two looks, or taken that back. */
+	if (!length) {
+		lock_take(&e->lock);
+		length = enclu_site(e, offset) ? 3 : enclu_length(e->view + offset, size);
+		lock_drop(&e->lock);
+	}
 	if (breakpoint && length) {
 		/* As if it had been a fault. */
 		ev->g[REG_RIP]--;
