@@ -55,6 +55,8 @@ enum fatal {
 };
 /* FATAL_SEGV, FATAL_EXCEPTION from a fault: the signal the program died of, above its reason. */
 #define FATAL_SIGNAL_SHIFT 8
+/* From the fault that ended the enclave, and from no other thread: a sentence about it is in the call area, data. */
+#define FATAL_TOLD (1ull << 16)
 
 /* Requests to the host. */
 enum ocall {

@@ -79,9 +79,10 @@ static uint64_t die_text(struct thread *t, uint64_t why, const struct sgx_gprsgx
 		text_hex(&msg, addr);
 	}
 	rt_set_dead(why);
-	if (t->area)
-		host_copy_out(area_data(t), msg.s, msg.n + 1);
-	return why;
+	if (!t->area)
+		return why;
+	host_copy_out(area_data(t), msg.s, msg.n + 1);
+	return why | FATAL_TOLD;
 }
 
 /* The program's own doing: its handler's business, or its end by that signal, which the host is told behind the

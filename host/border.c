@@ -17,12 +17,12 @@ static enum eexit entry_failed(struct enclave *e, unsigned slot, const struct sg
 	return EEXIT_FATAL;
 }
 
-/* The fault handler left a sentence in the call area before it gave up. */
+/* The fault handler left a sentence in the call area before it gave up. Another thread may have told of the end already. */
 static void fault_report(struct enclave *e, unsigned slot)
 {
 	const struct call_area *area = e->slot[slot].thread.area;
 
-	if (area && !atomic_load(&e->ending))
+	if (area)
 		log_line("in the program: %.*s", 160, (const char *)area->data);
 }
 
@@ -30,7 +30,6 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 {
 	struct enter_words w = {words[0], words[1], words[2]};
 	unsigned function = SGX_EENTER;
-	bool fault = false;
 
 	for (;;) {
 		struct sgx_enclave_run run = {.tcs = slot_tcs(slot)};
@@ -42,8 +41,10 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 			return EEXIT_FATAL;
 		}
 		if (run.function == SGX_EEXIT) {
-			if (w.rdi == EEXIT_FATAL && fault)
+			if (w.rdi == EEXIT_FATAL && (w.rsi & FATAL_TOLD)) {
 				fault_report(e, slot);
+				w.rsi &= ~FATAL_TOLD;
+			}
 			if (w.rdi != EEXIT_RESUME) {
 				*status = w.rsi;
 				return w.rdi;
@@ -51,7 +52,6 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 			if (w.rdx)
 				page_wait(e, w.rdx);
 			function = SGX_ERESUME;
-			fault = false;
 			continue;
 		}
 		/* An exception inside: the enclave's own handler answers it, in the next SSA frame. One in
@@ -60,6 +60,5 @@ enum eexit border_enter(struct enclave *e, unsigned slot, const uint64_t words[s
 			return entry_failed(e, slot, &run, status);
 		w = (struct enter_words){ECALL_FAULT, 0, 0};
 		function = SGX_EENTER;
-		fault = true;
 	}
 }
