@@ -162,12 +162,15 @@ client_start()
 	sleep 0.5
 }
 
-# A program that is asked looks at all it holds: that is how each move is verified.
+# After a move to $target. A program that is asked looks at all it holds: that is how each move is verified.
 client_end()
 {
 	if [ -n "$listener_pid" ]; then
 		echo check >&8
-		wait_for 60 listener_was_answered || { echo "the program does not answer after the move" >"$work/migrate.err"; return 1; }
+		if ! wait_for 60 listener_was_answered; then
+			echo "the program does not answer after the move. $(tail -n 1 "$work/receive-$target.log")" >"$work/migrate.err"
+			return 1
+		fi
 		sleep 0.1
 	else
 		kill -TERM "$client_pid"
