@@ -186,6 +186,8 @@ static void refuse(struct destination *d)
 	if (trusted(d->e, MIGRATE_REFUSE, 0, &c))
 		return;
 	d->refused_size = c.out_size;
+	log_line("%s: refused; stays for up to %llu s, for a source that asks late", d->name,
+		 REFUSED_KEPT_US / 1000000);
 	/* Only the answer is kept: the program's addresses and ports are free for another attempt. */
 	carry_destination_discard(d->carry);
 	d->carry = NULL;

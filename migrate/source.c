@@ -15,6 +15,8 @@
 #include "migrate/trusted.h"
 
 #define AFTER_TIMEOUT_US (5ull * 1000 * 1000)
+#define FAILED_TIMEOUT_US (2ull * 1000 * 1000)
+#define FAILED_ANSWER_US (500ull * 1000) /* of it, for one attempt */
 
 /* ---- the migration as others see it ---- */
 
@@ -120,10 +122,32 @@ static int after(struct source *s, struct failure *why)
 	return rc;
 }
 
+/* A destination that has said READY waits for COMMIT until it is told: again, over new connections, until it
+ * or the service that knows no such session any more has answered. */
+static void tell_failed(struct source *s, const struct failure *because)
+{
+	uint64_t until_us = now_us() + FAILED_TIMEOUT_US;
+	struct frame_failed said = {.code = because->code};
+	struct failure ignored;
+	bool lost = s->link_lost;
+	int rc;
+	snprintf(said.message, sizeof(said.message), "%s", because->message);
+	do {
+		struct wait soon = {now_us() + FAILED_ANSWER_US, -1};
+		rc = lost && s->attached ? source_reattach(s, &ignored) : s->control.fd < 0 ? -ENOTCONN : 0;
+		if (rc == 0)
+			rc = wire_send(s->control.fd, FRAME_FAILED, &said, sizeof(said), NULL, 0, soon);
+		while (rc == 0 && (rc = wire_recv(&s->control, soon)) == 0)
+			if (s->control.type == FRAME_FAILED)
+				return;
+		lost = true;
+		nanosleep(&(struct timespec){0, 20 * 1000 * 1000}, NULL);
+	} while (s->attached && now_us() < until_us);
+}
+
 /* In reverse. The program runs when this returns. */
 static void undo(struct source *s, const struct failure *because)
 {
-	struct frame_failed said = {.code = because->code};
 	struct failure why;
 	if (s->carry && carry_source_undo(s->carry, &why))
 		log_line("%s: %s", s->m->name, why.message);
@@ -135,13 +159,7 @@ static void undo(struct source *s, const struct failure *because)
 		enclave_hurry(s->e, false);
 	enclave_unpark_all(s->e);
 	signals_release(s->e);
-	snprintf(said.message, sizeof(said.message), "%s", because->message);
-	/* A destination that has said READY waits for COMMIT until it is told. */
-	if (s->link_lost && s->attached)
-		source_reattach(s, &why);
-	if (s->control.fd >= 0)
-		wire_send(s->control.fd, FRAME_FAILED, &said, sizeof(said), NULL, 0,
-			  (struct wait){now_us() + 100 * 1000, -1});
+	tell_failed(s, because);
 	if (!s->o->only_check)
 		hook_tell(s->hook, HOOK_FAILED, s->m->name, HOOK_TIMEOUT_MS, &why);
 }
