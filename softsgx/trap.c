@@ -90,6 +90,12 @@ static int is_breakpoint(const struct event *ev)
 	return ev->signal == SIGTRAP && ev->g[REG_TRAPNO] == TRAP_BP;
 }
 
+/* ... of the one at this offset, also where INT3 stands for it. */
+static unsigned int enclu_length_at(struct enclave *e, uint64_t offset, size_t size)
+{
+	return enclu_site(e, offset) ? 3 : enclu_length(e->view + offset, size);
+}
+
 static unsigned int enclu_inside(struct event *ev)
 {
 	struct enclave *e = ev->t->enclave;
@@ -104,11 +110,12 @@ static unsigned int enclu_inside(struct event *ev)
 		size = 3;
 	if (!(epcm_get(&e->epcm, enclave_page(e, rip)) & EPCM_VALID))
 		return 0;
-	length = enclu_site(e, offset) ? 3 : enclu_length(e->view + offset, size);
-	/* Another thread that trapped here too may have made it INT3 between the two looks, or taken that back. */
-	if (!length) {
+	length = enclu_length_at(e, offset, size);
+	/* Another thread that trapped here too may have made it INT3 between the two looks, or taken that
+	 * back. */
+	if (!length && (breakpoint || ev->signal == SIGILL)) {
 		lock_take(&e->lock);
-		length = enclu_site(e, offset) ? 3 : enclu_length(e->view + offset, size);
+		length = enclu_length_at(e, offset, size);
 		lock_drop(&e->lock);
 	}
 	if (breakpoint && length) {

@@ -49,24 +49,11 @@ static void look(uint64_t offset, uint8_t *out, size_t size)
 	test_call(&t, 0, OP_COPY, &args);
 }
 
-static void secinfo(uint64_t flags)
-{
-	struct sgx_secinfo s = {.flags = SGX_SECINFO_REG | flags};
-
-	test_put(&t, AT_DATA, &s, sizeof(s));
-}
-
-static void accept_copy(uint64_t to, uint64_t from, uint64_t rights)
-{
-	secinfo(rights);
-	CHECK_EQ(test_leaf(&t, SGX_EACCEPTCOPY, t.base + AT_DATA, t.base + to, t.base + from), 0);
-}
-
 static void run_code(int times)
 {
 	struct test_args args = {.rbx = t.base + AT_PAGE};
 
-	secinfo(SGX_SECINFO_PENDING | RW);
+	test_secinfo(&t, SGX_SECINFO_REG | SGX_SECINFO_PENDING | RW);
 	for (int i = 0; i < times; i++)
 		test_call(&t, 0, OP_FETCH, &args);
 }
@@ -78,23 +65,23 @@ int main(void)
 	test_build(&t, NULL);
 
 	/* The code that all tests have run by now. */
-	accept_copy(AT_COPY, AT_CODE, RW);
+	test_accept_copy(&t, AT_COPY, AT_CODE, RW);
 	look(AT_COPY, seen, sizeof(seen));
 	CHECK(!memcmp(seen, test_enclave_entry, sizeof(seen)));
 
 	write_code(code);
 	test_put(&t, AT_DATA + 0x1000, code, sizeof(code));
-	accept_copy(AT_PAGE, AT_DATA + 0x1000, RX);
+	test_accept_copy(&t, AT_PAGE, AT_DATA + 0x1000, RX);
 	CHECK_EQ(test_map(&t, AT_PAGE, 4096, PROT_READ | PROT_EXEC), 0);
 	run_code(3);
-	accept_copy(AT_COPY + 0x1000, AT_PAGE, RW);
+	test_accept_copy(&t, AT_COPY + 0x1000, AT_PAGE, RW);
 	look(AT_COPY + 0x1000, seen, sizeof(seen));
 	CHECK(!memcmp(seen, code, sizeof(seen)));
 
 	/* Once the enclave can write it, what it reads there is what it wrote. */
 	run_code(3);
-	secinfo(RX | SGX_SECINFO_W);
-	test_leaf(&t, SGX_EMODPE, t.base + AT_DATA, t.base + AT_PAGE, 0);
+	test_leaf(&t, SGX_EMODPE, test_secinfo(&t, SGX_SECINFO_REG | RX | SGX_SECINFO_W), t.base + AT_PAGE,
+		  0);
 	look(AT_PAGE, seen, sizeof(seen));
 	CHECK(!memcmp(seen, code, sizeof(seen)));
 	run_code(3);

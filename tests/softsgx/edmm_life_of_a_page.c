@@ -19,17 +19,9 @@
 
 static struct test_enclave t;
 
-static void secinfo(uint64_t flags)
-{
-	struct sgx_secinfo s = {.flags = flags};
-
-	test_put(&t, AT_DATA, &s, sizeof(s));
-}
-
 static uint64_t leaf(uint64_t number, uint64_t flags, uint64_t offset)
 {
-	secinfo(flags);
-	return test_leaf(&t, number, t.base + AT_DATA, t.base + offset, t.base + AT_DATA + 0x1000);
+	return test_leaf(&t, number, test_secinfo(&t, flags), t.base + offset, t.base + AT_DATA + 0x1000);
 }
 
 static void leaf_faults(uint64_t number, uint64_t flags, uint64_t rcx, unsigned int vector, unsigned int code)
@@ -37,7 +29,7 @@ static void leaf_faults(uint64_t number, uint64_t flags, uint64_t rcx, unsigned 
 	struct test_args args = {
 	    .rax = number, .rbx = t.base + AT_DATA, .rcx = rcx, .rdx = t.base + AT_DATA + 0x1000};
 
-	secinfo(flags);
+	test_secinfo(&t, flags);
 	test_faults(&t, OP_LEAF, &args, vector, code, vector == 14 ? rcx & ~0xfffull : 0);
 }
 
@@ -117,7 +109,7 @@ int main(void)
 	write_value(page, 0x1234);
 
 	/* Flags of a leaf that reports. */
-	secinfo(REG | R | W | PENDING);
+	test_secinfo(&t, REG | R | W | PENDING);
 	args = (struct test_args){.rax = SGX_EACCEPT, .rbx = t.base + AT_DATA, .rcx = t.base + page};
 	test_call(&t, 0, OP_LEAF, &args);
 	CHECK_EQ(args.rflags & 0x8d5, 0x40);

@@ -392,3 +392,18 @@ void test_get(struct test_enclave *t, uint64_t offset, void *data, size_t size)
 
 	test_call(t, 0, OP_COPY, &args);
 }
+
+uint64_t test_secinfo(struct test_enclave *t, uint64_t flags)
+{
+	struct sgx_secinfo secinfo = {.flags = flags};
+
+	test_put(t, AT_DATA, &secinfo, sizeof(secinfo));
+	return t->base + AT_DATA;
+}
+
+void test_accept_copy(struct test_enclave *t, uint64_t to, uint64_t from, uint64_t rights)
+{
+	uint64_t secinfo = test_secinfo(t, SGX_SECINFO_REG | rights);
+
+	CHECK_EQ(test_leaf(t, SGX_EACCEPTCOPY, secinfo, t->base + to, t->base + from), 0);
+}

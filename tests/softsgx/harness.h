@@ -138,5 +138,9 @@ int test_dies_of(void (*what)(void));
 /* Puts bytes at offset of the data pages, as the enclave would. */
 void test_put(struct test_enclave *t, uint64_t offset, const void *data, size_t size);
 void test_get(struct test_enclave *t, uint64_t offset, void *data, size_t size);
+/* Puts a SECINFO at AT_DATA; its address. */
+uint64_t test_secinfo(struct test_enclave *t, uint64_t flags);
+/* EACCEPTCOPY of a whole page, offset to offset, with these rights. */
+void test_accept_copy(struct test_enclave *t, uint64_t to, uint64_t from, uint64_t rights);
 
 #endif

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define RX (SGX_SECINFO_R | SGX_SECINFO_X)
 #define THREADS 2
 #define MEETINGS 40 /* in a page */
 #define PAGES 400
@@ -59,13 +58,6 @@ static void *run_pages(void *argument)
 	return NULL;
 }
 
-static void secinfo(uint64_t flags)
-{
-	struct sgx_secinfo s = {.flags = SGX_SECINFO_REG | flags};
-
-	test_put(&t, AT_DATA, &s, sizeof(s));
-}
-
 int main(void)
 {
 	pthread_t threads[THREADS];
@@ -82,11 +74,8 @@ int main(void)
 	for (uint64_t page = 0; page < PAGES; page++) {
 		uint64_t from = page ? AT_FREE + (page - 1) * 4096 : AT_DATA + 0x1000;
 
-		secinfo(RX);
-		CHECK_EQ(test_leaf(&t, SGX_EACCEPTCOPY, t.base + AT_DATA, t.base + AT_FREE + page * 4096,
-				   t.base + from),
-			 0);
-		secinfo(SGX_SECINFO_PENDING | SGX_SECINFO_R | SGX_SECINFO_W);
+		test_accept_copy(&t, AT_FREE + page * 4096, from, SGX_SECINFO_R | SGX_SECINFO_X);
+		test_secinfo(&t, SGX_SECINFO_REG | SGX_SECINFO_PENDING | SGX_SECINFO_R | SGX_SECINFO_W);
 		arrived = 0;
 		pthread_barrier_wait(&page_begins);
 		pthread_barrier_wait(&page_ends);
