@@ -217,6 +217,30 @@ static int leaf_emodpe(struct leaf *l)
 	return 0;
 }
 
+/* Does RCX name a page that the enclave has not accepted? Then the view has nothing there, or zeros. */
+static int target_is_unaccepted(const struct leaf *l)
+{
+	uint64_t address = (uint64_t)l->g[REG_RCX];
+	uint32_t entry;
+
+	if (!enclave_contains(l->e, address, 1))
+		return 0;
+	entry = epcm_get(&l->e->epcm, enclave_page(l->e, address));
+	return !(entry & EPCM_VALID) || (entry & EPCM_PENDING);
+}
+
+/* Memory for a page takes the kernel longer than all else of EACCEPTCOPY, so that threads get it side by
+ * side, without the lock. Changes nothing, whatever the page has become meanwhile. */
+static void memory_for_target(const struct leaf *l)
+{
+	/* A compiler may take an atomic that changes nothing for nothing. */
+	if (target_is_unaccepted(l))
+		__asm__ volatile("lock orb $0, %0"
+				 : "+m"(l->e->view[(uint64_t)l->g[REG_RCX] - l->e->base])
+				 :
+				 : "cc");
+}
+
 static int leaf_eacceptcopy(struct leaf *l)
 {
 	const uint32_t fresh = SGX_SECINFO_REG | EPCM_PENDING | SGX_SECINFO_R | SGX_SECINFO_W;
@@ -313,8 +337,13 @@ int leaf_inside(struct thread *t, ucontext_t *context, unsigned int size, struct
 	enclave_count(&l.e->stats.leaf[number]);
 	if (number == SGX_EEXIT)
 		return leaf_eexit(&l);
+	if (number == SGX_EACCEPTCOPY)
+		memory_for_target(&l);
 	lock_take(&l.e->lock);
 	raised = inside_leaves[number](&l);
+	/* It was refused. */
+	if (number == SGX_EACCEPTCOPY && target_is_unaccepted(&l))
+		mm_discard(l.e, enclave_page(l.e, (uint64_t)g[REG_RCX]), 1);
 	lock_drop(&l.e->lock);
 	if (!raised)
 		g[REG_RIP] = at + size;
