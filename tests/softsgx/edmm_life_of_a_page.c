@@ -79,6 +79,31 @@ static void remove_page(uint64_t offset)
 	CHECK_EQ(p.count, 4096);
 }
 
+/* Kilobytes of memory that all enclaves of this process have. */
+static long memory_used(void)
+{
+	FILE *status = fopen("/proc/self/status", "r");
+	char line[128];
+	long used = -1;
+
+	CHECK(status);
+	while (used < 0 && fgets(line, sizeof(line), status))
+		sscanf(line, "RssShmem: %ld", &used);
+	fclose(status);
+	return used;
+}
+
+/* EACCEPTCOPY of pages that do not exist, refused each time. */
+static void refused_copies_hold_no_memory(void)
+{
+	const long pages = 256;
+	long before = memory_used();
+
+	for (long i = 0; i < pages; i++)
+		leaf_faults(SGX_EACCEPTCOPY, REG | W, t.base + AT_FREE + 0x20000 + (uint64_t)i * 4096, 13, 0);
+	CHECK(memory_used() - before < pages * 4 / 2);
+}
+
 int main(void)
 {
 	const uint64_t page = AT_FREE;
@@ -163,6 +188,7 @@ int main(void)
 	write_fails(page + 0x2000, 0x8007);
 	CHECK_EQ(leaf(SGX_EACCEPTCOPY, REG | R | X, page + 0x2000), SGX_PAGE_ATTRIBUTES_MISMATCH);
 	leaf_faults(SGX_EACCEPTCOPY, REG | R, t.base + AT_TCS(2), 14, 0x8005);
+	refused_copies_hold_no_memory();
 
 	/* A page becomes a TCS and is entered. */
 	{
