@@ -125,6 +125,8 @@ enum migrate_round {
 	 * migrate_growth in arg[2] says. If more than arg[1] pages exist there in an old version, those that were found written more than
 	 * once are taken out there. */
 	ROUND_QUIET = 4,
+	/* Every page that exists there in an old version, quiet or not. */
+	ROUND_OLD = 6,
 	/* Parked. If more than arg[1] pages would have to go, only those that exist there in an old version do, and
 	 * what a resumed thread needs first; the others stay behind, deferred. */
 	ROUND_FINAL = 2,

@@ -130,6 +130,13 @@ static uint64_t choose_watch(void)
 	return news;
 }
 
+static void choose_old(void)
+{
+	struct source_pages *p = &session.pages;
+	for (size_t i = 0; i < pageset_words(&p->pending); i++)
+		p->pending.word[i] = p->live.word[i] & p->there.word[i] & ~p->current.word[i];
+}
+
 static void choose_sample(uint64_t most, bool there)
 {
 	struct source_pages *p = &session.pages;
@@ -185,8 +192,8 @@ uint64_t source_left(void)
 int source_round(struct service_call *call)
 {
 	uint64_t kind = call->arg[0];
-	if (kind > ROUND_SAMPLE || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
-		return kind > ROUND_SAMPLE ? -EINVAL : -EPERM;
+	if (kind > ROUND_OLD || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
+		return kind > ROUND_OLD ? -EINVAL : -EPERM;
 	/* No content is sent, and nothing told of what is written, before writes are tracked. */
 	if (kind != ROUND_PREPARE && kind != ROUND_FINAL && tracking_begin() != 0)
 		return -EAGAIN;
@@ -206,6 +213,9 @@ int source_round(struct service_call *call)
 		break;
 	case ROUND_QUIET:
 		choose_quiet(counts.old > call->arg[1], (enum migrate_growth)call->arg[2]);
+		break;
+	case ROUND_OLD:
+		choose_old();
 		break;
 	case ROUND_FINAL:
 		choose_final(counts.old + counts.absent <= call->arg[1]);

@@ -11,6 +11,7 @@
 #define TRIP_PAGES_MAX 32
 #define SLOW_PAGE_US 200ull
 #define FEW_PAGES 32	     /* are never worth another round */
+#define LAST_PAGES 16	     /* the stop hardly notices them */
 #define TRIP_US 1000	     /* until one was seen: parking, descriptors, two round trips */
 #define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
 #define THROTTLE_FIRST 30    /* percent */
@@ -191,6 +192,26 @@ static void throttle_more(struct source *s)
 	s->r->throttle_percent = s->throttle;
 }
 
+/*
+ * What would go while the program stands still goes once more while it runs, for as long as that leaves less than half:
+ * the limit says what a stop may last, not what it has to. kind: LIVE or OLD.
+ */
+static int last_rounds(struct source *s, enum migrate_round kind, struct failure *why)
+{
+	struct round_choice choice;
+	for (uint64_t last = UINT64_MAX;;) {
+		int rc = source_round_begin(s, kind, 0, GROW_NOT, &choice, why);
+		if (rc)
+			return rc;
+		if (choice.pages <= LAST_PAGES || choice.pages > last / 2)
+			return source_export(s, why);
+		last = choice.pages;
+		rc = measured_round(s, 0, true, why);
+		if (rc)
+			return rc;
+	}
+}
+
 /* Rounds until what is dirty fits the downtime limit at the best rate seen, fixed costs included. A program
  * that writes faster than that is slowed down until rounds get ahead of it. */
 static int precopy_rounds(struct source *s, struct failure *why)
@@ -210,8 +231,11 @@ static int precopy_rounds(struct source *s, struct failure *why)
 		s->r->converged = choice.pages <= source_affordable(s, s->page_us);
 		bool shrinks = choice.pages <= last - last / 4;
 		if (s->r->converged || i + 1 == ROUNDS_MAX || (!shrinks && s->throttle == THROTTLE_MAX)) {
+			/* Left alone it writes more than in the rounds that slowed it down. */
+			bool more = s->r->converged && s->throttle == 0;
 			s->throttle = 0;
-			return source_export(s, why);
+			rc = source_export(s, why);
+			return rc || !more ? rc : last_rounds(s, ROUND_LIVE, why);
 		}
 		if (!shrinks)
 			throttle_more(s);
@@ -287,8 +311,12 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 		if (i > 0 && !paused && s->r->converged && choice.pages <= most) {
 			rc = source_export(s, why);
 			bool fewer = choice.absent <= last_absent - last_absent / 4;
-			if (rc || choice.absent <= FEW_PAGES || !fewer || returns == RETURNS_MAX)
+			if (rc)
 				return rc;
+			if (choice.absent <= FEW_PAGES || !fewer || returns == RETURNS_MAX)
+				return last_rounds(
+				    s, choice.absent <= source_affordable_absent(s) ? ROUND_LIVE : ROUND_OLD,
+				    why);
 			returns++;
 			last_absent = choice.absent;
 			grow = false;
