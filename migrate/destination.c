@@ -208,7 +208,6 @@ int destination_run(const struct destination_options *o, const struct frame_hell
 	static struct destination d; /* the epilogue may outlive this call */
 	struct failure why = {0};
 	d.o = o;
-	d.usual_nice = 20;
 	d.hello = hello;
 	d.channel_fd = channel_fd;
 	memcpy(d.name, hello->name, sizeof(d.name));
@@ -222,7 +221,7 @@ int destination_run(const struct destination_options *o, const struct frame_hell
 		rc = destination_until_ready(&d, &why);
 	if (rc == 0)
 		rc = destination_serve_commit(&d, &why);
-	thread_urgent_end(d.usual_nice);
+	thread_urgent_end(d.urgency);
 	if (rc == 0)
 		*end = live_here(&d, status);
 	else

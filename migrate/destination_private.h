@@ -16,6 +16,7 @@
 #include "migrate/address.h"
 #include "migrate/arrivals.h"
 #include "migrate/destination.h"
+#include "migrate/urgent.h"
 #include "migrate/inflow.h"
 #include "migrate/wire.h"
 #include "softsgx/softsgx.h"
@@ -45,7 +46,7 @@ struct destination {
 	struct hook *hook;
 	struct softsgx_stats before;
 	uint64_t parking_us;
-	int usual_nice;			     /* of the main thread before it was urgent; 20: it is not */
+	struct urgency urgency; /* of the main thread */
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
 	bool handed_over;		     /* RESUME succeeded: runs here */
 	uint8_t refused[1024];

@@ -61,9 +61,9 @@ static int on_slots(struct destination *d, struct failure *why)
 		more[i] = d->control.data[i] & ~d->slots[i];
 		d->slots[i] |= more[i];
 	}
-	thread_urgent_end(d->usual_nice);
+	thread_urgent_end(d->urgency);
 	int rc = enclave_standby(d->e, more, enclave_config(d->e)->slot_count);
-	d->usual_nice = thread_urgent_begin();
+	d->urgency = thread_urgent_begin();
 	return rc ? fail(why, rc, "cannot make the program's threads: %s", strerror(-rc)) : 0;
 }
 

@@ -210,11 +210,11 @@ int source_switch_over(struct source *s, struct failure *why)
 	if (rc)
 		return rc;
 	source_progress(s, "switch");
-	int usual = thread_urgent_begin();
+	struct urgency urgency = thread_urgent_begin();
 	uint64_t stopped_us = now_us();
 	rc = hand_over(s, stopped_us, why);
 	if (rc == 0)
 		rc = commit(s, stopped_us, why);
-	thread_urgent_end(usual);
+	thread_urgent_end(urgency);
 	return rc;
 }
