@@ -16,8 +16,8 @@
 #include "migrate/address.h"
 #include "migrate/arrivals.h"
 #include "migrate/destination.h"
-#include "migrate/urgent.h"
 #include "migrate/inflow.h"
+#include "migrate/urgent.h"
 #include "migrate/wire.h"
 #include "softsgx/softsgx.h"
 

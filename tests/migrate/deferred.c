@@ -112,10 +112,15 @@ static void what_is_written_all_the_time_stays_behind(void)
 	fill(&p.source, 8, 80);
 	pair_choose(&p, ROUND_QUIET, 10, GROW_NOT, ret);
 	CHECK(ret[0] == 1 && ret[2] == 2); /* 7; 8 must wait */
-	/* 5 and 6 do not exist there, 7 and 8 do: they go */
+	pair_choose(&p, ROUND_OLD, 0, 0, ret);
+	CHECK(ret[0] == 2 && ret[3] == 2); /* both, quiet or not; nothing that does not exist there */
+	pair_send(&p, 2, counts);
+	CHECK(value_of(&p.destination, 7) == 70 && value_of(&p.destination, 8) == 80);
+	fill(&p.source, 8, 81);
+	/* 5 and 6 do not exist there, 8 does: it goes */
 	hand_over(&p, 2, 0, 2);
 	CHECK(!exists(&p.destination, 5) && value_of(&p.destination, 7) == 70 &&
-	      value_of(&p.destination, 8) == 80);
+	      value_of(&p.destination, 8) == 81);
 	CHECK(side_ask(&p.source, MIGRATE_SERVE, 0) == 2);
 	CHECK(message_get(&p.destination, MIGRATE_ARRIVED, 0, NULL, &arrived) == -EAGAIN);
 	CHECK(message_get(&p.destination, MIGRATE_OFFER, 1, NULL, &other) == -EPERM);

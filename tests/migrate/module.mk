@@ -31,6 +31,11 @@ $(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate
 	$(CC) $(SANITIZE) -o $@ $^
 TESTS += $(B)/tests/migrate/wire
 
+$(B)/tests/migrate/urgent: $(B)/tests/migrate/urgent.o
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ -lpthread
+TESTS += $(B)/tests/migrate/urgent
+
 # Many threads: with the thread sanitizer.
 $(B)/sanitize-thread/%.o: %.c
 	@mkdir -p $(@D)
