@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include "host/failure.h"
 #include "sgx/uapi.h"
@@ -22,6 +23,8 @@ struct device_ops {
 	void *(*mmap)(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
 	int (*munmap)(void *addr, size_t size);
 	sgx_enter_enclave_fn enter;
+	/* enclave memory as a debugger gets it: of debug enclaves only */
+	int (*peek)(uint64_t address, void *out, size_t size);
 	/* for signals that may arrive while a thread is inside */
 	int (*sigaction)(int signal, const struct sigaction *action, struct sigaction *old);
 };

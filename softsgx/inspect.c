@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include "softsgx/enclu_site.h"
 #include "softsgx/mm.h"
+#include "softsgx/softsgx.h"
 
 #define DBGOPTIN_OFFSET offsetof(struct sgx_tcs, flags)
 
@@ -95,4 +96,9 @@ long inspect_copy(uint64_t address, void *local, size_t size, int write)
 	lock_drop(&e->lock);
 	signals_restore(mask);
 	return done ? (long)done : -EFAULT;
+}
+
+int softsgx_peek(uint64_t address, void *out, size_t size)
+{
+	return inspect_copy(address, out, size, 0) == (long)size ? 0 : -EIO;
 }

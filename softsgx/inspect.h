@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Enclave memory as a debugger gets it through the kernel: EDBGRD and EDBGWR for
- * debug enclaves, nothing for others. Only for what asks under the preload library:
- * the program itself, and a process that shares the enclave by fork.
+ * debug enclaves, nothing for others. For the program itself (softsgx_peek(), too),
+ * and under the preload library for a process that shares the enclave by fork.
  */
 #ifndef SOFTSGX_INSPECT_H
 #define SOFTSGX_INSPECT_H

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o decode.o device.o enclu_site.o entry.o epcm.o illegal.o keys.o leaf.o measure.o mm.o oracle.o \
+SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o decode.o device.o enclu_site.o entry.o epcm.o illegal.o inspect.o keys.o leaf.o measure.o mm.o oracle.o \
 	patch.o platform.o 	quote.o sgx2.o signals.o sigstruct.o source.o stats.o sys.o thread.o trap.o)
 MBEDCRYPTO := /usr/lib/x86_64-linux-gnu/libmbedcrypto.a
 
@@ -19,7 +19,7 @@ $(B)/softsgx/vdso.so: $(B)/softsgx/vdso.o softsgx/vdso.ld softsgx/vdso.map
 		-T softsgx/vdso.ld --version-script=softsgx/vdso.map -o $@ $<
 $(B)/softsgx/preload_entry.o: CPPFLAGS += -DVDSO_IMAGE='"$(B)/softsgx/vdso.so"'
 $(B)/softsgx/preload_entry.o: $(B)/softsgx/vdso.so
-SOFTSGX_PRELOAD := $(addprefix $(B)/softsgx/,preload.o preload_entry.o preload_debug.o inspect.o vdso_image.o)
+SOFTSGX_PRELOAD := $(addprefix $(B)/softsgx/,preload.o preload_entry.o preload_debug.o vdso_image.o)
 $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/libsoftsgx.map
 	$(CC) -shared -fuse-ld=lld -o $@ $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) \
 		-Wl,--version-script=softsgx/libsoftsgx.map -Wl,--exclude-libs,ALL -lpthread -ldl

@@ -40,6 +40,10 @@ int softsgx_enter_enclave(unsigned long rdi, unsigned long rsi, unsigned long rd
  * instead of sigaction() in a program linked with this library; the preload library interposes. */
 int softsgx_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
 
+/* What pread() of /proc/self/mem gives of an enclave: EDBGRD's bytes of a debug enclave, -EIO of any other and of
+ * addresses outside one. All of them or none. */
+int softsgx_peek(uint64_t address, void *out, size_t size);
+
 /* What has been done on behalf of one enclave since it was created. */
 struct softsgx_stats {
 	uint64_t leaf[SGX_ENCLU_LEAF_COUNT];
