@@ -9,7 +9,7 @@ TESTS += $(HOST_TESTS) $(IMAGE_TESTS) scripts/check-layers $(wildcard tests/host
 $(HOST_TESTS): $(B)/%: $(B)/%.o $(B)/tests/host/guest/load.o $(HOST_LIB) $(B)/softsgx/libsoftsgx.a | $(B)/tests/host/guest/guest.image
 	$(CC) -pie -o $@ $^ -lmbedcrypto -lpthread
 
-IMAGE_TEST_OBJ := $(patsubst %,$(B)/sanitize/%.o,host/image_elf host/image host/image_pages host/measure host/sign \
+IMAGE_TEST_OBJ := $(patsubst %,$(B)/sanitize/%.o,host/image_elf host/image_symbols host/image host/image_pages host/measure host/sign \
 	host/key host/failure)
 $(B)/sanitize/%.o: %.c
 	@mkdir -p $(@D); echo '  CC [S]  $<'

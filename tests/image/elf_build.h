@@ -19,9 +19,12 @@ enum { PH_RT_TEXT, PH_RT_DATA, PH_RODATA, PH_TEXT, PH_DATA, PH_TLS, PH_RELRO, PH
 struct elf_file {
 	Elf64_Ehdr eh;
 	Elf64_Phdr ph[PH_COUNT];
-	Elf64_Shdr sh[3]; /* none, note, names */
+	Elf64_Shdr sh[5]; /* none, note, names, symbols, their names */
 	char names[64];
-	uint8_t pad[4096 - sizeof(Elf64_Ehdr) - PH_COUNT * sizeof(Elf64_Phdr) - 3 * sizeof(Elf64_Shdr) - 64];
+	Elf64_Sym symbol[3];
+	char symbol_names[32];
+	uint8_t pad[4096 - sizeof(Elf64_Ehdr) - PH_COUNT * sizeof(Elf64_Phdr) - 5 * sizeof(Elf64_Shdr) - 64 -
+		    3 * sizeof(Elf64_Sym) - 32];
 	uint8_t rt_text[4096], rt_data[4096], rodata[4096], text[4096], data[8192];
 	struct {
 		Elf64_Nhdr header;
@@ -52,7 +55,7 @@ static inline void elf_build(struct elf_file *f)
 	f->eh.e_phnum = PH_COUNT;
 	f->eh.e_shoff = ELF_OFFSET(sh);
 	f->eh.e_shentsize = sizeof(Elf64_Shdr);
-	f->eh.e_shnum = 3;
+	f->eh.e_shnum = 5;
 	f->eh.e_shstrndx = 2;
 	f->ph[PH_RT_TEXT] = elf_load(RUNTIME_BASE, ELF_OFFSET(rt_text), 4096, 4096, PF_R | PF_X);
 	f->ph[PH_RT_DATA] = elf_load(RUNTIME_BASE + 0x1000, ELF_OFFSET(rt_data), 100, 20000, PF_R | PF_W);
@@ -73,6 +76,16 @@ static inline void elf_build(struct elf_file *f)
 	f->sh[2].sh_type = SHT_STRTAB;
 	f->sh[2].sh_offset = ELF_OFFSET(names);
 	f->sh[2].sh_size = sizeof(f->names);
+	memcpy(f->symbol_names, "\0table\0run\033", 12);
+	f->symbol[1] = (Elf64_Sym){1, ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT), 0, 3, APP_BASE + 0x1000, 0x200};
+	f->symbol[2] = (Elf64_Sym){7, ELF64_ST_INFO(STB_LOCAL, STT_FUNC), 0, 3, APP_BASE + 0x1100, 0x20};
+	f->sh[3].sh_type = SHT_SYMTAB;
+	f->sh[3].sh_offset = ELF_OFFSET(symbol);
+	f->sh[3].sh_size = sizeof(f->symbol);
+	f->sh[3].sh_link = 4;
+	f->sh[4].sh_type = SHT_STRTAB;
+	f->sh[4].sh_offset = ELF_OFFSET(symbol_names);
+	f->sh[4].sh_size = sizeof(f->symbol_names);
 	f->note.header = (Elf64_Nhdr){sizeof(IMAGE_NOTE_NAME), sizeof(struct image_note), IMAGE_NOTE_TYPE};
 	memcpy(f->note.name, IMAGE_NOTE_NAME, sizeof(IMAGE_NOTE_NAME));
 	f->note.note.link.small_start = APP_BASE + 0x3010;

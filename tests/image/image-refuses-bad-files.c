@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Target: image_parse(), image_derive(), image_measure() on files nobody should
+ * Target: image_parse(), image_derive(), image_measure(), image_function() on files nobody should
  * have made: each damage is refused with a reason, and random damage reads no
  * byte outside the file (built with sanitizers).
  */
 #include <errno.h>
 #include <stdio.h>
+#include "host/image_symbols.h"
 #include "tests/image/elf_build.h"
 
 static int failures;
@@ -108,13 +109,38 @@ static int read_whole(const void *file, size_t size, struct failure *why)
 {
 	struct image_options options = elf_options();
 	struct image image;
+	char name[16];
 	int rc = elf_parse(file, size, &image, why);
 
 	if (rc)
 		return rc;
+	image_function(&image, APP_BASE + 0x1100, name, sizeof(name));
 	rc = image_derive(&image, &options, why);
 	image_close(&image);
 	return rc;
+}
+
+static bool function_is(const struct image *image, uint64_t address, const char *expected)
+{
+	char name[6] = "";
+
+	return image_function(image, address, name, sizeof(name)) ? expected && !strcmp(name, expected) : !expected;
+}
+
+/* A name is looked for in functions only, and is nothing that a terminal obeys. */
+static void names_functions(void)
+{
+	static struct elf_file f;
+	struct image image;
+
+	elf_build(&f);
+	if (elf_parse(&f, sizeof(f), &image, NULL) || !function_is(&image, APP_BASE + 0x1100, "run?") ||
+	    !function_is(&image, APP_BASE + 0x111f, "run?") || !function_is(&image, APP_BASE + 0x1120, NULL) ||
+	    !function_is(&image, APP_BASE + 0x10ff, NULL)) {
+		printf("functions are not named as the image's table does\n");
+		failures++;
+	}
+	image_close(&image);
 }
 
 static void refuses(void)
@@ -241,6 +267,7 @@ static void survives_random_damage(void)
 int main(void)
 {
 	good();
+	names_functions();
 	refuses();
 	names_another_abi();
 	refuses_options();
