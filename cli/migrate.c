@@ -139,6 +139,21 @@ static void print_progress(const json_t *p)
 	fflush(stderr);
 }
 
+/* Why it took longer than it should, if it did. */
+static void print_reasons(const json_t *r)
+{
+	const char *mode = json_string_value(json_object_get(r, "mode"));
+	const char *late = json_string_value(json_object_get(r, "stragglers"));
+	bool has_rounds = mode && (!strcmp(mode, "precopy") || !strcmp(mode, "hybrid"));
+	if (late && *late)
+		printf("  slow to stop: %s\n", late);
+	if (number(r, "throttle_percent") > 0)
+		printf("  it writes faster than the link carries: made to stand still for up to %.0f %% of its time\n",
+		       number(r, "throttle_percent"));
+	if (has_rounds && json_is_false(json_object_get(r, "converged")))
+		puts("  what was left when it stopped was more than fits the downtime limit");
+}
+
 static void print_report(const json_t *r, const struct migrate_args *a)
 {
 	if (isatty(STDERR_FILENO))
@@ -146,6 +161,7 @@ static void print_report(const json_t *r, const struct migrate_args *a)
 	printf("%s moved to %s: stood still %.1f ms, %.1f s in all, %.0f MB sent in %zu rounds\n", a->name,
 	       a->options.to, number(r, "downtime_us") / 1e3, number(r, "total_us") / 1e6,
 	       number(r, "bytes_sent") / 1e6, json_array_size(json_object_get(r, "rounds")));
+	print_reasons(r);
 }
 
 /* What went wrong, where whoever asked looks for it. */

@@ -26,6 +26,7 @@ static int image_load(struct enclave *e, struct image *image, const char *path, 
 	if (rc)
 		return fail(why, rc, "%s: %.300s", path, inner.message);
 	memcpy(e->mrenclave, image->note.sigstruct.enclavehash, sizeof(e->mrenclave));
+	e->image_path = realpath(path, NULL);
 	return 0;
 }
 
@@ -117,6 +118,7 @@ void enclave_destroy(struct enclave *e)
 	pthread_mutex_destroy(&e->change_lock);
 	pthread_mutex_destroy(&e->lock);
 	free(e->slot);
+	free(e->image_path);
 	free(e);
 }
 

@@ -55,7 +55,25 @@ void enclave_hurry(struct enclave *e, bool hurry);
 void enclave_cpu_ns(struct enclave *e, uint64_t out[2]);
 /* The same, for the enclave to read. */
 void enclave_cpu_tell(struct enclave *e, uint64_t out[2]);
-/* For a message: which threads are not parked, and whether they compute or wait, and in what. */
+
+/* Threads that are to stop and have not, for a message. note() looks who they are and interrupts those that compute; find(),
+ * called until it says true or patience ends, looks where they were then. That is what a debugger may see, so it stays
+ * unknown unless the enclave is a debug one. None of the two takes long. */
+struct stragglers {
+	unsigned count;
+	struct straggler {
+		unsigned slot;
+		enum { STRAGGLER_COMPUTES, STRAGGLER_CALLS, STRAGGLER_ASKS } what;
+		uint64_t number;      /* of the system call, or the request */
+		uint64_t instruction; /* 0: not known */
+		unsigned kicks;	      /* it had had when it was interrupted */
+	} one[4];
+};
+void enclave_stragglers_note(struct enclave *e, struct stragglers *out);
+bool enclave_stragglers_find(struct enclave *e, struct stragglers *s);
+/* "slot 3 computes in qsort, slot 4 is in system call 232". Reads the image file for names. */
+void enclave_stragglers_text(const struct enclave *e, const struct stragglers *s, char *text, size_t size);
+/* All three, within some milliseconds. */
 void enclave_stragglers(struct enclave *e, char *text, size_t size);
 /* Answers every OCALL_PARK that waits now or is on its way out of an entry made before. The answer may come
  * to a thread that should stay: the enclave asks again. */

@@ -5,6 +5,7 @@
  *   enclave.c  loading, the program's beginning and end
  *   border.c   one entry, with the exceptions on its way
  *   thread.c   a host thread per application slot; what the enclave asks of it
+ *   stragglers.c  threads that are to stop and have not: which, and where
  *   service.c  service slots
  *   pages.c    pages given up, pages waited for
  */
@@ -31,7 +32,8 @@ struct slot {
 	/* under enclave.lock */
 	enum { SLOT_UNUSED, SLOT_RUNNING, SLOT_FINISHED } state; /* finished: wants joining */
 	pthread_t pthread;
-	pid_t tid; /* 0: has not come that far */
+	pid_t tid;	    /* 0: has not come that far */
+	atomic_uint *kicks; /* that have reached it; valid while it runs and tid is set */
 
 	/* the slot's own host thread only */
 	uint32_t entered_generation;
@@ -43,6 +45,7 @@ struct enclave {
 	struct loader_map map;
 	struct image_config config;
 	uint8_t mrenclave[32];
+	char *image_path; /* for the names of functions only */
 	struct fdtable *fds;
 	struct timepage *time;
 	struct slot *slot; /* config.slot_count */

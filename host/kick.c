@@ -3,13 +3,22 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <ucontext.h>
 
 /* kick.S */
 extern const char kick_window[], kick_window_end[], kick_cut[];
 
+static _Thread_local atomic_uint taken;
+
+atomic_uint *kick_taken(void)
+{
+	return &taken;
+}
+
 static void kick_handler(int signal_number, siginfo_t *info, void *context)
 {
+	atomic_fetch_add(&taken, 1);
 	greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
 	if (*rip >= (greg_t)kick_window && *rip < (greg_t)kick_window_end)
 		*rip = (greg_t)kick_cut;

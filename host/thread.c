@@ -256,6 +256,7 @@ static void *slot_main(void *arg)
 
 	pthread_mutex_lock(&e->lock);
 	s->tid = gettid();
+	s->kicks = kick_taken();
 	pthread_mutex_unlock(&e->lock);
 	run_slot(s);
 	pthread_mutex_lock(&e->lock);
@@ -402,30 +403,6 @@ void enclave_hurry(struct enclave *e, bool hurry)
 
 		if (s->state == SLOT_RUNNING && s->tid && (!hurry || !atomic_load(&s->parked)))
 			setpriority(PRIO_PROCESS, (id_t)s->tid, hurry ? HURRY_NICE : usual);
-	}
-	pthread_mutex_unlock(&e->lock);
-}
-
-void enclave_stragglers(struct enclave *e, char *text, size_t size)
-{
-	size_t used = 0;
-
-	text[0] = 0;
-	pthread_mutex_lock(&e->lock);
-	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count && used < size; i++) {
-		const struct slot *s = &e->slot[i];
-		const struct call_area *area = s->thread.area;
-		const char *separator = used ? ", " : "";
-
-		if (s->state != SLOT_RUNNING || atomic_load(&s->parked))
-			continue;
-		if (!atomic_load(&s->outside))
-			used += snprintf(text + used, size - used, "%sslot %u computes", separator, i);
-		else if (area->op == OCALL_SYSCALL)
-			used += snprintf(text + used, size - used, "%sslot %u is in system call %llu", separator, i,
-					 (unsigned long long)area->nr);
-		else
-			used += snprintf(text + used, size - used, "%sslot %u is in request %u", separator, i, area->op);
 	}
 	pthread_mutex_unlock(&e->lock);
 }

@@ -50,6 +50,7 @@ struct source {
 	struct softsgx_stats before;
 
 	unsigned throttle; /* percent of its time the program stands still, so that rounds get ahead of it */
+	struct stragglers late; /* threads that took long to stop */
 
 	/* what undo has to take back */
 	struct carry_source *carry;

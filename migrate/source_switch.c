@@ -42,8 +42,10 @@ static int park_all(struct source *s, struct failure *why)
 			break;
 		if (atomic_load(&s->m->cancelled))
 			return source_was_cancelled(s, why);
-		if (!s->r->stragglers[0] && now - begun > SLOW_STOP_US)
-			enclave_stragglers(s->e, s->r->stragglers, sizeof(s->r->stragglers));
+		if (s->late.count)
+			enclave_stragglers_find(s->e, &s->late);
+		else if (now - begun > SLOW_STOP_US)
+			enclave_stragglers_note(s->e, &s->late);
 		if (!s->hurried && now - begun > HURRY_US) {
 			s->hurried = true;
 			enclave_hurry(s->e, true);
@@ -52,6 +54,7 @@ static int park_all(struct source *s, struct failure *why)
 		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
 	}
 	s->r->park_us = now_us() - begun;
+	enclave_stragglers_find(s->e, &s->late);
 	return 0;
 }
 
@@ -216,5 +219,6 @@ int source_switch_over(struct source *s, struct failure *why)
 	if (rc == 0)
 		rc = commit(s, stopped_us, why);
 	thread_urgent_end(urgency);
+	enclave_stragglers_text(s->e, &s->late, s->r->stragglers, sizeof(s->r->stragglers));
 	return rc;
 }

@@ -2,7 +2,7 @@
 # Test programs: ordinary C, each built three times: for this machine as it is
 # (NAME.native), by optmig-cc, and signed as an enclave (NAME.signed).
 PROGRAMS_DIR := $(B)/tests/programs
-PROGRAMS := hello echo syscalls pattern follow markers obstacles process locks sqlite-insert
+PROGRAMS := hello echo syscalls pattern follow markers obstacles process locks sqlite-insert late
 PROGRAM_HEAP := 256M
 PROGRAM_CFLAGS := -O2 -g -Wall -Wextra -Itests/programs -I$(B)/sqlite -pthread
 SIGNED_PROGRAMS := $(PROGRAMS:%=$(PROGRAMS_DIR)/%.signed) $(PROGRAMS_DIR)/sqlite3.signed
