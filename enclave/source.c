@@ -141,8 +141,7 @@ static void choose_sample(uint64_t most, bool there)
 {
 	struct source_pages *p = &session.pages;
 	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
-		uint64_t left =
-		    p->live.word[i] & (there ? p->there.word[i] : ~p->there.word[i] & ~p->again.word[i]);
+		uint64_t left = p->live.word[i] & (there ? p->there.word[i] : ~p->there.word[i]);
 		for (p->pending.word[i] = 0; left && most; left &= left - 1, most--)
 			p->pending.word[i] |= left & -left;
 	}

@@ -12,12 +12,19 @@
 #define LOOKS 20
 #define LOOK_US (50ull * 1000)
 #define SAMPLE_PAGES 4096
+#define SAMPLES 3
 #define TRIPS 5
 /* Of the price of a page in a sample: what room for it costs, made before its content comes; and what it
  * costs while nothing else runs. Both as measured. */
 #define ROOM_SHARE 0.7
 #define STILL_SHARE 0.75
-#define CONNECTIONS_US 1000.0 /* to take connections along, few of them */
+#define STOP_TRIPS 7.0	     /* parking, state, descriptors and two round trips, in rounds of one page */
+#define CONNECTIONS_US 700.0 /* to take connections along, few of them */
+/* Precopy slows a program down that writes more than this share of what rounds carry. Its rounds then come to this share,
+ * and the stop to this part of the limit. All as measured. */
+#define THROTTLED_FROM 0.5
+#define THROTTLED_LOAD 0.85
+#define THROTTLED_STOP 0.2
 
 /* What was seen of the program. */
 struct writes {
@@ -71,15 +78,24 @@ static int sample(struct source *s, uint64_t pages, bool there, uint64_t *us, ui
 	return rc;
 }
 
-/* Prices: a page that comes into being, one that exists, a round trip. */
+static double least(double a, double b)
+{
+	return a < b ? a : b;
+}
+
+/* Prices: a page that comes into being, one that exists, a round trip. The least of a few: a sample is short, and whatever
+ * else runs may be in its way. */
 static int probe(struct source *s, struct failure *why)
 {
 	uint64_t us, sent, trip_us = UINT64_MAX;
-	int rc = sample(s, SAMPLE_PAGES, false, &us, &sent, why);
-	s->new_page_us = (double)us / (double)(sent + 1);
-	if (rc == 0)
-		rc = sample(s, SAMPLE_PAGES, true, &us, &sent, why);
-	s->page_us = (double)us / (double)(sent + 1);
+	int rc = 0;
+	s->new_page_us = s->page_us = 1e9;
+	for (unsigned i = 0; rc == 0 && i < 2 * SAMPLES; i++) {
+		double *price = i % 2 ? &s->page_us : &s->new_page_us;
+		rc = sample(s, SAMPLE_PAGES, i % 2, &us, &sent, why);
+		if (rc == 0 && (sent || i < 2))
+			*price = least(*price, (double)us / (double)(sent + 1));
+	}
 	for (unsigned i = 0; rc == 0 && i < TRIPS; i++) {
 		rc = sample(s, 1, true, &us, &sent, why);
 		trip_us = us < trip_us ? us : trip_us;
@@ -88,22 +104,16 @@ static int probe(struct source *s, struct failure *why)
 	return rc;
 }
 
-static double least(double a, double b)
-{
-	return a < b ? a : b;
-}
-
-/* Parking, state, descriptors and two round trips come to about eight rounds of one page. */
 static struct migrate_forecast forecast(const struct source *s, const struct writes *w,
 					enum migrate_mode mode)
 {
 	double live = (double)w->live, hot = least((double)w->seen, live), quiet = live - hot;
-	double still = 8.0 * (double)s->trip_us + (s->o->tcp_established ? CONNECTIONS_US : 0),
+	double still = STOP_TRIPS * (double)s->trip_us + (s->o->tcp_established ? CONNECTIONS_US : 0),
 	       setup = (double)s->r->setup_us, before = setup, tail = 0;
 	double room_us = ROOM_SHARE * (s->new_page_us - least(s->page_us, s->new_page_us));
 	double limit = (double)s->o->downtime_limit_us;
 	/* Pages written per second while rounds go on, as a share of what rounds can carry. */
-	double per_s = w->per_look * 1e6 / LOOK_US, load = least(per_s * s->page_us / 1e6, 0.95);
+	double per_s = w->per_look * 1e6 / LOOK_US, load = per_s * s->page_us / 1e6;
 	switch (mode) {
 	case MODE_HYBRID: {
 		double first = quiet * s->new_page_us, stale = least(w->news_per_s * first / 1e6, quiet);
@@ -118,9 +128,9 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 		break;
 	}
 	case MODE_PRECOPY:
-		before += live * room_us + live * s->page_us / (1 - load);
-		still += load < 0.9 ? least(w->per_look * s->page_us, 0.6 * limit)
-				    : least(per_s, live) * s->page_us;
+		before += live * room_us + live * s->page_us / (1 - least(load, THROTTLED_LOAD));
+		/* The last rounds leave what is written in one of few pages. */
+		still += load < THROTTLED_FROM ? load * (double)s->trip_us : THROTTLED_STOP * limit;
 		break;
 	case MODE_POSTCOPY:
 		tail = live * s->new_page_us;
