@@ -35,12 +35,12 @@ plan_lines()
 	short)
 		# each goal that takes no hours
 		for size in 256M 1G 4G; do
-			for rate in 0 max; do echo "writer $size uniform $rate 100 3 1"; done
+			for rate in 0 max; do echo "writer $size uniform $rate 100 7 1"; done
 		done
 		echo redis 4G - - - 3 1
 		echo redis 1G - - - 3 1
 		echo writer 1G uniform max 10 2 1
-		echo writer 1G uniform 10000 100 60 1
+		echo writer 1G uniform 10000 100 40 1
 		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
 		;;
