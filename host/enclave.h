@@ -58,7 +58,7 @@ void enclave_cpu_tell(struct enclave *e, uint64_t out[2]);
 
 /* Threads that are to stop and have not, for a message. note() looks who they are and interrupts those that compute; find(),
  * called until it says true or patience ends, looks where they were then. That is what a debugger may see, so it stays
- * unknown unless the enclave is a debug one. None of the two takes long. */
+ * unknown unless the enclave is a debug one. Neither takes long. */
 struct stragglers {
 	unsigned count;
 	struct straggler {
@@ -67,6 +67,7 @@ struct stragglers {
 		uint64_t number;      /* of the system call, or the request */
 		uint64_t instruction; /* 0: not known */
 		unsigned kicks;	      /* it had had when it was interrupted */
+		bool found;	      /* where it was; or there is nothing to find */
 	} one[4];
 };
 void enclave_stragglers_note(struct enclave *e, struct stragglers *out);

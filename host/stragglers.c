@@ -36,6 +36,7 @@ static void note_one(struct slot *s, unsigned index, struct straggler *out)
 		syscall(SYS_tgkill, getpid(), s->tid, KICK_SIGNAL);
 		return;
 	}
+	out->found = true;
 	out->what = area->op == OCALL_SYSCALL ? STRAGGLER_CALLS : STRAGGLER_ASKS;
 	out->number = area->op == OCALL_SYSCALL ? area->nr : area->op;
 }
@@ -71,12 +72,12 @@ bool enclave_stragglers_find(struct enclave *e, struct stragglers *s)
 		struct straggler *one = &s->one[i];
 		const struct slot *slot = &e->slot[one->slot];
 
-		if (one->what != STRAGGLER_COMPUTES || one->instruction || slot->state != SLOT_RUNNING || !slot->tid)
+		if (one->found || slot->state != SLOT_RUNNING || !slot->tid)
 			continue;
-		if (atomic_load(slot->kicks) != one->kicks)
+		one->found = atomic_load(slot->kicks) != one->kicks;
+		if (one->found)
 			one->instruction = saved_instruction(e, one->slot);
-		else
-			all = false;
+		all = all && one->found;
 	}
 	pthread_mutex_unlock(&e->lock);
 	return all;

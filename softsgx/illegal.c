@@ -40,14 +40,16 @@ static enum how two_bytes(const uint8_t *code, size_t size)
 		return cpuid_faults() ? FAULTS : RUNS_CPUID;
 	case 0x00: /* SLDT, STR */
 		return size > 1 && reg < 2 ? RUNS : LEGAL;
-	case 0x01: /* SGDT, SIDT, SMSW; VMCALL, VMFUNC */
+	case 0x01: /* SGDT, SIDT, SMSW; VMCALL, which a hypervisor may answer; VMFUNC */
 		if (size < 2)
 			return LEGAL;
 		if (memory ? reg < 2 || reg == 4 : reg == 4)
 			return RUNS;
 		if (modrm == 0xf9)
 			return platform_has_sgx2() ? LEGAL : RUNS;
-		return modrm == 0xc1 || modrm == 0xd4 ? FAULTS : LEGAL;
+		if (modrm == 0xc1)
+			return RUNS;
+		return modrm == 0xd4 ? FAULTS : LEGAL;
 	case 0x31: /* RDTSC, as RDTSCP above: SGX2 brought it */
 		return platform_has_sgx2() ? LEGAL : RUNS;
 	case 0xb2: /* LSS, LFS, LGS */
