@@ -27,6 +27,7 @@
 #define EPCM_MAX_MASK (EPCM_RWX << EPCM_MAX_SHIFT)
 #define EPCM_NARROWED (1u << 20) /* our real mapping allows less than the program asked for */
 #define EPCM_STORED (1u << 21)	 /* the backing file holds the page */
+#define EPCM_COPYING (1u << 22)	 /* EACCEPTCOPY is at it, without the lock */
 
 #define EPCM_CHUNK_SHIFT 9
 

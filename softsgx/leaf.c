@@ -86,6 +86,11 @@ static int target_page(struct leaf *l, uint64_t address, struct mm_page *page)
 
 	if ((address & (SGX_PAGE_SIZE - 1)) || !enclave_contains(l->e, address, SGX_PAGE_SIZE))
 		return raise_gp(l);
+	while (epcm_get(&l->e->epcm, enclave_page(l->e, address)) & EPCM_COPYING) {
+		lock_drop(&l->e->lock);
+		SYS(SYS_sched_yield);
+		lock_take(&l->e->lock);
+	}
 	code = mm_present(l->e, address, ACCESS_READ, page);
 	return code ? raise_pf(l, code, address) : 0;
 }
@@ -217,28 +222,19 @@ static int leaf_emodpe(struct leaf *l)
 	return 0;
 }
 
-/* Does RCX name a page that the enclave has not accepted? Then the view has nothing there, or zeros. */
-static int target_is_unaccepted(const struct leaf *l)
+/* Memory for a page takes the kernel longer than all else of EACCEPTCOPY, so that threads get it side by side. The page
+ * stays pending meanwhile, so that only EACCEPT and EACCEPTCOPY have to wait (target_page). */
+static int copy_unlocked(struct leaf *l, const struct mm_page *page, int rights, const uint8_t *source)
 {
-	uint64_t address = (uint64_t)l->g[REG_RCX];
-	uint32_t entry;
+	struct epcm *epcm = &l->e->epcm;
+	int error;
 
-	if (!enclave_contains(l->e, address, 1))
-		return 0;
-	entry = epcm_get(&l->e->epcm, enclave_page(l->e, address));
-	return !(entry & EPCM_VALID) || (entry & EPCM_PENDING);
-}
-
-/* Memory for a page takes the kernel longer than all else of EACCEPTCOPY, so that threads get it side by
- * side, without the lock. Changes nothing, whatever the page has become meanwhile. */
-static void memory_for_target(const struct leaf *l)
-{
-	/* A compiler may take an atomic that changes nothing for nothing. */
-	if (target_is_unaccepted(l))
-		__asm__ volatile("lock orb $0, %0"
-				 : "+m"(l->e->view[(uint64_t)l->g[REG_RCX] - l->e->base])
-				 :
-				 : "cc");
+	epcm_set(epcm, page->index, epcm->entry[page->index] | EPCM_COPYING);
+	lock_drop(&l->e->lock);
+	error = mm_install_copy(page, rights, source);
+	lock_take(&l->e->lock);
+	epcm_set(epcm, page->index, epcm->entry[page->index] & ~EPCM_COPYING);
+	return !error;
 }
 
 static int leaf_eacceptcopy(struct leaf *l)
@@ -249,6 +245,7 @@ static int leaf_eacceptcopy(struct leaf *l)
 	struct mm_page page;
 	uint8_t *source;
 	uint32_t entry;
+	int copied;
 
 	if (read_secinfo(l, &secinfo))
 		return 1;
@@ -264,11 +261,14 @@ static int leaf_eacceptcopy(struct leaf *l)
 	if ((entry & EPCM_SECINFO_MASK) != fresh)
 		return finish(l, SGX_PAGE_ATTRIBUTES_MISMATCH);
 	enclu_site_drop(l->e, (size_t)(source - l->e->view) / SGX_PAGE_SIZE, 1);
-	memcpy(l->e->view + page.index * SGX_PAGE_SIZE, source, SGX_PAGE_SIZE);
-	entry = (entry & ~(EPCM_PENDING | EPCM_RWX)) | (uint32_t)(secinfo.flags & EPCM_RWX) | EPCM_STORED;
-	epcm_set(&l->e->epcm, page.index, entry);
+	copied = copy_unlocked(l, &page, (int)(secinfo.flags & EPCM_RWX), source);
+	if (!copied)
+		memcpy(l->e->view + page.index * SGX_PAGE_SIZE, source, SGX_PAGE_SIZE);
+	entry = l->e->epcm.entry[page.index] & ~(EPCM_PENDING | EPCM_RWX);
+	epcm_set(&l->e->epcm, page.index, entry | (uint32_t)(secinfo.flags & EPCM_RWX) | EPCM_STORED);
 	/* As for EACCEPT. */
-	mm_install(&page);
+	if (!copied)
+		mm_install(&page);
 	return finish(l, 0);
 }
 
@@ -337,13 +337,8 @@ int leaf_inside(struct thread *t, ucontext_t *context, unsigned int size, struct
 	enclave_count(&l.e->stats.leaf[number]);
 	if (number == SGX_EEXIT)
 		return leaf_eexit(&l);
-	if (number == SGX_EACCEPTCOPY)
-		memory_for_target(&l);
 	lock_take(&l.e->lock);
 	raised = inside_leaves[number](&l);
-	/* It was refused. */
-	if (number == SGX_EACCEPTCOPY && target_is_unaccepted(&l))
-		mm_discard(l.e, enclave_page(l.e, (uint64_t)g[REG_RCX]), 1);
 	lock_drop(&l.e->lock);
 	if (!raised)
 		g[REG_RIP] = at + size;

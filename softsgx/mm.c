@@ -619,6 +619,20 @@ int mm_install(const struct mm_page *page)
 	return 0;
 }
 
+int mm_install_copy(const struct mm_page *page, int rights, const uint8_t *from)
+{
+	struct enclave *e = page->enclave;
+	struct uffdio_copy copy = {.dst = e->base + page->index * SGX_PAGE_SIZE,
+				   .src = (uint64_t)from,
+				   .len = SGX_PAGE_SIZE,
+				   .mode = locals[e->index].watching ? UFFDIO_COPY_MODE_WP : 0};
+
+	if ((page->vma.prot & rights) != page->vma.prot || page->vma.prot & PROT_EXEC ||
+	    e->epcm.entry[page->index] & (EPCM_NARROWED | EPCM_STORED))
+		return -EINVAL;
+	return (int)SYS(SYS_ioctl, mm_userfaultfd(e), UFFDIO_COPY, &copy);
+}
+
 /* 0 or -errno; *code is what the access fails with. */
 static int try_access(struct enclave *e, uint64_t address, enum mm_access access, uint32_t *code)
 {

@@ -75,6 +75,9 @@ uint32_t mm_present(struct enclave *e, uint64_t address, enum mm_access access, 
 uint32_t mm_access(struct enclave *e, uint64_t address, enum mm_access access, struct mm_page *page);
 /* Gives the program's own instructions access, as far as mapping and EPCM agree. */
 int mm_install(const struct mm_page *page);
+/* The same with content, for a page that has none and is to be REG with these rights. The enclave need not be locked.
+ * Fails, and changes nothing, if there is something, or if only mm_install() can do it. */
+int mm_install_copy(const struct mm_page *page, int rights, const uint8_t *from);
 /* All of these for a fault inside, the enclave not locked: 0, or the code it fails with. */
 uint32_t mm_fault(struct enclave *e, uint64_t address, enum mm_access access);
 /* Takes it away again from pages [first, first + count). */
