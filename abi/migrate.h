@@ -118,11 +118,11 @@ enum migrate_round {
 	ROUND_LIVE = 1,	   /* every page the destination has not as it is now */
 	/* Nothing is sent: only looks at what is being written. ret[0] pages written since the last ROUND. */
 	ROUND_WATCH = 3,
-	/* For a forecast: at most arg[1] pages, of those that do not exist there and were never seen written; or, if arg[2]
-	 * is not 0, of those that do, whether they have changed or not. */
+	/* What a page costs: at most arg[1] pages, of those that do not exist there; or, if arg[2] is not 0, of those that do,
+	 * whether they have changed or not. */
 	ROUND_SAMPLE = 5,
-	/* Pages that were not written since the last ROUND: of those that exist there, and of others as enum
-	 * migrate_growth in arg[2] says. If more than arg[1] pages exist there in an old version, those that were found written more than
+	/* Pages that were not written since the last ROUND: of those that exist there; if arg[2] is not 0, of others those
+	 * that were never seen written, in WATCH or since, and if they are fewer than arg[2], those that were. If more than arg[1] pages exist there in an old version, those that were found written more than
 	 * once are taken out there. */
 	ROUND_QUIET = 4,
 	/* Every page that exists there in an old version, quiet or not. */
@@ -132,11 +132,9 @@ enum migrate_round {
 	ROUND_FINAL = 2,
 };
 
-enum migrate_growth {
-	GROW_NOT = 0,
-	GROW_UNSEEN = 1, /* those never seen written, in WATCH or since */
-	GROW_ALL = 2,
-};
+/* Of arg[2] */
+#define GROW_NOT 0ull
+#define GROW_UNSEEN 1ull
 
 /* ---- handshake ---- */
 #define HELLO_MAGIC 0x314f4c4c48474d4full /* "OMGHLLO1" */

@@ -40,23 +40,26 @@ static uint64_t take_word(uint64_t *word, uint64_t first_bit, uint64_t *bitmap)
 	return taken;
 }
 
-/* Aligned marks of one chunk. Most are zero: looked at before the locked exchange, 64 at once. A mark that
- * arrives after the look belongs to the next round. */
+/* Marks of one chunk, aligned to eight. Most are zero: looked at before the locked exchange. */
 static uint64_t take_run(uint64_t page, uint64_t count, uint64_t first_bit, uint64_t *bitmap)
 {
-	volatile uint64_t *word = (volatile uint64_t *)mark_of(page);
-	uint64_t taken = 0, words = count / 8;
-	for (uint64_t i = 0; i < words;) {
-		if (words - i >= 8 && !(word[i] | word[i + 1] | word[i + 2] | word[i + 3] | word[i + 4] |
-					word[i + 5] | word[i + 6] | word[i + 7])) {
-			i += 8;
-			continue;
-		}
-		for (uint64_t end = words - i < 8 ? words : i + 8; i < end; i++)
-			if (word[i])
-				taken += take_word((uint64_t *)word + i, first_bit + i * 8, bitmap);
-	}
+	uint64_t *word = (uint64_t *)mark_of(page), taken = 0;
+	for (uint64_t i = 0; i < count / 8; i++)
+		if (__atomic_load_n(&word[i], __ATOMIC_RELAXED))
+			taken += take_word(&word[i], first_bit + i * 8, bitmap);
 	return taken;
+}
+
+uint64_t marks_look(uint64_t page)
+{
+	const volatile uint64_t *word = (const volatile uint64_t *)mark_of(page);
+	uint64_t marked = 0;
+	if (!mm_chunk_ready(page))
+		return 0;
+	for (unsigned block = 0; block < CHUNK_PAGES / 64; block++, word += 8)
+		if (word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7])
+			marked |= 1ull << block;
+	return marked;
 }
 
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap)

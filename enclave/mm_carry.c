@@ -10,6 +10,7 @@
 
 #define PG_PROTECTION (PG_MAPPED | PG_NOACCESS | PG_READONLY)
 #define PG_LIVE (PG_ACCEPTED | PG_MAPPED)
+_Static_assert(CHUNK_PAGES == 64 * 64, "a bit for each 64 pages of a chunk is one word");
 
 struct map_head {
 	struct mm_cursors cursors;
@@ -77,7 +78,7 @@ void mm_export_all(void)
 			chunk_changed(chunk * CHUNK_PAGES);
 }
 
-long mm_export(uint8_t *out, size_t capacity, uint64_t *live)
+long mm_export(uint8_t *out, size_t capacity, uint64_t *live, uint64_t *anew)
 {
 	const uint64_t first = CHUNK_OF(APP_BASE >> PAGE_SHIFT);
 	struct writer w = {out, capacity, 0};
@@ -87,6 +88,7 @@ long mm_export(uint8_t *out, size_t capacity, uint64_t *live)
 		if (!mm_chunk_ready(chunk * CHUNK_PAGES) || !chunk_take_changed(chunk))
 			continue;
 		export_chunk(&w, chunk, live + (chunk - first) * (CHUNK_PAGES / 64));
+		anew[chunk - first] = ~0ull;
 		if (w.used > capacity) {
 			mm_export_all(); /* nothing was told */
 			return -ENOSPC;

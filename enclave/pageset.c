@@ -16,7 +16,7 @@ int pageset_init(struct pageset *s, uint64_t end_page)
 	s->word = rt_pages_alloc(s->size);
 	if (!s->word)
 		return -ENOMEM;
-	pageset_clear(s);
+	memset(s->word, 0, s->size);
 	return 0;
 }
 
@@ -25,17 +25,4 @@ void pageset_free(struct pageset *s)
 	if (s->word)
 		rt_pages_free(s->word, s->size);
 	memset(s, 0, sizeof(*s));
-}
-
-void pageset_clear(struct pageset *s)
-{
-	memset(s->word, 0, pageset_words(s) * sizeof(uint64_t));
-}
-
-uint64_t pageset_count(const struct pageset *s)
-{
-	uint64_t count = 0;
-	for (size_t i = 0; i < pageset_words(s); i++)
-		count += (uint64_t)__builtin_popcountll(s->word[i]);
-	return count;
 }

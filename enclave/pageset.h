@@ -21,13 +21,11 @@ struct pageset {
 	uint64_t block_end; /* no page of this block or behind it is in the set, so nobody looks there */
 };
 
-/* Room for pages below end_page. -ENOMEM. */
+/* Room for pages below end_page; none is in it. -ENOMEM. */
 int pageset_init(struct pageset *s, uint64_t end_page);
 /* Pages from end_page on are not looked at until it is raised. */
 void pageset_limit(struct pageset *s, uint64_t end_page);
 void pageset_free(struct pageset *s);
-void pageset_clear(struct pageset *s);
-uint64_t pageset_count(const struct pageset *s);
 
 static inline size_t pageset_words(const struct pageset *s)
 {

@@ -51,10 +51,10 @@ uint64_t mm_used_end(void);
 /* Is this a page a peer may write (writable application image or heap, not runtime, not code)? */
 bool mm_movable(uint64_t page);
 /* The map (mm_carry.c): protections, which pages live, allocator state; of the chunks that changed since the last
- * time, or of all once mm_export_all() was called. live: a bit for each page from APP_BASE on, set anew for the chunks
- * told. Returns bytes, or -ENOSPC: the next one tells all. */
+ * time, or of all once mm_export_all() was called. live: a bit for each page from APP_BASE on, told anew for these
+ * chunks; anew: a bit for each 64 pages, set where live was told. Returns bytes, or -ENOSPC: the next one tells all. */
 void mm_export_all(void);
-long mm_export(uint8_t *out, size_t capacity, uint64_t *live);
+long mm_export(uint8_t *out, size_t capacity, uint64_t *live, uint64_t *anew);
 /* Destination. Checks everything, then applies. -EBADMSG on malformed input (nothing changed). Pages that live
  * there and do not exist here are deferred from now on. */
 int mm_import(const uint8_t *in, size_t size);
@@ -79,6 +79,9 @@ void marks_set(uint64_t addr, uint64_t size);      /* after the runtime wrote ap
 /* Takes (clears, by atomic exchange) marks of [page, page+count) and ORs them into bitmap (bit 0 = page).
  * Returns how many were set. The exchange is a full fence: pages may be read right after. */
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap);
+/* A bit for each 64 pages of the chunk that begins with this page: is one of them marked? A mark that arrives after the
+ * look is seen by the next one. */
+uint64_t marks_look(uint64_t page);
 /* As if everything that exists had been written. */
 void marks_set_all(void);
 

@@ -79,6 +79,9 @@ void session_retire(void)
 	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		pageset_free(all[i]);
+	if (p->active)
+		rt_pages_free(p->active, p->active_size);
+	p->active = NULL;
 	rt_wipe(&session.handshake, sizeof(session.handshake));
 	rt_wipe(session.share, sizeof(session.share));
 }

@@ -72,6 +72,10 @@ struct session {
 		struct pageset leaving; /* of pending: to be taken out */
 		struct pageset pending; /* still to be dealt with in this round */
 		struct pageset left;	/* deferred */
+		/* A bit for each block, a word for each chunk: of blocks without it nothing is dirty, leaving, pending or left,
+		 * and what lives there is current. So the last look, while the program stands still, goes over few of them. */
+		uint64_t *active;
+		size_t active_size;
 	} pages;
 	uint64_t cursor[MIGRATE_STREAMS_MAX]; /* next block of pending to look at, 0: the first */
 	bool hot_first[MIGRATE_STREAMS_MAX];  /* SERVE: of the first of two passes, which takes dirty pages only */
@@ -123,7 +127,6 @@ int call_send(struct service_call *call, struct channel *c, struct record *r);
 /* source.c */
 int source_offer(struct service_call *call);
 int source_answered(struct service_call *call);
-int source_round(struct service_call *call);
 int source_send(struct service_call *call);
 int source_stop(struct service_call *call);
 int source_continue(struct service_call *call);
@@ -133,13 +136,21 @@ int source_export(struct service_call *call);
 int source_commit(struct service_call *call);
 int source_finish(struct service_call *call);
 int source_cancel(struct service_call *call);
+/* source_pages.c */
+int source_round(struct service_call *call);
+/* Nothing is there, or written, yet. -ENOMEM. */
+int source_pages_begin(void);
+/* False: no page of the block is in a set that says what goes. */
+bool source_block_active(uint64_t block);
+/* Has all that the round chose been sent? */
+bool source_round_sent(void);
+/* How many pages stay behind. */
+uint64_t source_left(void);
 /* source_serve.c */
 int source_serve(struct service_call *call);
 int source_fetch(struct service_call *call);
 int source_release(struct service_call *call);
-/* How many pages stay behind. */
-uint64_t source_left(void);
-/* Pages of one block from pending into the record, of those in mask. False when the record is full. */
+/* source.c. Pages of one block from pending into the record, of those in mask. False when the record is full. */
 bool source_take_block(struct record *r, uint64_t block, uint64_t mask, uint64_t counts[static 2]);
 
 /* destination.c */

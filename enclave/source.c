@@ -1,54 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The source's trusted half: which pages go, what they say at the moment they
- * are copied, and the point of no return.
+ * The source's trusted half: what pages say at the moment they are copied, and
+ * the point of no return. Which pages go: source_pages.c.
  */
 #include <errno.h>
 #include "enclave/session.h"
-
-struct page_counts {
-	uint64_t written;     /* since the last time: the destination has these pages no more as they are */
-	uint64_t old, absent; /* live pages that exist there as they were; that do not exist there */
-};
-
-static struct page_counts collect(void)
-{
-	struct source_pages *p = &session.pages;
-	pageset_clear(&p->dirty);
-	struct page_counts c = {
-	    .written = marks_take(PAGESET_FIRST, p->dirty.block_end * 64 - PAGESET_FIRST, p->dirty.word)};
-	/* Part of the stop: over all sets once. */
-	for (size_t i = 0; i < pageset_words(&p->dirty); i++) {
-		uint64_t current = p->current.word[i] & ~p->dirty.word[i];
-		uint64_t live = p->live.word[i], there = p->there.word[i];
-		p->current.word[i] = current;
-		c.old += (uint64_t)__builtin_popcountll(live & there & ~current);
-		c.absent += (uint64_t)__builtin_popcountll(live & ~there);
-	}
-	return c;
-}
-
-static int pages_begin(void)
-{
-	struct source_pages *p = &session.pages;
-	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
-	int rc = 0;
-	for (unsigned i = 0; rc == 0 && i < sizeof(all) / sizeof(all[0]); i++)
-		rc = pageset_init(all[i], mm_end_page());
-	if (rc)
-		return rc;
-	/* What a fresh enclave has from the start. */
-	for (uint32_t i = 0; i < CONFIG->range_count; i++)
-		for (uint64_t page = CONFIG->range[i].start >> PAGE_SHIFT;
-		     page < CONFIG->range[i].end >> PAGE_SHIFT; page++)
-			pageset_add(&p->there, page);
-	for (uint64_t page = 0; page < CONFIG->heap_static >> PAGE_SHIFT; page++)
-		pageset_add(&p->there, (CONFIG->heap_base >> PAGE_SHIFT) + page);
-	memset(session.hot_first, 0, sizeof(session.hot_first));
-	mm_export_all();
-	collect(); /* what was written before says nothing about now */
-	return 0;
-}
 
 int source_offer(struct service_call *call)
 {
@@ -58,7 +14,7 @@ int source_offer(struct service_call *call)
 	session_close(SESSION_NONE);
 	int rc = session_open(ROLE_SOURCE, (unsigned)streams);
 	if (rc == 0)
-		rc = pages_begin();
+		rc = source_pages_begin();
 	if (rc == 0)
 		rc = handshake_start(&session.handshake, ROLE_SOURCE, session.streams);
 	if (rc == 0)
@@ -81,157 +37,7 @@ int source_answered(struct service_call *call)
 	return rc;
 }
 
-/* ---- rounds ---- */
-
-/* The map of what changed, and so which pages live, goes before what is chosen by it. */
-static int tell_map(void)
-{
-	struct blob *b = &session.memory;
-	struct source_pages *p = &session.pages;
-	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
-	if (b->done < b->size)
-		return -EPERM;
-	/* Before the map is read: what comes into use behind its back is the next round's. */
-	uint64_t end = mm_used_end();
-	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		pageset_limit(all[i], end);
-	long size = mm_export(b->data, b->capacity, session.pages.live.word);
-	for (int tries = 0; size == -ENOSPC && tries < 3; tries++) {
-		int rc = blob_reserve(b, mm_export_max());
-		if (rc)
-			return rc;
-		size = mm_export(b->data, b->capacity, session.pages.live.word);
-	}
-	if (size < 0)
-		return (int)size;
-	b->size = (size_t)size;
-	b->done = 0;
-	return 0;
-}
-
-static void choose_live(void)
-{
-	struct source_pages *p = &session.pages;
-	for (size_t i = 0; i < pageset_words(&p->pending); i++)
-		p->pending.word[i] =
-		    p->live.word[i] & (session.prepare ? ~p->there.word[i] : ~p->current.word[i]);
-}
-
-/* Pages seen written for the first time. */
-static uint64_t choose_watch(void)
-{
-	struct source_pages *p = &session.pages;
-	uint64_t news = 0;
-	pageset_clear(&p->pending);
-	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
-		news += (uint64_t)__builtin_popcountll(p->dirty.word[i] & ~p->again.word[i]);
-		p->again.word[i] |= p->dirty.word[i];
-	}
-	return news;
-}
-
-static void choose_old(void)
-{
-	struct source_pages *p = &session.pages;
-	for (size_t i = 0; i < pageset_words(&p->pending); i++)
-		p->pending.word[i] = p->live.word[i] & p->there.word[i] & ~p->current.word[i];
-}
-
-static void choose_sample(uint64_t most, bool there)
-{
-	struct source_pages *p = &session.pages;
-	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
-		uint64_t left = p->live.word[i] & (there ? p->there.word[i] : ~p->there.word[i]);
-		for (p->pending.word[i] = 0; left && most; left &= left - 1, most--)
-			p->pending.word[i] |= left & -left;
-	}
-}
-
-static void choose_quiet(bool take_out, enum migrate_growth growth)
-{
-	struct source_pages *p = &session.pages;
-	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
-		uint64_t old = p->live.word[i] & ~p->current.word[i], dirty = p->dirty.word[i];
-		uint64_t restless = old & p->there.word[i] & dirty;
-		p->leaving.word[i] = take_out ? restless & p->again.word[i] : 0;
-		p->again.word[i] |= restless;
-		uint64_t candidates = p->there.word[i];
-		if (growth != GROW_NOT)
-			candidates |= growth == GROW_ALL ? ~0ull : ~p->again.word[i];
-		p->pending.word[i] = (old & ~dirty & candidates) | p->leaving.word[i];
-	}
-}
-
-static void add_range(void *context, uint64_t page, uint64_t count)
-{
-	struct pageset *s = context;
-	for (uint64_t end = s->block_end * 64; count && page < end; page++, count--)
-		if (page >= PAGESET_FIRST)
-			pageset_add(s, page);
-}
-
-static void choose_final(bool all)
-{
-	struct source_pages *p = &session.pages;
-	pageset_clear(&p->pending);
-	stop_always_dirty(add_range, &p->pending);
-	for (size_t i = 0; i < pageset_words(&p->pending); i++) {
-		uint64_t live = p->live.word[i], there = p->there.word[i];
-		uint64_t pending = p->pending.word[i] | (live & ~p->current.word[i] & (all ? ~0ull : there));
-		p->pending.word[i] = pending;
-		p->left.word[i] = live & ~there & ~pending;
-	}
-}
-
-uint64_t source_left(void)
-{
-	return pageset_count(&session.pages.left);
-}
-
-int source_round(struct service_call *call)
-{
-	uint64_t kind = call->arg[0];
-	if (kind > ROUND_OLD || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
-		return kind > ROUND_OLD ? -EINVAL : -EPERM;
-	/* No content is sent, and nothing told of what is written, before writes are tracked. */
-	if (kind != ROUND_PREPARE && kind != ROUND_FINAL && tracking_begin() != 0)
-		return -EAGAIN;
-	int rc = tell_map();
-	if (rc)
-		return rc;
-	struct page_counts counts = collect();
-	session.prepare = kind == ROUND_PREPARE;
-	pageset_clear(&session.pages.leaving);
-	switch (kind) {
-	case ROUND_WATCH:
-		call->ret[0] = counts.written;
-		call->ret[1] = choose_watch();
-		break;
-	case ROUND_SAMPLE:
-		choose_sample(call->arg[1], call->arg[2] != 0);
-		break;
-	case ROUND_QUIET:
-		choose_quiet(counts.old > call->arg[1], (enum migrate_growth)call->arg[2]);
-		break;
-	case ROUND_OLD:
-		choose_old();
-		break;
-	case ROUND_FINAL:
-		choose_final(counts.old + counts.absent <= call->arg[1]);
-		session.phase = SESSION_FINAL;
-		break;
-	default:
-		choose_live();
-	}
-	memset(session.cursor, 0, sizeof(session.cursor));
-	if (kind != ROUND_WATCH) {
-		call->ret[0] = pageset_count(&session.pages.pending);
-		call->ret[1] = counts.written;
-	}
-	call->ret[2] = counts.old;
-	call->ret[3] = counts.absent;
-	return 0;
-}
+/* ---- pages ---- */
 
 static bool page_live(uint64_t page)
 {
@@ -310,7 +116,7 @@ static uint64_t first_block(uint64_t stream)
 static bool send_block(struct record *r, uint64_t stream, uint64_t block, uint64_t counts[static 2])
 {
 	const struct source_pages *p = &session.pages;
-	if (*pageset_block(&p->pending, block) == 0)
+	if (!source_block_active(block) || *pageset_block(&p->pending, block) == 0)
 		return true;
 	uint64_t hot = *pageset_block(&p->dirty, block) | *pageset_block(&p->again, block);
 	return source_take_block(r, block, session.hot_first[stream] ? hot : ~0ull, counts);
@@ -405,7 +211,7 @@ int source_export(struct service_call *call)
 		return -ENOSPC;
 	bool memory_done = session.memory.done == session.memory.size;
 	if (memory_done && session.phase == SESSION_FINAL && session.state.size == 0 &&
-	    pageset_count(&session.pages.pending) == 0) {
+	    source_round_sent()) {
 		int rc = blob_reserve(&session.state, state_export_max() + RECORD_TAG_SIZE);
 		if (rc == 0)
 			rc = seal_state(&session.state);

@@ -6,6 +6,7 @@
  */
 #include "migrate/source_private.h"
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <time.h>
 
@@ -69,7 +70,7 @@ static int sample(struct source *s, uint64_t pages, bool there, uint64_t *us, ui
 		  struct failure *why)
 {
 	struct round_choice choice;
-	int rc = source_round_begin(s, ROUND_SAMPLE, pages, there ? GROW_ALL : GROW_NOT, &choice, why);
+	int rc = source_round_begin(s, ROUND_SAMPLE, pages, there, &choice, why);
 	uint64_t begun = now_us();
 	if (rc == 0)
 		rc = source_round_send(s, choice.pages, why);
@@ -104,6 +105,15 @@ static int probe(struct source *s, struct failure *why)
 	return rc;
 }
 
+/* How much longer than these looks hybrid would watch: what was not seen written yet is met at a steady rate. */
+static double watch_goes_on_s(double news_per_s, double quiet)
+{
+	double most_s = (double)WATCH_MAX_US / 1e6 - (double)LOOKS * LOOK_US / 1e6;
+	return news_per_s > WATCH_NEWS_PER_S && quiet > 0
+		   ? least(log(news_per_s / WATCH_NEWS_PER_S) * quiet / news_per_s, most_s)
+		   : 0;
+}
+
 static struct migrate_forecast forecast(const struct source *s, const struct writes *w,
 					enum migrate_mode mode)
 {
@@ -114,12 +124,23 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 	double limit = (double)s->o->downtime_limit_us;
 	/* Pages written per second while rounds go on, as a share of what rounds can carry. */
 	double per_s = w->per_look * 1e6 / LOOK_US, load = per_s * s->page_us / 1e6;
+	/* A program that waits for pages leaves the processors to who brings them. */
+	double after_us = s->new_page_us * (load > THROTTLED_FROM ? STILL_SHARE : 1);
 	switch (mode) {
 	case MODE_HYBRID: {
-		double first = quiet * s->new_page_us, stale = least(w->news_per_s * first / 1e6, quiet);
+		double news_per_s = w->news_per_s, watch_s = watch_goes_on_s(news_per_s, quiet);
+		double share = quiet > 0 ? exp(-news_per_s / quiet * watch_s) : 0;
+		if (watch_s > 0)
+			before += (double)LOOKS * LOOK_US + watch_s * 1e6;
+		news_per_s *= share, hot += quiet * (1 - share), quiet *= share;
+		if (news_per_s * s->new_page_us >= NEWS_PER_PAGE_MAX * 1e6) {
+			tail = live * after_us;
+			break;
+		}
+		double first = quiet * s->new_page_us, stale = least(news_per_s * first / 1e6, quiet);
 		/* Of what was seen written, what is not written all the time goes before, too. */
 		double cool = hot - least(w->per_look, hot), left = hot - cool;
-		if (w->news_per_s * s->new_page_us > 1e6 / 4)
+		if (news_per_s * s->new_page_us > 1e6 / 4)
 			left = hot, cool = 0;
 		before += first + stale * s->page_us + cool * s->new_page_us;
 		if (left <= (double)source_affordable_absent(s))
@@ -133,7 +154,7 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 		still += load < THROTTLED_FROM ? load * (double)s->trip_us : THROTTLED_STOP * limit;
 		break;
 	case MODE_POSTCOPY:
-		tail = live * s->new_page_us;
+		tail = live * after_us;
 		break;
 	case MODE_STOP_COPY:
 		before += live * room_us;

@@ -96,11 +96,16 @@ int source_prepare(struct source *s, struct failure *why);
 int source_tell_slots(struct source *s, struct failure *why);
 
 /* source_rounds.c */
+/* hybrid looks at what is written until so few pages a second are written for the first time, or for so long. Then the
+ * rest counts as quiet, and is sent if fewer of its pages than this are written while one is sent. */
+#define WATCH_NEWS_PER_S 10000
+#define WATCH_MAX_US (3000ull * 1000)
+#define NEWS_PER_PAGE_MAX 0.5
 /* What the enclave says of the round it has chosen: abi/migrate.h. */
 struct round_choice {
 	uint64_t pages, written, old, absent;
 };
-int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
+int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, uint64_t grow,
 		       struct round_choice *out, struct failure *why);
 /* What the enclave has to tell beside pages: the memory map of the round, at the end the threads' state. */
 int source_export(struct source *s, struct failure *why);

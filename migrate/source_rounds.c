@@ -17,17 +17,19 @@
 #define THROTTLE_FIRST 30    /* percent */
 #define THROTTLE_MAX 95
 #define WATCH_STEP_US (20ull * 1000)
-#define WATCH_MAX_US (3000ull * 1000)
-#define WATCH_NEWS_PER_S 10000 /* pages written for the first time: fewer, and the rest counts as quiet */
+#define TRIAL_PAGES 4096
 #define RESTLESS_US (5ull * 1000)
-#define FORGIVE_US (100ull * 1000) /* quiet for so long, a page that was written before counts as quiet */
+#define FORGIVE_US (100ull * 1000) /* quiet for so long, pages that were written before may count as quiet */
 #define RETURN_US (10ull * 1000)   /* ... or for so long, when little is left to do */
+/* ... if to send them takes no longer than so often the time that they were quiet: then most will still be. */
+#define QUIET_GOES_ON 4
+#define PAGE_US 10.0 /* until one was sent */
 #define RETURNS_MAX 8
 
-int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, enum migrate_growth growth,
+int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, uint64_t grow,
 		       struct round_choice *out, struct failure *why)
 {
-	struct trusted_call c = {.more = {most, growth}};
+	struct trusted_call c = {.more = {most, grow}};
 	uint64_t begun = now_us();
 	int rc;
 	while ((rc = trusted(s->e, MIGRATE_ROUND, kind, &c)) == -EAGAIN && !atomic_load(&s->m->cancelled)) {
@@ -256,8 +258,9 @@ static int pause_us(struct source *s, uint64_t us, struct failure *why)
 	return source_out_of_time(s) ? source_timed_out(s, why) : 0;
 }
 
-/* Looks at what is written before anything is sent: what is written all the time is not worth it. */
-static int watch(struct source *s, struct failure *why)
+/* Looks at what is written before anything is sent: what is written all the time is not worth it. *news_per_s: pages
+ * written for the first time, at the end. */
+static int watch(struct source *s, uint64_t *news_per_s, struct failure *why)
 {
 	struct round_choice choice;
 	uint64_t begun = now_us(), last = begun;
@@ -270,14 +273,38 @@ static int watch(struct source *s, struct failure *why)
 			rc = source_export(s, why);
 		if (rc)
 			return rc;
-		uint64_t now = now_us(), news_per_s = choice.written * 1000000 / (now - last + 1);
+		uint64_t now = now_us();
 		bool first = last == begun; /* since the session began: no rate */
+		*news_per_s = choice.written * 1000000 / (now - last + 1);
 		last = now;
-		if (!first && news_per_s < WATCH_NEWS_PER_S)
+		if (!first && *news_per_s < WATCH_NEWS_PER_S)
 			break;
 	} while (last - begun < WATCH_MAX_US);
 	s->r->watch_us = last - begun;
+	s->r->pages_total = choice.old + choice.absent;
 	return 0;
+}
+
+/* Will most of what is quiet now still be so when all of it has been sent? A page that is not has crossed for nothing, and
+ * has to be taken out there besides. Tries with a few what a page costs. */
+static int is_worth_sending(struct source *s, uint64_t news_per_s, bool *worth, struct failure *why)
+{
+	struct round_choice choice;
+	*worth = true;
+	if (news_per_s < WATCH_NEWS_PER_S)
+		return 0;
+	int rc = source_round_begin(s, ROUND_SAMPLE, TRIAL_PAGES, GROW_NOT, &choice, why);
+	if (rc == 0)
+		rc = measured_round(s, choice.pages, false, why);
+	*worth = (double)news_per_s * s->new_page_us < NEWS_PER_PAGE_MAX * 1e6;
+	return rc;
+}
+
+/* So many pages that were written before are worth sending when nobody has written them for so long. */
+static uint64_t worth_if_quiet_for(const struct source *s, uint64_t us)
+{
+	double page_us = s->new_page_us > 0 ? s->new_page_us : PAGE_US;
+	return GROW_UNSEEN + (uint64_t)((double)us * QUIET_GOES_ON / page_us);
 }
 
 /*
@@ -295,15 +322,15 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 	bool paused = false;
 	for (unsigned i = 0;; i++) {
 		uint64_t most = source_affordable(s, s->page_us), now = now_us();
-		enum migrate_growth growth = paused			  ? GROW_ALL
-					     : !grow			  ? GROW_NOT
-					     : now - last_us < FORGIVE_US ? GROW_UNSEEN
-									  : GROW_ALL;
+		uint64_t quiet_us = now - last_us;
+		uint64_t growth = paused || (grow && quiet_us >= FORGIVE_US) ? worth_if_quiet_for(s, quiet_us)
+				  : grow				     ? GROW_UNSEEN
+									     : GROW_NOT;
 		int rc = source_round_begin(s, ROUND_QUIET, most, growth, &choice, why);
 		last_us = now;
 		if (rc)
 			return rc;
-		if (i == 0)
+		if (s->r->pages_total == 0)
 			s->r->pages_total = choice.old + choice.absent;
 		s->r->converged = choice.old <= most;
 		if (i == ROUNDS_MAX)
@@ -347,6 +374,8 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 
 int source_rounds(struct source *s, struct failure *why)
 {
+	uint64_t news_per_s = 0;
+	bool grow = false;
 	int rc = 0;
 	switch (s->o->mode) {
 	case MODE_STOP_COPY:
@@ -356,8 +385,10 @@ int source_rounds(struct source *s, struct failure *why)
 	case MODE_POSTCOPY:
 		return quiet_rounds(s, false, why);
 	case MODE_HYBRID:
-		rc = watch(s, why);
-		return rc ? rc : quiet_rounds(s, true, why);
+		rc = watch(s, &news_per_s, why);
+		if (rc == 0)
+			rc = is_worth_sending(s, news_per_s, &grow, why);
+		return rc ? rc : quiet_rounds(s, grow, why);
 	case MODE_COUNT:
 		break;
 	}

@@ -55,6 +55,6 @@ $(B)/tests/e2e/relay: $(B)/tests/e2e/relay.o
 	$(CC) $(LDFLAGS) -o $@ $^
 # The command, with a host that interferes.
 $(B)/tests/e2e/hostile: $(B)/tests/e2e/hostile.o $(CLI_OBJ) $(CLI_LIBS)
-	$(CC) -pie -Wl,--wrap=enclave_unpark_all -o $@ $^ -lmbedcrypto -ljansson -lpthread
+	$(CC) -pie -Wl,--wrap=enclave_unpark_all -o $@ $^ -lmbedcrypto -ljansson -lpthread -lm
 TESTS += $(E2E)
 CHECK_DEPS += $(B)/tests/e2e/relay $(B)/tests/e2e/hostile $(B)/demo/load $(B)/demo/redis.signed

@@ -176,11 +176,12 @@ static void in_child(void (*run)(const uint8_t *map, size_t size), const uint8_t
 
 static uint8_t before[1 << 18], after[1 << 18], bad[1 << 18];
 static uint64_t live[(HEAP_BASE + HEAP_SIZE - APP_BASE) / PAGE_SIZE / 64 + CHUNK_PAGES / 64];
+static uint64_t anew[sizeof(live) / sizeof(*live) / 64 + 1];
 
 static long export_all(uint8_t *out, size_t capacity)
 {
 	mm_export_all();
-	return mm_export(out, capacity, live);
+	return mm_export(out, capacity, live, anew);
 }
 
 static bool lives(uint64_t page)
@@ -310,17 +311,17 @@ static void changes_are_told(void)
 	static uint8_t map[1 << 18];
 	uint64_t page = (BASE >> PAGE_SHIFT) + 3;
 	CHECK(export_all(map, sizeof(map)) > 0);
-	long nothing = mm_export(map, sizeof(map), live);
+	long nothing = mm_export(map, sizeof(map), live, anew);
 	CHECK(mm_munmap(page << PAGE_SHIFT, PAGE_SIZE) == 0);
-	long gone = mm_export(map, sizeof(map), live);
-	CHECK(gone > nothing && !lives(page) && mm_export(map, sizeof(map), live) == nothing);
+	long gone = mm_export(map, sizeof(map), live, anew);
+	CHECK(gone > nothing && !lives(page) && mm_export(map, sizeof(map), live, anew) == nothing);
 	CHECK(mm_mmap(page << PAGE_SHIFT, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED) > 0);
-	CHECK(mm_export(map, sizeof(map), live) > nothing);
+	CHECK(mm_export(map, sizeof(map), live, anew) > nothing);
 	*(volatile uint8_t *)(page << PAGE_SHIFT) = 1;
-	mm_export(map, sizeof(map), live);
-	CHECK(lives(page) && mm_export(map, sizeof(map), live) == nothing);
+	mm_export(map, sizeof(map), live, anew);
+	CHECK(lives(page) && mm_export(map, sizeof(map), live, anew) == nothing);
 	CHECK(mm_mprotect(page << PAGE_SHIFT, PAGE_SIZE, PROT_NONE) == 0);
-	CHECK(mm_export(map, sizeof(map), live) > nothing);
+	CHECK(mm_export(map, sizeof(map), live, anew) > nothing);
 	CHECK(mm_mprotect(page << PAGE_SHIFT, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);
 }
 
@@ -409,8 +410,8 @@ int main(void)
 		long size = export_all(map, sizeof(map));
 		CHECK(size > 0 && mm_export_max() >= (size_t)size);
 		mm_export_all();
-		CHECK(mm_export(map, (size_t)size - 1, live) == -ENOSPC);
-		CHECK(mm_export(map, sizeof(map), live) == size && write(ends[1], map, (size_t)size) == size);
+		CHECK(mm_export(map, (size_t)size - 1, live, anew) == -ENOSPC);
+		CHECK(mm_export(map, sizeof(map), live, anew) == size && write(ends[1], map, (size_t)size) == size);
 		exit(0);
 	}
 	CHECK(waitpid(work, &status, 0) == work && WIFEXITED(status));

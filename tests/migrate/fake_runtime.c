@@ -167,10 +167,11 @@ size_t mm_export_max(void)
 	return sizeof(state);
 }
 
-long mm_export(uint8_t *out, size_t capacity, uint64_t *live)
+long mm_export(uint8_t *out, size_t capacity, uint64_t *live, uint64_t *anew)
 {
 	memcpy(out, state, sizeof(state));
 	memset(live, 0, PAIR_PAGES / 8);
+	anew[0] = ~0ull;
 	for (unsigned i = 0; i < PAIR_PAGES; i++)
 		if ((state[i] & PG_ACCEPTED) && (state[i] & PG_MAPPED))
 			live[i / 64] |= 1ull << (i % 64);
@@ -189,6 +190,14 @@ int mm_import(const uint8_t *in, size_t size)
 		deferred += lives && !here;
 	}
 	return 0;
+}
+
+uint64_t marks_look(uint64_t page)
+{
+	uint64_t marked = 0;
+	for (unsigned i = 0; page == PAIR_FIRST && i < PAIR_PAGES; i++)
+		marked |= (uint64_t)(mark[i] != 0) << (i / 64);
+	return marked;
 }
 
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap)

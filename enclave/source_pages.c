@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which pages go: what was written since the last look, what the destination has
+ * as it is, and so what each round carries and what stays behind.
+ */
+#include <errno.h>
+#include "enclave/mm.h"
+#include "enclave/session.h"
+
+_Static_assert(PAGESET_FIRST % CHUNK_PAGES == 0, "a chunk's blocks are one word of active");
+
+struct page_counts {
+	uint64_t written;     /* since the last time: the destination has these pages no more as they are */
+	uint64_t old, absent; /* live pages that exist there as they were; that do not exist there */
+};
+
+/* ---- blocks that are active ---- */
+
+static size_t chunks(void)
+{
+	return pageset_words(&session.pages.pending) / 64;
+}
+
+static uint64_t *active_chunk(uint64_t block)
+{
+	return &session.pages.active[(block - PAGESET_FIRST / 64) / 64];
+}
+
+bool source_block_active(uint64_t block)
+{
+	return *active_chunk(block) >> (block % 64) & 1;
+}
+
+static void activate(uint64_t block)
+{
+	*active_chunk(block) |= 1ull << (block % 64);
+}
+
+/* All of them in turn: word is where a pageset has it. Starts as {0}. */
+struct walk {
+	size_t chunk, word;
+	uint64_t left;
+	bool begun;
+};
+
+static bool walk_next(struct walk *w)
+{
+	for (; w->left == 0; w->left = session.pages.active[w->chunk]) {
+		w->chunk += w->begun;
+		w->begun = true;
+		if (w->chunk >= chunks())
+			return false;
+	}
+	w->word = w->chunk * 64 + (unsigned)__builtin_ctzll(w->left);
+	w->left &= w->left - 1;
+	return true;
+}
+
+static uint64_t active_count(const struct pageset *s)
+{
+	uint64_t count = 0;
+	for (struct walk w = {0}; walk_next(&w);)
+		count += (uint64_t)__builtin_popcountll(s->word[w.word]);
+	return count;
+}
+
+bool source_round_sent(void)
+{
+	for (struct walk w = {0}; walk_next(&w);)
+		if (session.pages.pending.word[w.word])
+			return false;
+	return true;
+}
+
+/* Marks into the sets of one block. False: it need not be looked at again before something is written. */
+static bool collect_block(size_t word, bool marked, struct page_counts *c)
+{
+	struct source_pages *p = &session.pages;
+	uint64_t dirty = 0;
+	if (marked)
+		c->written += marks_take(PAGESET_FIRST + word * 64, 64, &dirty);
+	p->dirty.word[word] = dirty;
+	p->pending.word[word] = p->leaving.word[word] = 0;
+	uint64_t current = p->current.word[word] &= ~dirty, live = p->live.word[word], there = p->there.word[word];
+	c->old += (uint64_t)__builtin_popcountll(live & there & ~current);
+	c->absent += (uint64_t)__builtin_popcountll(live & ~there);
+	return dirty || live & ~current;
+}
+
+static struct page_counts collect(void)
+{
+	struct page_counts c = {0, 0, 0};
+	for (size_t chunk = 0; chunk < chunks(); chunk++) {
+		uint64_t *active = &session.pages.active[chunk];
+		uint64_t marked = marks_look(PAGESET_FIRST + chunk * CHUNK_PAGES);
+		for (uint64_t left = *active |= marked; left; left &= left - 1) {
+			unsigned block = (unsigned)__builtin_ctzll(left);
+			if (!collect_block(chunk * 64 + block, marked >> block & 1, &c))
+				*active &= ~(1ull << block);
+		}
+	}
+	return c;
+}
+
+int source_pages_begin(void)
+{
+	struct source_pages *p = &session.pages;
+	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
+	int rc = 0;
+	for (unsigned i = 0; rc == 0 && i < sizeof(all) / sizeof(all[0]); i++)
+		rc = pageset_init(all[i], mm_end_page());
+	if (rc)
+		return rc;
+	p->active_size = chunks() * sizeof(uint64_t);
+	p->active = rt_pages_alloc(p->active_size);
+	if (!p->active)
+		return -ENOMEM;
+	memset(p->active, 0, p->active_size);
+	/* What a fresh enclave has from the start. */
+	for (uint32_t i = 0; i < CONFIG->range_count; i++)
+		for (uint64_t page = CONFIG->range[i].start >> PAGE_SHIFT;
+		     page < CONFIG->range[i].end >> PAGE_SHIFT; page++)
+			pageset_add(&p->there, page);
+	for (uint64_t page = 0; page < CONFIG->heap_static >> PAGE_SHIFT; page++)
+		pageset_add(&p->there, (CONFIG->heap_base >> PAGE_SHIFT) + page);
+	memset(session.hot_first, 0, sizeof(session.hot_first));
+	mm_export_all();
+	collect(); /* what was written before says nothing about now */
+	return 0;
+}
+
+/* ---- rounds ---- */
+
+/* The map of what changed, and so which pages live, goes before what is chosen by it. */
+static int tell_map(void)
+{
+	struct blob *b = &session.memory;
+	struct source_pages *p = &session.pages;
+	struct pageset *const all[] = {SOURCE_PAGESETS(p)};
+	if (b->done < b->size)
+		return -EPERM;
+	/* Before the map is read: what comes into use behind its back is the next round's. */
+	uint64_t end = mm_used_end();
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		pageset_limit(all[i], end);
+	long size = mm_export(b->data, b->capacity, session.pages.live.word, session.pages.active);
+	for (int tries = 0; size == -ENOSPC && tries < 3; tries++) {
+		int rc = blob_reserve(b, mm_export_max());
+		if (rc)
+			return rc;
+		size = mm_export(b->data, b->capacity, session.pages.live.word, session.pages.active);
+	}
+	if (size < 0)
+		return (int)size;
+	b->size = (size_t)size;
+	b->done = 0;
+	return 0;
+}
+
+/* Each sets pending, and what else the round is about, in one block that is active. */
+
+static void choose_live(size_t i)
+{
+	const struct source_pages *p = &session.pages;
+	p->pending.word[i] = p->live.word[i] & (session.prepare ? ~p->there.word[i] : ~p->current.word[i]);
+}
+
+/* Pages seen written for the first time. */
+static uint64_t choose_watch(size_t i)
+{
+	const struct source_pages *p = &session.pages;
+	uint64_t news = p->dirty.word[i] & ~p->again.word[i];
+	p->again.word[i] |= news;
+	return (uint64_t)__builtin_popcountll(news);
+}
+
+static void choose_old(size_t i)
+{
+	const struct source_pages *p = &session.pages;
+	p->pending.word[i] = p->live.word[i] & p->there.word[i] & ~p->current.word[i];
+}
+
+enum growth { NO_GROWTH, UNSEEN, ALL };
+
+static enum growth growth_of(uint64_t most)
+{
+	const struct source_pages *p = &session.pages;
+	uint64_t seen = 0;
+	if (most == GROW_NOT)
+		return NO_GROWTH;
+	for (struct walk w = {0}; walk_next(&w);) {
+		uint64_t absent = p->live.word[w.word] & ~p->there.word[w.word];
+		seen += (uint64_t)__builtin_popcountll(absent & ~p->dirty.word[w.word] & p->again.word[w.word]);
+	}
+	return seen < most ? ALL : UNSEEN;
+}
+
+static void choose_quiet(size_t i, bool take_out, enum growth growth)
+{
+	const struct source_pages *p = &session.pages;
+	uint64_t old = p->live.word[i] & ~p->current.word[i], dirty = p->dirty.word[i];
+	uint64_t restless = old & p->there.word[i] & dirty;
+	p->leaving.word[i] = take_out ? restless & p->again.word[i] : 0;
+	p->again.word[i] |= restless;
+	uint64_t candidates = p->there.word[i];
+	if (growth != NO_GROWTH)
+		candidates |= growth == ALL ? ~0ull : ~p->again.word[i];
+	p->pending.word[i] = (old & ~dirty & candidates) | p->leaving.word[i];
+}
+
+/* Always dirty ranges are pending already. */
+static void choose_final(size_t i, bool all)
+{
+	const struct source_pages *p = &session.pages;
+	uint64_t live = p->live.word[i], there = p->there.word[i];
+	uint64_t pending = p->pending.word[i] | (live & ~p->current.word[i] & (all ? ~0ull : there));
+	p->pending.word[i] = pending;
+	p->left.word[i] = live & ~there & ~pending;
+}
+
+static void add_range(void *context, uint64_t page, uint64_t count)
+{
+	struct pageset *s = context;
+	for (uint64_t end = s->block_end * 64; count && page < end; page++, count--)
+		if (page >= PAGESET_FIRST) {
+			pageset_add(s, page);
+			activate(page / 64);
+		}
+}
+
+/* Of all pages, whether they have changed or not. */
+static void choose_sample(uint64_t most, bool there)
+{
+	struct source_pages *p = &session.pages;
+	for (size_t i = 0; i < pageset_words(&p->pending) && most; i++) {
+		uint64_t left = p->live.word[i] & (there ? p->there.word[i] : ~p->there.word[i]);
+		for (; left && most; left &= left - 1, most--)
+			p->pending.word[i] |= left & -left;
+		if (p->pending.word[i])
+			activate(PAGESET_FIRST / 64 + i);
+	}
+}
+
+uint64_t source_left(void)
+{
+	return active_count(&session.pages.left);
+}
+
+int source_round(struct service_call *call)
+{
+	uint64_t kind = call->arg[0];
+	if (kind > ROUND_OLD || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
+		return kind > ROUND_OLD ? -EINVAL : -EPERM;
+	/* No content is sent, and nothing told of what is written, before writes are tracked. */
+	if (kind != ROUND_PREPARE && kind != ROUND_FINAL && tracking_begin() != 0)
+		return -EAGAIN;
+	int rc = tell_map();
+	if (rc)
+		return rc;
+	struct page_counts counts = collect();
+	uint64_t news = 0;
+	bool few = counts.old + counts.absent <= call->arg[1], take_out = counts.old > call->arg[1];
+	enum growth growth = kind == ROUND_QUIET ? growth_of(call->arg[2]) : NO_GROWTH;
+	session.prepare = kind == ROUND_PREPARE;
+	if (kind == ROUND_SAMPLE)
+		choose_sample(call->arg[1], call->arg[2] != 0);
+	if (kind == ROUND_FINAL) {
+		stop_always_dirty(add_range, &session.pages.pending);
+		session.phase = SESSION_FINAL;
+	}
+	for (struct walk w = {0}; kind != ROUND_SAMPLE && walk_next(&w);)
+		switch (kind) {
+		case ROUND_WATCH:
+			news += choose_watch(w.word);
+			break;
+		case ROUND_QUIET:
+			choose_quiet(w.word, take_out, growth);
+			break;
+		case ROUND_OLD:
+			choose_old(w.word);
+			break;
+		case ROUND_FINAL:
+			choose_final(w.word, few);
+			break;
+		default:
+			choose_live(w.word);
+		}
+	memset(session.cursor, 0, sizeof(session.cursor));
+	call->ret[0] = kind == ROUND_WATCH ? counts.written : active_count(&session.pages.pending);
+	call->ret[1] = kind == ROUND_WATCH ? news : counts.written;
+	call->ret[2] = counts.old;
+	call->ret[3] = counts.absent;
+	return 0;
+}
