@@ -166,8 +166,10 @@ static void goal_total(void)
 	w.footprint_bytes = 4 * GB;
 	w.rate = "0";
 	double total = median_of(results, &w, "total_us"), best = 4 * GB / (bound("tcp_gcm_gb_per_s") * 1e3);
+	double new = 4 * GB / (bound("tcp_gcm_new_memory_gb_per_s") * 1e3);
 	goal("total time of a quiet 4 GB over TCP with AES-GCM at both ends", "<= 2", !isnan(total / best),
-	     total / best <= 2, "%.1f (%.1f s over %.1f s)", total / best, total / 1e6, best / 1e6);
+	     total / best <= 2, "%.1f (%.1f s over %.1f s; into memory that its kernel has to find first: %.1f s)",
+	     total / best, total / 1e6, best / 1e6, new / 1e6);
 }
 
 static void goal_tracking(const char *what, const char *key, double mean_aim, double worst_aim)
@@ -291,8 +293,6 @@ static void print_goals(void)
 	goal_stop_copy();
 	goal_total();
 	goal_tracking("idle", "ratio_idle", 1.03, 1.08);
-	/* without what the enclave's libc gains by its faster string functions */
-	goal_tracking("idle, against the same libc untracked", "ratio_same_libc", 1.03, 1.08);
 	goal_tracking("collector running", "ratio_migrating", 1.10, 1.20);
 	goal_work();
 	goal_forecast("forecast of the downtime, median error over all modes", "downtime_us");
@@ -455,6 +455,10 @@ static void print_rest(void)
 	       value_of(machine, "memory_bytes") / GB, json_string_value(json_object_get(machine, "kernel")),
 	       json_string_value(json_object_get(machine, "sgx")), json_string_value(json_object_get(machine, "date")),
 	       value_of(machine, "load_average_before"));
+	const json_t *tracking = json_object_get(results, "tracking_machine");
+	if (json_is_object(tracking))
+		printf("\nTracking: measured %s on %s\n", json_string_value(json_object_get(tracking, "date")),
+		       json_string_value(json_object_get(tracking, "cpu")));
 	printf("\nBounds in the same run:");
 	json_object_foreach((json_t *)bounds, key, value)
 		printf(" %s %g;", key, json_number_value(value));

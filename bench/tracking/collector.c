@@ -3,8 +3,9 @@
  * Linked into a tracked program, does to it what the rounds of a move do while
  * nothing is sent: marks are switched on, and a process that shares the
  * program's memory, on the processor it does not use, takes them round after
- * round and copies the pages, as enclave/source.c does. A process and not a
- * thread: the C library would lock more if it knew of a thread, and its time
+ * round and copies pages as the mode does: hybrid those that were written and
+ * have become quiet; with PRECOPY defined, all that were written. A process and
+ * not a thread: the C library would lock more if it knew of a thread, and its time
  * would count as the program's.
  */
 #include <fcntl.h>
@@ -27,20 +28,46 @@
 int __optmig_clone(int (*run)(void *), void *stack, int flags, void *argument, void *, void *, void *);
 
 static int maps, memory;
+static uint8_t restless[(MARKS_MASK + 1) / 8]; /* written in the last round: a bit a page */
+
+/* Of eight pages: a bit for each that has a mark. */
+static unsigned take_eight(uintptr_t page)
+{
+	uint64_t *marks = (uint64_t *)(MARKS_BASE + (page & MARKS_MASK)), taken;
+	unsigned written = 0;
+
+	if (__atomic_load_n(marks, __ATOMIC_RELAXED) == 0)
+		return 0;
+	taken = __atomic_exchange_n(marks, 0, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < 8; i++)
+		written |= (unsigned)((taken >> (8 * i) & 0xff) != 0) << i;
+	return written;
+}
+
+static unsigned goes(uint8_t *before, unsigned written)
+{
+#ifdef PRECOPY
+	(void)before;
+	return written;
+#else
+	unsigned was = *before;
+
+	if (was != written)
+		*before = (uint8_t)written;
+	return was & ~written;
+#endif
+}
 
 static void take(uintptr_t first, uintptr_t end)
 {
 	static uint8_t copy[PAGE_SIZE];
 
 	for (uintptr_t page = first & ~7ul; page < end; page += 8) {
-		uint64_t *marks = (uint64_t *)(MARKS_BASE + (page & MARKS_MASK));
+		unsigned going = goes(&restless[(page & MARKS_MASK) / 8], take_eight(page));
 
-		if (__atomic_load_n(marks, __ATOMIC_RELAXED) == 0)
-			continue;
-		uint64_t taken = __atomic_exchange_n(marks, 0, __ATOMIC_SEQ_CST);
-		for (unsigned i = 0; i < 8; i++)
+		for (unsigned i = 0; going >> i; i++)
 			/* through the kernel: the program may be unmapping it */
-			if (taken >> (8 * i) & 0xff)
+			if (going >> i & 1)
 				(void)!pread(memory, copy, PAGE_SIZE, (off_t)((page + i) << PAGE_SHIFT));
 	}
 }
@@ -94,7 +121,7 @@ __attribute__((constructor)) static void begin(void)
 	maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
 	*(volatile uint8_t *)TRACK_WORD = 1;
-	if (maps < 0 || memory < 0 || 
+	if (maps < 0 || memory < 0 ||
 	    __optmig_clone(collect, stack + STACK_SIZE, CLONE_VM | CLONE_FILES, NULL, NULL, NULL, NULL) < 0) {
 		perror("collector");
 		_exit(1);
