@@ -143,12 +143,12 @@ static int tell_map(void)
 	uint64_t end = mm_used_end();
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		pageset_limit(all[i], end);
-	long size = mm_export(b->data, b->capacity, session.pages.live.word, session.pages.active);
+	long size = mm_export(b->data, b->capacity, p->live.word, p->active);
 	for (int tries = 0; size == -ENOSPC && tries < 3; tries++) {
 		int rc = blob_reserve(b, mm_export_max());
 		if (rc)
 			return rc;
-		size = mm_export(b->data, b->capacity, session.pages.live.word, session.pages.active);
+		size = mm_export(b->data, b->capacity, p->live.word, p->active);
 	}
 	if (size < 0)
 		return (int)size;

@@ -2,6 +2,7 @@
 #include "softsgx/leaf.h"
 
 #include <string.h>
+#include <time.h>
 #include "softsgx/abort.h"
 #include "softsgx/enclu_site.h"
 #include "softsgx/keys.h"
@@ -86,11 +87,6 @@ static int target_page(struct leaf *l, uint64_t address, struct mm_page *page)
 
 	if ((address & (SGX_PAGE_SIZE - 1)) || !enclave_contains(l->e, address, SGX_PAGE_SIZE))
 		return raise_gp(l);
-	while (epcm_get(&l->e->epcm, enclave_page(l->e, address)) & EPCM_COPYING) {
-		lock_drop(&l->e->lock);
-		SYS(SYS_sched_yield);
-		lock_take(&l->e->lock);
-	}
 	code = mm_present(l->e, address, ACCESS_READ, page);
 	return code ? raise_pf(l, code, address) : 0;
 }
@@ -223,7 +219,7 @@ static int leaf_emodpe(struct leaf *l)
 }
 
 /* Memory for a page takes the kernel longer than all else of EACCEPTCOPY, so that threads get it side by side. The page
- * stays pending meanwhile, so that only EACCEPT and EACCEPTCOPY have to wait (target_page). */
+ * stays pending meanwhile, so that only leaves that are given it have to wait (wait_for_copy). */
 static int copy_unlocked(struct leaf *l, const struct mm_page *page, int rights, const uint8_t *source)
 {
 	struct epcm *epcm = &l->e->epcm;
@@ -323,6 +319,20 @@ static int (*const inside_leaves[SGX_ENCLU_LEAF_COUNT])(struct leaf *) = {
     [SGX_EDECCSSA] = leaf_edeccssa,
 };
 
+/* Before anything is looked at: the lock is not held all the time. */
+static void wait_for_copy(const struct leaf *l)
+{
+	static const struct timespec moment = {0, 20 * 1000};
+	uint64_t address = (uint64_t)l->g[REG_RCX];
+
+	while (enclave_contains(l->e, address, 1) &&
+	       (epcm_get(&l->e->epcm, enclave_page(l->e, address)) & EPCM_COPYING)) {
+		lock_drop(&l->e->lock);
+		SYS(SYS_nanosleep, &moment, NULL);
+		lock_take(&l->e->lock);
+	}
+}
+
 int leaf_inside(struct thread *t, ucontext_t *context, unsigned int size, struct exception *fault)
 {
 	greg_t *g = context->uc_mcontext.gregs;
@@ -338,6 +348,8 @@ int leaf_inside(struct thread *t, ucontext_t *context, unsigned int size, struct
 	if (number == SGX_EEXIT)
 		return leaf_eexit(&l);
 	lock_take(&l.e->lock);
+	if (number == SGX_EACCEPT || number == SGX_EACCEPTCOPY || number == SGX_EMODPE)
+		wait_for_copy(&l);
 	raised = inside_leaves[number](&l);
 	lock_drop(&l.e->lock);
 	if (!raised)
