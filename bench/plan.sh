@@ -38,13 +38,13 @@ plan_lines()
 		for rate in 0 10000 max; do echo "writer 256M uniform $rate 100 15 1 2"; done
 		for rate in 0 max; do echo "writer 1G uniform $rate 100 15 1 2"; done
 		echo writer 1G uniform max 10 2 1
-		echo redis 1G - - - 2 1
 		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
-		for rate in 0 max; do echo "writer 4G uniform $rate 100 15 1 2"; done
 		echo redis 4G - - - 3 1
+		for rate in 0 max; do echo "writer 4G uniform $rate 100 7 1 2"; done
 		echo writer 1G uniform 10000 100 300 1 10
-		for rate in 0 max; do echo "writer 8G uniform $rate 100 15 0 1"; done
+		for rate in 0 max; do echo "writer 8G uniform $rate 100 7 0 1"; done
+		echo redis 1G - - - 3 1
 		;;
 	full)
 		# downtime over size: quiet, paced and at memory speed; 300 moves at 1 GB for the 99th percentile

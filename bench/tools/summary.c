@@ -56,8 +56,7 @@ static void read_beats(FILE *f)
 		if (sscanf(line, "checked %llu", &n) == 1) {
 			wrong = n;
 			was_checked = true;
-			last++; /* an answer has a number too */
-			continue;
+			break; /* a program that looks at all it has is silent, and that is not the move's doing */
 		}
 		if (sscanf(line, "beat %llu %llu %llu %llu %llu", &arrival, &sequence, &program_us, &operations,
 			   &gap_us) != 5)
@@ -210,10 +209,10 @@ static void judge(json_t *out, double from, double to, double before_us, const j
 			    real_or_null(is_known && after_to > to + 5e5, rate(to + 2e5, after_to)));
 	json_object_set_new(out, "throughput_worst_100ms", real_or_null(is_known, worst * before));
 	json_object_set_new(out, "back_to_90_percent_us", us_or_null(is_known, good_at - resumed));
-	json_object_set_new(out, "lost_work_s", real_or_null(is_known, lost_us / 1e6));
+	json_object_set_new(out, "lost_work_s", real_or_null(is_known && last >= end, lost_us / 1e6));
 	json_object_set_new(out, "migration_cpu_s", real_or_null(cpu_us > 0, cpu_us / 1e6));
 	json_object_set_new(out, "lost_work_ratio",
-			    real_or_null(is_known && cpu_us > 0, lost_us / (cpu_us / cores)));
+			    real_or_null(is_known && last >= end && cpu_us > 0, lost_us / (cpu_us / cores)));
 	if (is_known)
 		json_object_set_new(out, "timeline", through(from, to, before));
 }
