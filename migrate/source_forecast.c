@@ -15,11 +15,12 @@
 #define SAMPLE_PAGES 4096
 #define SAMPLES 3
 #define TRIPS 5
-/* Of the price of a page in a sample: what room for it costs, made before its content comes; and what it
- * costs while nothing else runs. Both as measured. */
+/* Of the price of a page in a sample: what room for it costs, made before its content comes; what it costs while
+ * nothing else runs; and while the program mostly waits for pages. All as measured. */
 #define ROOM_SHARE 0.7
-#define STILL_SHARE 0.75
-#define STOP_TRIPS 7.0	     /* parking, state, descriptors and two round trips, in rounds of one page */
+#define STILL_SHARE 0.6
+#define WAITING_SHARE 0.75
+#define STOP_TRIPS 5.0	     /* parking, state, descriptors and two round trips, in rounds of one page */
 #define CONNECTIONS_US 700.0 /* to take connections along, few of them */
 /* Precopy slows a program down that writes more than this share of what rounds carry. Its rounds then come to this share,
  * and the stop to this part of the limit. All as measured. */
@@ -125,7 +126,7 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 	/* Pages written per second while rounds go on, as a share of what rounds can carry. */
 	double per_s = w->per_look * 1e6 / LOOK_US, load = per_s * s->page_us / 1e6;
 	/* A program that waits for pages leaves the processors to who brings them. */
-	double after_us = s->new_page_us * (load > THROTTLED_FROM ? STILL_SHARE : 1);
+	double after_us = s->new_page_us * (load > THROTTLED_FROM ? WAITING_SHARE : 1);
 	switch (mode) {
 	case MODE_HYBRID: {
 		double news_per_s = w->news_per_s, watch_s = watch_goes_on_s(news_per_s, quiet);
