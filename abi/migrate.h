@@ -122,8 +122,8 @@ enum migrate_round {
 	 * whether they have changed or not. */
 	ROUND_SAMPLE = 5,
 	/* Pages that were not written since the last ROUND: of those that exist there; if arg[2] is not 0, of others those
-	 * that were never seen written, in WATCH or since, and if they are fewer than arg[2], those that were. If more than arg[1] pages exist there in an old version, those that were found written more than
-	 * once are taken out there. */
+	 * that were never seen written, in WATCH or since, and if they are fewer than arg[2], those that were. If more than
+	 * arg[1] pages exist there in an old version, those that were found written more than once are taken out there. */
 	ROUND_QUIET = 4,
 	/* Every page that exists there in an old version, quiet or not. */
 	ROUND_OLD = 6,

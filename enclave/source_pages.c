@@ -38,20 +38,18 @@ static void activate(uint64_t block)
 
 /* All of them in turn: word is where a pageset has it. Starts as {0}. */
 struct walk {
-	size_t chunk, word;
-	uint64_t left;
-	bool begun;
+	size_t word, next_chunk;
+	uint64_t left; /* of the chunk before that one */
 };
 
 static bool walk_next(struct walk *w)
 {
-	for (; w->left == 0; w->left = session.pages.active[w->chunk]) {
-		w->chunk += w->begun;
-		w->begun = true;
-		if (w->chunk >= chunks())
+	while (w->left == 0) {
+		if (w->next_chunk >= chunks())
 			return false;
+		w->left = session.pages.active[w->next_chunk++];
 	}
-	w->word = w->chunk * 64 + (unsigned)__builtin_ctzll(w->left);
+	w->word = (w->next_chunk - 1) * 64 + (unsigned)__builtin_ctzll(w->left);
 	w->left &= w->left - 1;
 	return true;
 }
@@ -180,31 +178,28 @@ static void choose_old(size_t i)
 	p->pending.word[i] = p->live.word[i] & p->there.word[i] & ~p->current.word[i];
 }
 
-enum growth { NO_GROWTH, UNSEEN, ALL };
-
-static enum growth growth_of(uint64_t most)
+/* Pages that do not exist there, were seen written, and are quiet now. */
+static uint64_t seen_and_quiet(void)
 {
 	const struct source_pages *p = &session.pages;
-	uint64_t seen = 0;
-	if (most == GROW_NOT)
-		return NO_GROWTH;
+	uint64_t count = 0;
 	for (struct walk w = {0}; walk_next(&w);) {
 		uint64_t absent = p->live.word[w.word] & ~p->there.word[w.word];
-		seen += (uint64_t)__builtin_popcountll(absent & ~p->dirty.word[w.word] & p->again.word[w.word]);
+		count += (uint64_t)__builtin_popcountll(absent & ~p->dirty.word[w.word] & p->again.word[w.word]);
 	}
-	return seen < most ? ALL : UNSEEN;
+	return count;
 }
 
-static void choose_quiet(size_t i, bool take_out, enum growth growth)
+/* Of pages that do not exist there: those never seen written, those that were? */
+static void choose_quiet(size_t i, bool take_out, bool unseen, bool seen)
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t old = p->live.word[i] & ~p->current.word[i], dirty = p->dirty.word[i];
 	uint64_t restless = old & p->there.word[i] & dirty;
 	p->leaving.word[i] = take_out ? restless & p->again.word[i] : 0;
 	p->again.word[i] |= restless;
-	uint64_t candidates = p->there.word[i];
-	if (growth != NO_GROWTH)
-		candidates |= growth == ALL ? ~0ull : ~p->again.word[i];
+	uint64_t again = p->again.word[i];
+	uint64_t candidates = p->there.word[i] | (unseen ? ~again : 0) | (seen ? again : 0);
 	p->pending.word[i] = (old & ~dirty & candidates) | p->leaving.word[i];
 }
 
@@ -260,7 +255,8 @@ int source_round(struct service_call *call)
 	struct page_counts counts = collect();
 	uint64_t news = 0;
 	bool few = counts.old + counts.absent <= call->arg[1], take_out = counts.old > call->arg[1];
-	enum growth growth = kind == ROUND_QUIET ? growth_of(call->arg[2]) : NO_GROWTH;
+	bool unseen = kind == ROUND_QUIET && call->arg[2] != GROW_NOT;
+	bool seen = unseen && seen_and_quiet() < call->arg[2];
 	session.prepare = kind == ROUND_PREPARE;
 	if (kind == ROUND_SAMPLE)
 		choose_sample(call->arg[1], call->arg[2] != 0);
@@ -274,7 +270,7 @@ int source_round(struct service_call *call)
 			news += choose_watch(w.word);
 			break;
 		case ROUND_QUIET:
-			choose_quiet(w.word, take_out, growth);
+			choose_quiet(w.word, take_out, unseen, seen);
 			break;
 		case ROUND_OLD:
 			choose_old(w.word);

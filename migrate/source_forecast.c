@@ -12,6 +12,7 @@
 
 #define LOOKS 20
 #define LOOK_US (50ull * 1000)
+#define LOOKS_US (LOOKS * LOOK_US)
 #define SAMPLE_PAGES 4096
 #define SAMPLES 3
 #define TRIPS 5
@@ -109,7 +110,7 @@ static int probe(struct source *s, struct failure *why)
 /* How much longer than these looks hybrid would watch: what was not seen written yet is met at a steady rate. */
 static double watch_goes_on_s(double news_per_s, double quiet)
 {
-	double most_s = (double)WATCH_MAX_US / 1e6 - (double)LOOKS * LOOK_US / 1e6;
+	double most_s = (double)(WATCH_MAX_US - LOOKS_US) / 1e6;
 	return news_per_s > WATCH_NEWS_PER_S && quiet > 0
 		   ? least(log(news_per_s / WATCH_NEWS_PER_S) * quiet / news_per_s, most_s)
 		   : 0;
@@ -132,9 +133,9 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 		double news_per_s = w->news_per_s, watch_s = watch_goes_on_s(news_per_s, quiet);
 		double share = quiet > 0 ? exp(-news_per_s / quiet * watch_s) : 0;
 		if (watch_s > 0)
-			before += (double)LOOKS * LOOK_US + watch_s * 1e6;
+			before += (double)LOOKS_US + watch_s * 1e6;
 		news_per_s *= share, hot += quiet * (1 - share), quiet *= share;
-		if (news_per_s * s->new_page_us >= NEWS_PER_PAGE_MAX * 1e6) {
+		if (!source_quiet_lasts(s, news_per_s)) {
 			tail = live * after_us;
 			break;
 		}

@@ -97,10 +97,12 @@ int source_tell_slots(struct source *s, struct failure *why);
 
 /* source_rounds.c */
 /* hybrid looks at what is written until so few pages a second are written for the first time, or for so long. Then the
- * rest counts as quiet, and is sent if fewer of its pages than this are written while one is sent. */
+ * rest counts as quiet. */
 #define WATCH_NEWS_PER_S 10000
 #define WATCH_MAX_US (3000ull * 1000)
-#define NEWS_PER_PAGE_MAX 0.5
+/* Will most of what is quiet now still be so when all of it has been sent? A page that is not has crossed for nothing, and
+ * has to be taken out there besides. Needs the price of a page. */
+bool source_quiet_lasts(const struct source *s, double news_per_s);
 /* What the enclave says of the round it has chosen: abi/migrate.h. */
 struct round_choice {
 	uint64_t pages, written, old, absent;

@@ -18,6 +18,7 @@
 #define THROTTLE_MAX 95
 #define WATCH_STEP_US (20ull * 1000)
 #define TRIAL_PAGES 4096
+#define NEWS_PER_PAGE_MAX 0.5 /* written for the first time while one is sent */
 #define RESTLESS_US (5ull * 1000)
 #define FORGIVE_US (100ull * 1000) /* quiet for so long, pages that were written before may count as quiet */
 #define RETURN_US (10ull * 1000)   /* ... or for so long, when little is left to do */
@@ -285,8 +286,12 @@ static int watch(struct source *s, uint64_t *news_per_s, struct failure *why)
 	return 0;
 }
 
-/* Will most of what is quiet now still be so when all of it has been sent? A page that is not has crossed for nothing, and
- * has to be taken out there besides. Tries with a few what a page costs. */
+bool source_quiet_lasts(const struct source *s, double news_per_s)
+{
+	return news_per_s * s->new_page_us < NEWS_PER_PAGE_MAX * 1e6;
+}
+
+/* Tries with a few what a page costs, if it matters. */
 static int is_worth_sending(struct source *s, uint64_t news_per_s, bool *worth, struct failure *why)
 {
 	struct round_choice choice;
@@ -296,7 +301,7 @@ static int is_worth_sending(struct source *s, uint64_t news_per_s, bool *worth, 
 	int rc = source_round_begin(s, ROUND_SAMPLE, TRIAL_PAGES, GROW_NOT, &choice, why);
 	if (rc == 0)
 		rc = measured_round(s, choice.pages, false, why);
-	*worth = (double)news_per_s * s->new_page_us < NEWS_PER_PAGE_MAX * 1e6;
+	*worth = source_quiet_lasts(s, (double)news_per_s);
 	return rc;
 }
 

@@ -5,7 +5,8 @@
  *
  * What the machine gives at best, without any enclave: copying memory, AES-256-GCM on one core, the link between
  * two hosts with nothing done to the data, with encryption at one end and decryption at the other, and the same into
- * memory that the kernel has to find first, and a round trip. In records of 256 KB on two connections, as a move has them. measure prints one JSON object.
+ * memory that the kernel has to find first, and a round trip. In records of 256 KB on two connections, as a move has
+ * them. measure prints one JSON object.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -234,6 +235,11 @@ static uint64_t transfer_us(enum kind kind, uint64_t bytes, const uint8_t *area)
 	return now_us() - begin;
 }
 
+static void keep_least(uint64_t *least, uint64_t value)
+{
+	*least = value < *least ? value : *least;
+}
+
 static int compare(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -284,12 +290,9 @@ static int measure(const char *host, const char *port, uint64_t bytes)
 	uint64_t plain_us = ~0ull, sealed_us = ~0ull, new_us = ~0ull;
 	/* a bound is the best that was seen */
 	for (int i = 0; i < TRANSFERS; i++) {
-		uint64_t took = transfer_us(KIND_PLAIN, bytes, area);
-		plain_us = took < plain_us ? took : plain_us;
-		took = transfer_us(KIND_SEALED, bytes, area);
-		sealed_us = took < sealed_us ? took : sealed_us;
-		took = transfer_us(KIND_NEW, bytes, area);
-		new_us = took < new_us ? took : new_us;
+		keep_least(&plain_us, transfer_us(KIND_PLAIN, bytes, area));
+		keep_least(&sealed_us, transfer_us(KIND_SEALED, bytes, area));
+		keep_least(&new_us, transfer_us(KIND_NEW, bytes, area));
 	}
 	printf("{\"memory_copy_gb_per_s\":%.2f,\"gcm_gb_per_s\":%.2f,\"tcp_gb_per_s\":%.3f,\"tcp_gcm_gb_per_s\":%.3f,"
 	       "\"tcp_gcm_new_memory_gb_per_s\":%.3f,\"round_trip_us\":%lu}\n",
