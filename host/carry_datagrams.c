@@ -134,7 +134,7 @@ static struct in6_addr reachable(const struct in6_addr *to, const struct sockadd
 	return (struct in6_addr)IN6ADDR_LOOPBACK_INIT;
 }
 
-static void deliver(const struct inject *i, const struct sockaddr_storage *from, const struct in6_addr *to,
+static void deliver(struct inject *i, const struct sockaddr_storage *from, const struct in6_addr *to,
 		    uint16_t port, const uint8_t *data, size_t size)
 {
 	static struct {
@@ -164,7 +164,7 @@ static void deliver_unix(const struct sockaddr_storage *to, socklen_t to_size, c
 	close(fd);
 }
 
-void datagrams_deliver(struct restore *r, const struct inject *i,
+void datagrams_deliver(struct restore *r, struct inject *i,
 		       bool (*is_here)(const void *context, const struct in6_addr *address),
 		       const void *context)
 {

@@ -254,7 +254,7 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out);
 /* Keeps the section for datagrams_deliver(). fd: the socket made for them. */
 int datagrams_expect(struct restore *r, int fd, struct reader *in);
 /* One that cannot be delivered is lost, as datagrams may be. */
-void datagrams_deliver(struct restore *r, const struct inject *i,
+void datagrams_deliver(struct restore *r, struct inject *i,
 		       bool (*is_here)(const void *context, const struct in6_addr *address),
 		       const void *context);
 

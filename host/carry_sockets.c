@@ -606,7 +606,7 @@ int sockets_restore(struct restore *r, enum record record, struct reader *in, st
 int sockets_release(struct restore *r, bool (*is_here)(const void *context, const struct in6_addr *address),
 		    const void *context)
 {
-	struct inject raw = inject_open();
+	struct inject raw = INJECT_UNOPENED;
 	int error = unix_release(r);
 	datagrams_deliver(r, &raw, is_here, context);
 	for (unsigned i = 0; i < r->connection_count; i++) {

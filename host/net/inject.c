@@ -12,30 +12,26 @@
 
 #define HOPS 64
 
-struct inject inject_open(void)
-{
-	/* Of this protocol, they are given whole packets. */
-	return (struct inject){socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW),
-			       socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)};
-}
-
 void inject_close(struct inject *i)
 {
 	if (i->ipv4 >= 0)
 		close(i->ipv4);
 	if (i->ipv6 >= 0)
 		close(i->ipv6);
-	*i = (struct inject){-1, -1};
+	*i = INJECT_UNOPENED;
 }
 
-static int send_parts(int fd, void *name, socklen_t name_size, struct iovec part[2])
+static int send_parts(int *fd, int family, void *name, socklen_t name_size, struct iovec part[2])
 {
 	struct msghdr message = {
 	    .msg_name = name, .msg_namelen = name_size, .msg_iov = part, .msg_iovlen = 2};
-	return sendmsg(fd, &message, 0) < 0 ? -errno : 0;
+	/* A socket of this protocol is given whole packets. */
+	if (*fd < 0)
+		*fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+	return *fd < 0 || sendmsg(*fd, &message, 0) < 0 ? -errno : 0;
 }
 
-int inject(const struct inject *i, const struct in6_addr *from, const struct in6_addr *to, uint8_t protocol,
+int inject(struct inject *i, const struct in6_addr *from, const struct in6_addr *to, uint8_t protocol,
 	   const void *data, size_t size)
 {
 	struct iovec part[2] = {[1] = {(void *)data, size}};
@@ -49,7 +45,7 @@ int inject(const struct inject *i, const struct in6_addr *from, const struct in6
 		memcpy(&ip.daddr, ip_wire(to).data, sizeof(ip.daddr));
 		name.sin_addr.s_addr = ip.daddr;
 		part[0] = (struct iovec){&ip, sizeof(ip)};
-		return send_parts(i->ipv4, &name, sizeof(name), part);
+		return send_parts(&i->ipv4, AF_INET, &name, sizeof(name), part);
 	}
 	struct ip6_hdr ip = {.ip6_src = *from, .ip6_dst = *to};
 	struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_addr = *to};
@@ -58,5 +54,5 @@ int inject(const struct inject *i, const struct in6_addr *from, const struct in6
 	ip.ip6_nxt = protocol;
 	ip.ip6_hlim = HOPS;
 	part[0] = (struct iovec){&ip, sizeof(ip)};
-	return send_parts(i->ipv6, &name, sizeof(name), part);
+	return send_parts(&i->ipv6, AF_INET6, &name, sizeof(name), part);
 }

@@ -372,7 +372,7 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 
 /* The peer's FIN was acknowledged long ago and will not come again: tell our own kernel in the peer's name.
  */
-static int repeat_peer_fin(const struct tcp_restored *t, const struct inject *i)
+static int repeat_peer_fin(const struct tcp_restored *t, struct inject *i)
 {
 	struct sockaddr_storage peer = {0}, local = {0};
 	socklen_t peer_size = sizeof(peer), local_size = sizeof(local);
@@ -394,7 +394,7 @@ static int repeat_peer_fin(const struct tcp_restored *t, const struct inject *i)
 	return inject(i, &from, &to, IPPROTO_TCP, &tcp, sizeof(tcp));
 }
 
-int tcp_release(struct tcp_restored *t, const struct inject *inject)
+int tcp_release(struct tcp_restored *t, struct inject *inject)
 {
 	/* With a window probe, to which the peer's kernel must answer, only where there is something to
 	 * learn. */

@@ -65,7 +65,7 @@ struct tcp_restored {
 int tcp_restore(struct reader *in, uint64_t options, struct tcp_restored *out);
 /* Speaks: sends what was unsent, asks the peer to acknowledge what was not, repeats a FIN of either side: the
  * peer's to our own kernel. */
-int tcp_release(struct tcp_restored *t, const struct inject *inject);
+int tcp_release(struct tcp_restored *t, struct inject *inject);
 /* Closes, silently if not yet released; frees what it holds. */
 void tcp_restored_drop(struct tcp_restored *t);
 
