@@ -83,6 +83,7 @@ int enclave_load(const char *image_path, struct enclave **out, struct failure *w
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->change_lock, NULL);
 	pthread_cond_init(&e->changed, NULL);
+	pthread_cond_init(&e->service_given, NULL);
 	rc = image_load(e, &image, image_path, why);
 	if (!rc)
 		rc = parts_make(e, why);
@@ -103,6 +104,7 @@ void enclave_destroy(struct enclave *e)
 	atomic_store(&e->ending, true);
 	pthread_mutex_lock(&e->lock);
 	pthread_cond_broadcast(&e->changed);
+	pthread_cond_broadcast(&e->service_given);
 	pthread_mutex_unlock(&e->lock);
 	enclave_unpark_all(e);
 	if (e->slot)
@@ -114,6 +116,7 @@ void enclave_destroy(struct enclave *e)
 	device_close(&e->device);
 	fdtable_destroy(e->fds);
 	timepage_destroy(e->time);
+	pthread_cond_destroy(&e->service_given);
 	pthread_cond_destroy(&e->changed);
 	pthread_mutex_destroy(&e->change_lock);
 	pthread_mutex_destroy(&e->lock);

@@ -61,7 +61,7 @@ struct enclave {
 	void *page_context;
 
 	pthread_mutex_t lock; /* protects the following, and part of struct slot */
-	pthread_cond_t changed;
+	pthread_cond_t changed, service_given;
 
 	bool ended;
 	enum enclave_end end;

@@ -17,7 +17,7 @@ static int slot_take(struct enclave *e, unsigned *out)
 		}
 		if (!rc)
 			break;
-		pthread_cond_wait(&e->changed, &e->lock);
+		pthread_cond_wait(&e->service_given, &e->lock);
 	}
 	pthread_mutex_unlock(&e->lock);
 	return rc;
@@ -27,7 +27,7 @@ static void slot_give(struct enclave *e, unsigned slot)
 {
 	pthread_mutex_lock(&e->lock);
 	e->service_busy[slot] = 0;
-	pthread_cond_broadcast(&e->changed);
+	pthread_cond_signal(&e->service_given);
 	pthread_mutex_unlock(&e->lock);
 }
 
