@@ -122,7 +122,9 @@ void mm_touch_image(void)
 	const Elf64_Phdr *h = (const Elf64_Phdr *)CONFIG->phdr;
 	for (uint32_t i = 0; i < CONFIG->phdr_count; i++) {
 		uint64_t end = h[i].p_vaddr + h[i].p_memsz;
-		if (h[i].p_type != PT_LOAD || h[i].p_flags & PF_W || h[i].p_vaddr == OUTSIDE_BASE)
+		/* Of what is written only the runtime's own: the program may have taken its rights to its own. */
+		bool own = h[i].p_vaddr < APP_BASE;
+		if (h[i].p_type != PT_LOAD || (h[i].p_flags & PF_W && !own) || h[i].p_vaddr == OUTSIDE_BASE)
 			continue;
 		for (uint64_t at = h[i].p_vaddr; at < end; at += PAGE_SIZE)
 			(void)*(const volatile uint8_t *)at;

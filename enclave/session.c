@@ -29,6 +29,7 @@ int session_open(enum migrate_role role, unsigned streams)
 	if (!complete || blob_reserve(&session.memory, mm_export_max()) ||
 	    blob_reserve(&session.state, state_export_max() + RECORD_TAG_SIZE))
 		return -ENOMEM;
+	memset(session.state.data, 0, session.state.capacity);
 	return 0;
 }
 

@@ -140,8 +140,8 @@ int source_cancel(struct service_call *call);
 int source_round(struct service_call *call);
 /* Nothing is there, or written, yet. -ENOMEM. */
 int source_pages_begin(void);
-/* False: no page of the block is in a set that says what goes. */
-bool source_block_active(uint64_t block);
+/* From that one on the first block with a page in a set that says what goes; pending.block_end: none. */
+uint64_t source_next_active(uint64_t block);
 /* Has all that the round chose been sent? */
 bool source_round_sent(void);
 /* How many pages stay behind. */

@@ -105,10 +105,11 @@ bool source_take_block(struct record *r, uint64_t block, uint64_t among, uint64_
 	return true;
 }
 
-static uint64_t first_block(uint64_t stream)
+/* The next block of a stream in which anything may have to go; block_end: none. */
+static uint64_t next_block(uint64_t stream, uint64_t from)
 {
-	uint64_t block = PAGESET_FIRST / 64;
-	while (block % session.streams != stream)
+	uint64_t end = session.pages.pending.block_end, block = from;
+	while ((block = source_next_active(block)) < end && block % session.streams != stream)
 		block++;
 	return block;
 }
@@ -116,7 +117,7 @@ static uint64_t first_block(uint64_t stream)
 static bool send_block(struct record *r, uint64_t stream, uint64_t block, uint64_t counts[static 2])
 {
 	const struct source_pages *p = &session.pages;
-	if (!source_block_active(block) || *pageset_block(&p->pending, block) == 0)
+	if (*pageset_block(&p->pending, block) == 0)
 		return true;
 	uint64_t hot = *pageset_block(&p->dirty, block) | *pageset_block(&p->again, block);
 	return source_take_block(r, block, session.hot_first[stream] ? hot : ~0ull, counts);
@@ -134,14 +135,14 @@ int source_send(struct service_call *call)
 	uint64_t *block = &session.cursor[stream];
 	record_start(r, RECORD_PAGES);
 	if (*block == 0)
-		*block = first_block(stream);
+		*block = next_block(stream, PAGESET_FIRST / 64);
 	for (;;) {
 		while (*block < p->pending.block_end && send_block(r, stream, *block, counts))
-			*block += session.streams;
+			*block = next_block(stream, *block + 1);
 		if (*block < p->pending.block_end || !session.hot_first[stream])
 			break;
 		session.hot_first[stream] = false;
-		*block = first_block(stream);
+		*block = next_block(stream, PAGESET_FIRST / 64);
 	}
 	call->ret[1] = counts[0];
 	call->ret[2] = counts[1];

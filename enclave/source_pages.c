@@ -26,9 +26,16 @@ static uint64_t *active_chunk(uint64_t block)
 	return &session.pages.active[(block - PAGESET_FIRST / 64) / 64];
 }
 
-bool source_block_active(uint64_t block)
+uint64_t source_next_active(uint64_t block)
 {
-	return *active_chunk(block) >> (block % 64) & 1;
+	uint64_t end = session.pages.pending.block_end;
+	while (block < end) {
+		uint64_t left = *active_chunk(block) >> (block % 64);
+		if (left)
+			return block + (unsigned)__builtin_ctzll(left);
+		block += 64 - block % 64;
+	}
+	return end;
 }
 
 static void activate(uint64_t block)
