@@ -69,8 +69,14 @@ static int on_slots(struct destination *d, struct failure *why)
 
 static int on_parking(struct destination *d, struct failure *why)
 {
-	inflow_priority(&d->flow, LANE_URGENT);
 	d->parking_us = now_us();
+	return 0;
+}
+
+static int on_hurry(struct destination *d, struct failure *why)
+{
+	(void)why;
+	inflow_priority(&d->flow, LANE_URGENT);
 	return 0;
 }
 
@@ -88,6 +94,20 @@ static int on_control(struct destination *d, struct failure *why)
 	return rc ? destination_enclave_failed(rc, "a record of state", why) : 0;
 }
 
+/* Its stream rests. */
+static int on_last(struct destination *d, struct failure *why)
+{
+	struct frame_last last;
+	if (d->control.size < sizeof(last))
+		return destination_link_failed(-EPROTO, why);
+	memcpy(&last, d->control.data, sizeof(last));
+	int rc = last.stream < d->hello->streams
+		     ? arrivals_record(&d->arrivals, last.stream, d->control.data + sizeof(last),
+				       d->control.size - sizeof(last))
+		     : -EPROTO;
+	return rc ? destination_enclave_failed(rc, "a page record", why) : 0;
+}
+
 /* Everything was sent: once it is installed, say so. Returns 1 when READY is out. */
 static int on_final(struct destination *d, struct failure *why)
 {
@@ -97,13 +117,13 @@ static int on_final(struct destination *d, struct failure *why)
 	if (d->control.size != sizeof(final) || !d->carry)
 		return destination_link_failed(-EPROTO, why);
 	memcpy(&final, d->control.data, sizeof(final));
-	/* Ready to ask for pages before any thread can need one. */
-	int rc = arrivals_begin(&d->arrivals);
-	if (rc)
-		return fail(why, rc, "%s", strerror(-rc));
-	rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
+	int rc = inflow_wait(&d->flow, final.round, now_us() + SILENCE_MS * 1000ull);
 	if (rc)
 		return destination_flow_failed(d, why);
+	/* Nothing leaves any more; ready to ask for pages before any thread can need one. */
+	rc = arrivals_begin(&d->arrivals);
+	if (rc)
+		return fail(why, rc, "%s", strerror(-rc));
 	rc = hook_tell(d->hook, HOOK_PRE_RESUME, d->name, HOOK_TIMEOUT_MS, why);
 	if (rc)
 		return rc;
@@ -123,6 +143,8 @@ static int (*const handlers[FRAME_TYPE_COUNT])(struct destination *d, struct fai
     [FRAME_CARRIED] = on_carried,
     [FRAME_CONTROL] = on_control,
     [FRAME_FINAL] = on_final,
+    [FRAME_HURRY] = on_hurry,
+    [FRAME_LAST] = on_last,
     [FRAME_FAILED] = destination_source_failed,
 };
 

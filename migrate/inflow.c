@@ -76,8 +76,8 @@ static int round_ended(struct instream *s, const struct ring_slot *slot)
 	f->op.round_done(f->context, end.round);
 	pthread_mutex_lock(&f->lock);
 	f->done = end.round;
-	pthread_cond_broadcast(&f->changed);
 	pthread_mutex_unlock(&f->lock);
+	pthread_cond_broadcast(&f->changed);
 	return 0;
 }
 

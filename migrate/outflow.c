@@ -41,12 +41,9 @@ static void frame_put(struct ring_slot *slot, enum frame_type type, size_t size)
 	slot->size = sizeof(header) + size;
 }
 
-/* One record into the ring. 1: the round is over. */
-static int produce(struct outstream *s)
+/* One record as a frame into the slot. 1: the round is over. */
+static int produce(struct outstream *s, struct ring_slot *slot)
 {
-	struct ring_slot *slot = ring_fill_begin(&s->lane.ring);
-	if (!slot)
-		return -ECANCELED;
 	struct trusted_call c = {.out = slot->data + sizeof(struct frame_header),
 				 .out_size = RECORD_SIZE_MAX};
 	int rc = trusted(s->flow->enclave, MIGRATE_SEND, s->index, &c);
@@ -55,21 +52,20 @@ static int produce(struct outstream *s)
 	frame_put(slot, FRAME_RECORD, c.out_size);
 	atomic_fetch_add(&s->flow->pages, c.ret[1]);
 	atomic_fetch_add(&s->flow->zero_pages, c.ret[2]);
-	ring_fill_end(&s->lane.ring);
 	return 0;
 }
 
 static int produce_round(struct outstream *s, unsigned round)
 {
 	struct frame_round end = {round};
+	struct ring_slot *slot;
 	int rc;
-	while ((rc = produce(s)) == 0)
-		;
-	if (rc < 0)
-		return rc;
-	struct ring_slot *slot = ring_fill_begin(&s->lane.ring);
+	while ((slot = ring_fill_begin(&s->lane.ring)) && (rc = produce(s, slot)) == 0)
+		ring_fill_end(&s->lane.ring);
 	if (!slot)
 		return -ECANCELED;
+	if (rc < 0)
+		return rc;
 	memcpy(slot->data + sizeof(struct frame_header), &end, sizeof(end));
 	frame_put(slot, FRAME_ROUND_END, sizeof(end));
 	ring_fill_end(&s->lane.ring);
@@ -77,8 +73,8 @@ static int produce_round(struct outstream *s, unsigned round)
 	/* The destination may have had the end of this round, and the next one begun, before this thread came here. */
 	if (s->flow->round == round)
 		s->flow->produced++;
-	pthread_cond_broadcast(&s->flow->changed);
 	pthread_mutex_unlock(&s->flow->lock);
+	pthread_cond_broadcast(&s->flow->changed);
 	return 0;
 }
 
@@ -157,8 +153,8 @@ void outflow_round(struct outflow *f)
 	pthread_mutex_lock(&f->lock);
 	f->round++;
 	f->produced = 0;
-	pthread_cond_broadcast(&f->changed);
 	pthread_mutex_unlock(&f->lock);
+	pthread_cond_broadcast(&f->changed);
 }
 
 int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled)
@@ -187,6 +183,27 @@ int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelle
 	if (f->error)
 		rc = f->error;
 	pthread_mutex_unlock(&f->lock);
+	return rc;
+}
+
+static int stream_here(struct outstream *s, int fd, struct wait wait)
+{
+	struct frame_last stream = {s->index};
+	struct ring_slot *slot = ring_fill_begin(&s->lane.ring); /* for its room only */
+	int rc = slot ? 0 : -ECANCELED;
+	while (rc == 0 && (rc = produce(s, slot)) == 0) {
+		rc = wire_send(fd, FRAME_LAST, &stream, sizeof(stream), slot->data + sizeof(struct frame_header),
+			       slot->size - sizeof(struct frame_header), wait);
+		atomic_fetch_add(&s->flow->bytes, slot->size);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int outflow_here(struct outflow *f, int fd, struct wait wait)
+{
+	int rc = outflow_error(f);
+	for (unsigned i = 0; i < f->count && rc == 0; i++)
+		rc = stream_here(&f->stream[i], fd, wait);
 	return rc;
 }
 

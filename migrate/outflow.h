@@ -45,9 +45,12 @@ void outflow_round(struct outflow *f);
 /* Until everything of the round is encrypted, though not yet sent. 0, a stream's error, or -ETIMEDOUT if
  * nothing moved for that long, -ECANCELED if *cancelled. */
 int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled);
+/* The enclave's ROUND call has been made: the calling thread sends it, as FRAME_LAST over that connection, while the
+ * streams rest. */
+int outflow_here(struct outflow *f, int fd, struct wait wait);
 int outflow_error(struct outflow *f);
-/* Ends threads (also in the middle of a round), closes connections. May be called twice. */
 void outflow_priority(struct outflow *f, enum lane_priority priority);
+/* Ends threads (also in the middle of a round), closes connections. May be called twice. */
 void outflow_close(struct outflow *f);
 
 #endif

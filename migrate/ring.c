@@ -54,8 +54,9 @@ static void advance(struct ring *r, unsigned *count)
 {
 	pthread_mutex_lock(&r->lock);
 	(*count)++;
-	pthread_cond_signal(&r->changed);
 	pthread_mutex_unlock(&r->lock);
+	/* Not before: the one that wakes would meet the lock, and sleep again. */
+	pthread_cond_signal(&r->changed);
 }
 
 void ring_fill_end(struct ring *r)

@@ -7,6 +7,7 @@
 #include "migrate/source_private.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -182,6 +183,10 @@ static void account(struct source *s)
 
 static int begin(struct source *s, struct failure *why)
 {
+	s->record = malloc(RECORD_SIZE_MAX);
+	if (!s->record)
+		return fail(why, -ENOMEM, "out of memory");
+	memset(s->record, 0, RECORD_SIZE_MAX);
 	int rc = source_connect(s, why);
 	source_progress(s, "prepare");
 	if (rc == 0)
@@ -236,5 +241,6 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	carry_source_close(s.carry);
 	hook_stop(s.hook);
 	wire_close(&s.control);
+	free(s.record);
 	return rc;
 }

@@ -52,8 +52,13 @@ int source_tell_slots(struct source *s, struct failure *why)
 	uint8_t slots[THREAD_SLOTS_MAX / 8];
 	struct trusted_call c = {.out = slots, .out_size = sizeof(slots)};
 	int rc = trusted(s->e, MIGRATE_SLOTS, 0, &c);
-	return rc ? source_enclave_failed(rc, "to name its threads", why)
-		  : source_tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
+	if (rc)
+		return source_enclave_failed(rc, "to name its threads", why);
+	if (s->told_slots && memcmp(slots, s->slots, sizeof(slots)) == 0)
+		return 0;
+	s->told_slots = true;
+	memcpy(s->slots, slots, sizeof(slots));
+	return source_tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
 }
 
 static void tell_item(void *context, const struct carry_item *item)

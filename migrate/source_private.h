@@ -49,6 +49,10 @@ struct source {
 
 	struct softsgx_stats before;
 
+	bool told_slots;
+	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* last told */
+	uint8_t *record; /* of control; RECORD_SIZE_MAX bytes, touched: the stop has no time for it */
+
 	unsigned throttle; /* percent of its time the program stands still, so that rounds get ahead of it */
 	struct stragglers late; /* threads that took long to stop */
 
@@ -93,6 +97,7 @@ int source_reattach(struct source *s, struct failure *why);
 int source_handshake(struct source *s, struct failure *why);
 int source_leave_check(struct source *s, struct bytes *manifest, struct failure *why);
 int source_prepare(struct source *s, struct failure *why);
+/* If there is anything new. */
 int source_tell_slots(struct source *s, struct failure *why);
 
 /* source_rounds.c */

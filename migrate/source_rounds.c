@@ -52,15 +52,14 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 
 int source_export(struct source *s, struct failure *why)
 {
-	static uint8_t record[RECORD_SIZE_MAX];
 	for (;;) {
-		struct trusted_call c = {.out = record, .out_size = sizeof(record)};
+		struct trusted_call c = {.out = s->record, .out_size = RECORD_SIZE_MAX};
 		int rc = trusted(s->e, MIGRATE_EXPORT, 0, &c);
 		if (rc)
 			return source_enclave_failed(rc, "to hand out its state", why);
 		if (c.ret[0] == 0)
 			return 0;
-		rc = source_tell(s, FRAME_CONTROL, record, c.out_size, why);
+		rc = source_tell(s, FRAME_CONTROL, s->record, c.out_size, why);
 		if (rc)
 			return rc;
 		s->other_bytes += c.out_size;

@@ -11,6 +11,7 @@
 #define HOOK_PARKED_TIMEOUT_MS 400
 #define SLOW_STOP_US 1000 /* worth a name in the report */
 #define HURRY_US 200	  /* more than that, and threads that should stop wait for a processor */
+#define PAGES_HERE 128	  /* so few take less time than to wake the streams' threads, at both ends */
 
 /* ---- switch ---- */
 
@@ -77,6 +78,17 @@ static uint64_t most_now(const struct source *s)
 						: source_affordable_absent(s);
 }
 
+static int streams_hurry(struct source *s, struct failure *why)
+{
+	uint8_t nothing = 0;
+	int rc = source_tell(s, FRAME_HURRY, &nothing, 1, why);
+	outflow_priority(&s->flow, LANE_URGENT);
+	atomic_store(&s->flow.bandwidth, 0);
+	s->round++;
+	outflow_round(&s->flow);
+	return rc;
+}
+
 /* Everything that has to move while nothing runs, up to READY in control.data. */
 static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 {
@@ -85,7 +97,6 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	uint64_t others = s->other_bytes;
 	struct round_choice choice;
 	uint8_t nothing = 0;
-	outflow_priority(&s->flow, LANE_URGENT);
 	int rc = source_tell(s, FRAME_PARKING, &nothing, 1, why);
 	if (rc == 0)
 		rc = park_all(s, why);
@@ -100,17 +111,21 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	at->chosen_us = now_us() - stopped_us;
 	if (rc)
 		return rc;
-	atomic_store(&s->flow.bandwidth, 0);
-	s->round++;
-	outflow_round(&s->flow);
-	/* Beside the pages. */
-	rc = source_export(s, why);
+	bool here = choice.pages <= PAGES_HERE;
+	if (!here)
+		rc = streams_hurry(s, why);
+	/* Beside the pages, if those are many. */
+	wire_together(s->control.fd, true);
+	if (rc == 0)
+		rc = source_export(s, why);
 	if (rc == 0)
 		rc = send_carried(s, why);
+	wire_together(s->control.fd, false);
 	at->carried_us = now_us() - stopped_us;
 	if (rc)
 		return rc;
-	rc = outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
+	rc = here ? outflow_here(&s->flow, s->control.fd, source_until(s, s->o->switch_timeout_us))
+		  : outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
 	if (rc)
 		return source_link_failed(s, rc, why);
 	rc = source_export(s, why);
@@ -120,7 +135,7 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 		rc = source_tell(s, FRAME_FINAL, &final, sizeof(final), why);
 	if (rc == 0)
 		rc = source_await_answer(s, s->o->switch_timeout_us, "switch", why);
-	if (rc == 0)
+	if (rc == 0 && !here)
 		rc = source_expect(s, FRAME_ROUND_DONE, s->o->switch_timeout_us, why);
 	if (rc == 0)
 		rc = source_expect(s, FRAME_READY, s->o->switch_timeout_us, why);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "migrate/wire.h"
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,8 @@ static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_SERVE] = sizeof(struct frame_serve),
     [FRAME_ARRIVED] = 1024,
     [FRAME_SIGNALS] = sizeof(uint64_t),
+    [FRAME_HURRY] = 1,
+    [FRAME_LAST] = sizeof(struct frame_last) + RECORD_SIZE_MAX,
 };
 
 uint64_t now_us(void)
@@ -119,6 +123,12 @@ int wire_send(int fd, enum frame_type type, const void *first, size_t first_size
 	struct iovec part[3] = {
 	    {&header, sizeof(header)}, {(void *)first, first_size}, {(void *)second, second_size}};
 	return send_parts(fd, part, 3, wait);
+}
+
+void wire_together(int fd, bool together)
+{
+	int on = together;
+	setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
 int wire_send_raw(int fd, const void *data, size_t size, struct wait wait)

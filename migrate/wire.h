@@ -12,6 +12,7 @@
  *   both   HANDSHAKE, EVIDENCE                  RECORD ...
  *   d > s  ROUND_DONE (each round)              ROUND_END (each round)
  *   s > d  SLOTS, PARKING, CARRIED, CONTROL ...
+ *   s > d  LAST ...        if the last pages are few; else HURRY, and they go on the streams, and ROUND_DONE as before
  *   s > d  FINAL           d > s  READY
  *   s > d  COMMIT          d > s  RESUMED or REFUSED, then REPORT
  *   s > d  BYE, with the signals that came too late to be handed out
@@ -56,6 +57,8 @@ enum frame_type {
 	FRAME_SERVE,
 	FRAME_ARRIVED,
 	FRAME_SIGNALS,
+	FRAME_HURRY,
+	FRAME_LAST,
 	FRAME_TYPE_COUNT
 };
 
@@ -69,7 +72,7 @@ struct frame_header {
 
 #define SESSION_ID_SIZE 16
 #define MIGRATE_NAME_MAX 64
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 
 struct frame_hello {
 	uint32_t version; /* WIRE_VERSION */
@@ -88,6 +91,11 @@ struct frame_attach {
 
 struct frame_round {
 	uint32_t round;
+} __attribute__((packed));
+
+/* Before LAST's record. */
+struct frame_last {
+	uint32_t stream;
 } __attribute__((packed));
 
 /* A page that a thread waits for. */
@@ -128,6 +136,8 @@ void wire_text(char *text, size_t size);
  */
 int wire_send(int fd, enum frame_type type, const void *first, size_t first_size, const void *second,
 	      size_t second_size, struct wait wait);
+/* From true to false frames wait for each other, and go as one: waking the other host costs more than most of them. */
+void wire_together(int fd, bool together);
 /* Sends bytes that already hold a frame. */
 int wire_send_raw(int fd, const void *data, size_t size, struct wait wait);
 

@@ -135,6 +135,41 @@ static void rounds_arrive_whole(void)
 	end();
 }
 
+/* ... over another connection, named by their streams, which then go on as before. */
+static void few_go_in_the_calling_thread(void)
+{
+	struct wait wait = {now_us() + 5000000, -1};
+	struct wire there;
+	int ends[2];
+	begin();
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	for (unsigned i = 0; i < STREAMS; i++)
+		lane[i].left = i; /* the first has none */
+	CHECK(outflow_here(&out, ends[0], wait) == 0);
+	wire_init(&there, ends[1]);
+	for (unsigned i = 1; i < STREAMS; i++)
+		for (unsigned k = 0; k < i; k++) {
+			struct frame_last last;
+			CHECK(wire_recv(&there, wait) == 0 && there.type == FRAME_LAST);
+			CHECK(there.size > sizeof(last));
+			memcpy(&last, there.data, sizeof(last));
+			CHECK(last.stream == i);
+			CHECK(record(NULL, i, there.data + sizeof(last), there.size - sizeof(last)) == 0);
+		}
+	CHECK(atomic_load(&out.pages) == 3 && atomic_load(&pages_taken) == 3);
+	lane[1].left = 1;
+	send_fails_at = lane[1].made;
+	CHECK(outflow_here(&out, ends[0], wait) == -EIO);
+	send_fails_at = NEVER;
+	lane[1].made--;
+	round_send(3);
+	CHECK(inflow_wait(&in, 1, now_us() + 5000000) == 0);
+	CHECK(atomic_load(&pages_taken) == 3 + 18);
+	wire_close(&there);
+	close(ends[0]);
+	end();
+}
+
 /* The thread that waits is woken, and nothing hangs on the way out. */
 static void a_refusing_enclave_ends_it(void)
 {
@@ -192,6 +227,7 @@ static void cancelling_does_not_wait_for_the_round(void)
 int main(void)
 {
 	rounds_arrive_whole();
+	few_go_in_the_calling_thread();
 	a_refusing_enclave_ends_it();
 	a_lost_link_ends_it();
 	a_silent_link_is_given_up();
