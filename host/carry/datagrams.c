@@ -4,7 +4,7 @@
  * and delivered at the destination as packets of those senders, before the ones
  * that were held: so every way of reading and waiting finds them.
  */
-#include "host/carry_record.h"
+#include "host/carry/record.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

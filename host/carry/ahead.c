@@ -4,7 +4,7 @@
  * program still runs: what they tell changes only when the program sets it, and
  * that is noted (struct file, touched).
  */
-#include "host/carry_source.h"
+#include "host/carry/source.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>

@@ -2,7 +2,7 @@
  *
  * What a program has open and how it would go along, in words.
  */
-#include "host/carry_source.h"
+#include "host/carry/source.h"
 
 #include <stdio.h>
 

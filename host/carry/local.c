@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/carry_local.h"
+#include "host/carry/local.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/carry_network.h"
+#include "host/carry/network.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

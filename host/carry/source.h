@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The source's half of carry.h, for the files that share it: carry_preflight.c
- * (what can move), carry_ahead.c (what is read before the stop), carry_freeze.c
- * and carry_interests.c (its state), carry_source.c (all else).
+ * The source's half of carry.h, for the files that share it: preflight.c
+ * (what can move), ahead.c (what is read before the stop), freeze.c
+ * and interests.c (its state), source.c (all else).
  */
 #ifndef HOST_CARRY_SOURCE_H
 #define HOST_CARRY_SOURCE_H
 
 #include "host/carry.h"
-#include "host/carry_meeting.h"
-#include "host/carry_network.h"
-#include "host/carry_record.h"
+#include "host/carry/meeting.h"
+#include "host/carry/network.h"
+#include "host/carry/record.h"
 
 /* A connection of the program, or one it has not accepted yet. */
 struct frozen {
@@ -52,19 +52,19 @@ struct carry_source {
 	struct hand_over hand_over;
 };
 
-/* ---- carry_ahead.c ---- */
+/* ---- ahead.c ---- */
 /* The program runs: reads what freeze need not read again. A matter of speed: what it leaves out, freeze
  * reads. */
 void ahead_read(struct carry_source *s);
 /* NULL: nothing, or no longer true. */
 const struct ahead *ahead_of(const struct carry_source *s, const struct file *file);
 
-/* ---- carry_interests.c: what epoll descriptors wait for ---- */
+/* ---- interests.c: what epoll descriptors wait for ---- */
 int interests_dump(const struct carry_source *s, struct bytes *out, struct failure *why);
 /* Undo: the connections that were taken from the kernel are told of by its sets from here on. */
 void interests_ring(const struct carry_source *s);
 
-/* carry_list.c, for those who only want to know: to options.tell. */
+/* list.c, for those who only want to know: to options.tell. */
 void list_tell(const struct carry_source *s, const struct inventory *v, unsigned index, const struct hand_over *h,
 	       const char *obstacle);
 void list_rest(const struct carry_source *s, const char *obstacle_locks);

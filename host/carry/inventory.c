@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/carry_inventory.h"
+#include "host/carry/inventory.h"
 
 #include <errno.h>
 #include <stdlib.h>

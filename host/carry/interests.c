@@ -6,7 +6,7 @@
  * on is still there; it moves as an interest without a number (struct file,
  * ghost).
  */
-#include "host/carry_source.h"
+#include "host/carry/source.h"
 
 #include <errno.h>
 #include <stdlib.h>

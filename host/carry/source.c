@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/carry_source.h"
+#include "host/carry/source.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "host/carry_local.h"
-#include "host/carry_wire.h"
+#include "host/carry/local.h"
+#include "host/carry/wire.h"
 #include "host/net/unsettled.h"
 
 /* What is half done when new connections are turned away ends within a round trip of its peer; one that takes

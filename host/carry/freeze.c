@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/carry_source.h"
+#include "host/carry/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/carry_wire.h"
+#include "host/carry/wire.h"
 
 #define DUMP_TRIES 20 /* a packet under way on another processor when the redirect began may still arrive */
 

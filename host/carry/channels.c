@@ -4,7 +4,7 @@
  * eventfds, timerfds, signalfds. Contents are copied, not taken out: an undone move leaves
  * them as they were.
  */
-#include "host/carry_record.h"
+#include "host/carry/record.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/carry_source.h"
+#include "host/carry/source.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "host/carry_local.h"
-#include "host/carry_wire.h"
+#include "host/carry/local.h"
+#include "host/carry/wire.h"
 #include "host/fdtable.h"
 
 #define SORTS_MAX 32 /* of connections; others are made in the stop */

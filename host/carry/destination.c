@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/carry_local.h"
-#include "host/carry_meeting.h"
-#include "host/carry_network.h"
-#include "host/carry_record.h"
-#include "host/carry_wire.h"
+#include "host/carry/local.h"
+#include "host/carry/meeting.h"
+#include "host/carry/network.h"
+#include "host/carry/record.h"
+#include "host/carry/wire.h"
 
 #define DESCRIPTORS_SPARE 64 /* for this process itself */
 

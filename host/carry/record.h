@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <sys/un.h>
 #include "host/bytes.h"
-#include "host/carry_inventory.h"
-#include "host/carry_network.h"
+#include "host/carry/inventory.h"
+#include "host/carry/network.h"
 #include "host/failure.h"
 #include "host/fdinfo.h"
 #include "host/net/ip.h"
@@ -100,7 +100,7 @@ struct restore {
 	unsigned unnamed_count;
 };
 
-/* Source: what goes over as it is, in this order, where there is a way (host/carry_meeting.h). */
+/* Source: what goes over as it is, in this order, where there is a way (host/carry/meeting.h). */
 struct meeting;
 struct hand_over {
 	bool file_locks, compare; /* options */
@@ -130,7 +130,7 @@ struct made {
 	int host_fd;
 };
 
-/* ---- carry_files.c ---- */
+/* ---- files.c ---- */
 int files_check(const struct inventory_file *f, const struct hand_over *h, struct files_need *need,
 		struct failure *why);
 /* What can only be handed over, if there is no way to. */
@@ -151,7 +151,7 @@ void files_restored(struct restore *r);
 /* Prepare: opens nothing, says what the destination lacks. */
 int files_expect(struct reader *in, struct failure *why);
 
-/* ---- carry_locks.c ---- */
+/* ---- locks.c ---- */
 /* Refused without --file-locks. */
 int locks_refuse(const struct fdinfo *info, const struct hand_over *h, const char *path, struct failure *why);
 /* The same in preparation; notes what the destination may look at. */
@@ -175,7 +175,7 @@ int locks_restore(struct restore *r, const struct made *made, unsigned made_coun
 const char *files_describe(const struct inventory_file *f, const struct hand_over *h, char *what,
 			   size_t size);
 
-/* ---- carry_channels.c: pipes, socketpairs, eventfds, timerfds ---- */
+/* ---- channels.c: pipes, socketpairs, eventfds, timerfds ---- */
 int channels_check(const struct inventory_file *f, struct failure *why);
 int channels_dump(const struct inventory_file *f, struct bytes *out, struct failure *why);
 /* Two connected sockets, both the program's. id: the same for both. */
@@ -193,7 +193,7 @@ int channels_look_for_rights(int host_fd);
 /* What could not be read, in words. */
 int channels_fail(const struct inventory_file *f, int error, struct failure *why);
 
-/* ---- carry_sockets.c ---- */
+/* ---- sockets.c ---- */
 enum socket_class {
 	SOCKET_PLAIN, /* not TCP, or TCP that was never connected */
 	SOCKET_LISTENER,
@@ -236,7 +236,7 @@ int sockets_restore_connection(struct restore *r, struct reader *in, struct made
 int sockets_release(struct restore *r, bool (*is_here)(const void *context, const struct in6_addr *address),
 		    const void *context);
 
-/* ---- carry_unix.c ---- */
+/* ---- unix.c ---- */
 bool unix_is(int host_fd);
 /* What cannot be carried; appends the name, if it has one of its own, for unix_expect(). */
 int unix_check(const struct inventory *v, const struct inventory_file *f, struct bytes *names,
@@ -249,7 +249,7 @@ int unix_restore(struct restore *r, struct reader *in, struct made *out, struct 
 /* After COMMIT: names are taken. */
 int unix_release(struct restore *r);
 
-/* ---- carry_datagrams.c ---- */
+/* ---- datagrams.c ---- */
 int datagrams_dump(int host_fd, int domain, struct bytes *out);
 /* Keeps the section for datagrams_deliver(). fd: the socket made for them. */
 int datagrams_expect(struct restore *r, int fd, struct reader *in);

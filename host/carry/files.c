@@ -3,9 +3,9 @@
  * Files opened by path, standard streams. A file is opened again by
  * its path: both hosts see the same storage, as with virtual machines. One that
  * has no name any more goes with its content, or, as one with locks
- * (host/carry_locks.c), as it is (host/carry_meeting.h).
+ * (host/carry/locks.c), as it is (host/carry/meeting.h).
  */
-#include "host/carry_record.h"
+#include "host/carry/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "host/carry_meeting.h"
+#include "host/carry/meeting.h"
 #include "host/fdinfo.h"
 
 #define MEMORY_MAJOR 1 /* /dev/null and its kin */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Locks on files. On one kernel the description that has them goes over as it
- * is (host/carry_meeting.h). Between two, the destination takes them while the
+ * is (host/carry/meeting.h). Between two, the destination takes them while the
  * source still has them, and no process gets one in between:
  *
  *   each kernel keeps locks of its own (a copy, storage that does not pass
@@ -15,7 +15,7 @@
  * So there is one rule: what cannot be taken at once is not waited for. The
  * source lets go when it has committed, and not before.
  */
-#include "host/carry_record.h"
+#include "host/carry/record.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
  * Connections stay within the program, as socketpairs; one to another process
  * of the source's host cannot follow.
  */
-#include "host/carry_record.h"
+#include "host/carry/record.h"
 
 #include <errno.h>
 #include <fcntl.h>

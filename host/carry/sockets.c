@@ -3,7 +3,7 @@
  * Sockets: bound ones are bound again, connections go through TCP_REPAIR
  * (net/tcp_repair.h), what is over stays over.
  */
-#include "host/carry_record.h"
+#include "host/carry/record.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "host/carry_local.h"
+#include "host/carry/local.h"
 #include "host/net/sockopts.h"
 
 #ifndef IPV6_FREEBIND

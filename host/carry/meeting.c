@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/carry_meeting.h"
+#include "host/carry/meeting.h"
 
 #include <errno.h>
 #include <fcntl.h>
