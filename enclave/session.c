@@ -81,7 +81,7 @@ void session_retire(void)
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		pageset_free(all[i]);
 	if (p->active)
-		rt_pages_free(p->active, p->active_size);
+		rt_pages_free(p->active, p->maps_size);
 	p->active = NULL;
 	rt_wipe(&session.handshake, sizeof(session.handshake));
 	rt_wipe(session.share, sizeof(session.share));

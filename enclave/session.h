@@ -75,7 +75,9 @@ struct session {
 		/* A bit for each block, a word for each chunk: of blocks without it nothing is dirty, leaving, pending or left,
 		 * and what lives there is current. So the last look, while the program stands still, goes over few of them. */
 		uint64_t *active;
-		size_t active_size;
+		uint64_t *due; /* the same, of blocks with pages pending when the round was chosen: few in the end */
+		size_t maps_size;
+		uint64_t left_count;
 	} pages;
 	uint64_t cursor[MIGRATE_STREAMS_MAX]; /* next block of pending to look at, 0: the first */
 	bool hot_first[MIGRATE_STREAMS_MAX];  /* SERVE: of the first of two passes, which takes dirty pages only */
@@ -140,8 +142,10 @@ int source_cancel(struct service_call *call);
 int source_round(struct service_call *call);
 /* Nothing is there, or written, yet. -ENOMEM. */
 int source_pages_begin(void);
-/* From that one on the first block with a page in a set that says what goes; pending.block_end: none. */
-uint64_t source_next_active(uint64_t block);
+/* From that one on the first block with a page that was pending; pending.block_end: none. */
+uint64_t source_next_due(uint64_t block);
+/* What stayed behind is pending. */
+void source_pages_left(void);
 /* Has all that the round chose been sent? */
 bool source_round_sent(void);
 /* How many pages stay behind. */

@@ -109,7 +109,7 @@ bool source_take_block(struct record *r, uint64_t block, uint64_t among, uint64_
 static uint64_t next_block(uint64_t stream, uint64_t from)
 {
 	uint64_t end = session.pages.pending.block_end, block = from;
-	while ((block = source_next_active(block)) < end && block % session.streams != stream)
+	while ((block = source_next_due(block)) < end && block % session.streams != stream)
 		block++;
 	return block;
 }

@@ -7,30 +7,30 @@
 #include "enclave/mm.h"
 #include "enclave/session.h"
 
-_Static_assert(PAGESET_FIRST % CHUNK_PAGES == 0, "a chunk's blocks are one word of active");
+_Static_assert(PAGESET_FIRST % CHUNK_PAGES == 0, "a chunk's blocks are one word of a map of blocks");
 
 struct page_counts {
 	uint64_t written;     /* since the last time: the destination has these pages no more as they are */
 	uint64_t old, absent; /* live pages that exist there as they were; that do not exist there */
 };
 
-/* ---- blocks that are active ---- */
+/* ---- maps of blocks ---- */
 
 static size_t chunks(void)
 {
 	return pageset_words(&session.pages.pending) / 64;
 }
 
-static uint64_t *active_chunk(uint64_t block)
+static uint64_t *chunk_of(uint64_t *map, uint64_t block)
 {
-	return &session.pages.active[(block - PAGESET_FIRST / 64) / 64];
+	return &map[(block - PAGESET_FIRST / 64) / 64];
 }
 
-uint64_t source_next_active(uint64_t block)
+uint64_t source_next_due(uint64_t block)
 {
 	uint64_t end = session.pages.pending.block_end;
 	while (block < end) {
-		uint64_t left = *active_chunk(block) >> (block % 64);
+		uint64_t left = *chunk_of(session.pages.due, block) >> (block % 64);
 		if (left)
 			return block + (unsigned)__builtin_ctzll(left);
 		block += 64 - block % 64;
@@ -38,13 +38,16 @@ uint64_t source_next_active(uint64_t block)
 	return end;
 }
 
-static void activate(uint64_t block)
+/* Of a block with a page that is pending. */
+static void make_due(uint64_t block)
 {
-	*active_chunk(block) |= 1ull << (block % 64);
+	*chunk_of(session.pages.active, block) |= 1ull << (block % 64);
+	*chunk_of(session.pages.due, block) |= 1ull << (block % 64);
 }
 
-/* All of them in turn: word is where a pageset has it. Starts as {0}. */
+/* All blocks of a map in turn: word is where a pageset has it. The rest starts as 0. */
 struct walk {
+	const uint64_t *map;
 	size_t word, next_chunk;
 	uint64_t left; /* of the chunk before that one */
 };
@@ -54,24 +57,24 @@ static bool walk_next(struct walk *w)
 	while (w->left == 0) {
 		if (w->next_chunk >= chunks())
 			return false;
-		w->left = session.pages.active[w->next_chunk++];
+		w->left = w->map[w->next_chunk++];
 	}
 	w->word = (w->next_chunk - 1) * 64 + (unsigned)__builtin_ctzll(w->left);
 	w->left &= w->left - 1;
 	return true;
 }
 
-static uint64_t active_count(const struct pageset *s)
+static uint64_t pending_count(void)
 {
 	uint64_t count = 0;
-	for (struct walk w = {0}; walk_next(&w);)
-		count += (uint64_t)__builtin_popcountll(s->word[w.word]);
+	for (struct walk w = {.map = session.pages.due}; walk_next(&w);)
+		count += (uint64_t)__builtin_popcountll(session.pages.pending.word[w.word]);
 	return count;
 }
 
 bool source_round_sent(void)
 {
-	for (struct walk w = {0}; walk_next(&w);)
+	for (struct walk w = {.map = session.pages.due}; walk_next(&w);)
 		if (session.pages.pending.word[w.word])
 			return false;
 	return true;
@@ -95,6 +98,7 @@ static bool collect_block(size_t word, bool marked, struct page_counts *c)
 static struct page_counts collect(void)
 {
 	struct page_counts c = {0, 0, 0};
+	memset(session.pages.due, 0, chunks() * sizeof(uint64_t));
 	for (size_t chunk = 0; chunk < chunks(); chunk++) {
 		uint64_t *active = &session.pages.active[chunk];
 		uint64_t marked = marks_look(PAGESET_FIRST + chunk * CHUNK_PAGES);
@@ -116,11 +120,12 @@ int source_pages_begin(void)
 		rc = pageset_init(all[i], mm_end_page());
 	if (rc)
 		return rc;
-	p->active_size = chunks() * sizeof(uint64_t);
-	p->active = rt_pages_alloc(p->active_size);
+	p->maps_size = 2 * chunks() * sizeof(uint64_t);
+	p->active = rt_pages_alloc(p->maps_size);
 	if (!p->active)
 		return -ENOMEM;
-	memset(p->active, 0, p->active_size);
+	memset(p->active, 0, p->maps_size);
+	p->due = p->active + chunks();
 	/* What a fresh enclave has from the start. */
 	for (uint32_t i = 0; i < CONFIG->range_count; i++)
 		for (uint64_t page = CONFIG->range[i].start >> PAGE_SHIFT;
@@ -190,7 +195,7 @@ static uint64_t seen_and_quiet(void)
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t count = 0;
-	for (struct walk w = {0}; walk_next(&w);) {
+	for (struct walk w = {.map = p->active}; walk_next(&w);) {
 		uint64_t absent = p->live.word[w.word] & ~p->there.word[w.word];
 		count += (uint64_t)__builtin_popcountll(absent & ~p->dirty.word[w.word] & p->again.word[w.word]);
 	}
@@ -210,14 +215,15 @@ static void choose_quiet(size_t i, bool take_out, bool unseen, bool seen)
 	p->pending.word[i] = (old & ~dirty & candidates) | p->leaving.word[i];
 }
 
-/* Always dirty ranges are pending already. */
-static void choose_final(size_t i, bool all)
+/* Always dirty ranges are pending already. How many stay behind. */
+static uint64_t choose_final(size_t i, bool all)
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t live = p->live.word[i], there = p->there.word[i];
 	uint64_t pending = p->pending.word[i] | (live & ~p->current.word[i] & (all ? ~0ull : there));
 	p->pending.word[i] = pending;
 	p->left.word[i] = live & ~there & ~pending;
+	return (uint64_t)__builtin_popcountll(p->left.word[i]);
 }
 
 static void add_range(void *context, uint64_t page, uint64_t count)
@@ -226,7 +232,7 @@ static void add_range(void *context, uint64_t page, uint64_t count)
 	for (uint64_t end = s->block_end * 64; count && page < end; page++, count--)
 		if (page >= PAGESET_FIRST) {
 			pageset_add(s, page);
-			activate(page / 64);
+			make_due(page / 64);
 		}
 }
 
@@ -239,13 +245,20 @@ static void choose_sample(uint64_t most, bool there)
 		for (; left && most; left &= left - 1, most--)
 			p->pending.word[i] |= left & -left;
 		if (p->pending.word[i])
-			activate(PAGESET_FIRST / 64 + i);
+			make_due(PAGESET_FIRST / 64 + i);
 	}
 }
 
 uint64_t source_left(void)
 {
-	return active_count(&session.pages.left);
+	return session.pages.left_count;
+}
+
+void source_pages_left(void)
+{
+	struct source_pages *p = &session.pages;
+	memcpy(p->pending.word, p->left.word, p->left.size);
+	memcpy(p->due, p->active, chunks() * sizeof(uint64_t));
 }
 
 int source_round(struct service_call *call)
@@ -260,7 +273,7 @@ int source_round(struct service_call *call)
 	if (rc)
 		return rc;
 	struct page_counts counts = collect();
-	uint64_t news = 0;
+	uint64_t news = 0, left = 0;
 	bool few = counts.old + counts.absent <= call->arg[1], take_out = counts.old > call->arg[1];
 	bool unseen = kind == ROUND_QUIET && call->arg[2] != GROW_NOT;
 	bool seen = unseen && seen_and_quiet() < call->arg[2];
@@ -271,7 +284,7 @@ int source_round(struct service_call *call)
 		stop_always_dirty(add_range, &session.pages.pending);
 		session.phase = SESSION_FINAL;
 	}
-	for (struct walk w = {0}; kind != ROUND_SAMPLE && walk_next(&w);)
+	for (struct walk w = {.map = session.pages.active}; kind != ROUND_SAMPLE && walk_next(&w);) {
 		switch (kind) {
 		case ROUND_WATCH:
 			news += choose_watch(w.word);
@@ -283,13 +296,18 @@ int source_round(struct service_call *call)
 			choose_old(w.word);
 			break;
 		case ROUND_FINAL:
-			choose_final(w.word, few);
+			left += choose_final(w.word, few);
 			break;
 		default:
 			choose_live(w.word);
 		}
+		if (session.pages.pending.word[w.word])
+			make_due(PAGESET_FIRST / 64 + w.word);
+	}
+	if (kind == ROUND_FINAL)
+		session.pages.left_count = left;
 	memset(session.cursor, 0, sizeof(session.cursor));
-	call->ret[0] = kind == ROUND_WATCH ? counts.written : active_count(&session.pages.pending);
+	call->ret[0] = kind == ROUND_WATCH ? counts.written : pending_count();
 	call->ret[1] = kind == ROUND_WATCH ? news : counts.written;
 	call->ret[2] = counts.old;
 	call->ret[3] = counts.absent;

@@ -12,11 +12,10 @@
 
 int source_serve(struct service_call *call)
 {
-	struct source_pages *p = &session.pages;
 	int rc = call->arg[0] ? session_reopen(call->arg[0]) : 0;
 	if (rc)
 		return rc;
-	memcpy(p->pending.word, p->left.word, p->left.size);
+	source_pages_left();
 	memset(session.cursor, 0, sizeof(session.cursor));
 	for (unsigned i = 0; i < session.streams; i++)
 		session.hot_first[i] = true;
