@@ -21,7 +21,7 @@
 #define ROOM_SHARE 0.7
 #define STILL_SHARE 0.6
 #define WAITING_SHARE 0.75
-#define STOP_TRIPS 4.0	     /* parking, state, descriptors and two round trips, in rounds of one page */
+#define STOP_TRIPS 3.5	     /* parking, state, descriptors and two round trips, in rounds of one page */
 #define CONNECTIONS_US 700.0 /* to take connections along, few of them */
 /* Precopy slows a program down that writes more than this share of what rounds carry. Its rounds then come to this share,
  * and the stop to this part of the limit. All as measured. */
