@@ -77,7 +77,7 @@ struct session {
 		uint64_t *active;
 		uint64_t *due; /* the same, of blocks with pages pending when the round was chosen: few in the end */
 		size_t maps_size;
-		uint64_t left_count;
+		uint64_t left_count; /* pages in left */
 	} pages;
 	uint64_t cursor[MIGRATE_STREAMS_MAX]; /* next block of pending to look at, 0: the first */
 	bool hot_first[MIGRATE_STREAMS_MAX];  /* SERVE: of the first of two passes, which takes dirty pages only */

@@ -117,8 +117,6 @@ static uint64_t next_block(uint64_t stream, uint64_t from)
 static bool send_block(struct record *r, uint64_t stream, uint64_t block, uint64_t counts[static 2])
 {
 	const struct source_pages *p = &session.pages;
-	if (*pageset_block(&p->pending, block) == 0)
-		return true;
 	uint64_t hot = *pageset_block(&p->dirty, block) | *pageset_block(&p->again, block);
 	return source_take_block(r, block, session.hot_first[stream] ? hot : ~0ull, counts);
 }

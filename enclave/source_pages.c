@@ -21,63 +21,42 @@ static size_t chunks(void)
 	return pageset_words(&session.pages.pending) / 64;
 }
 
-static uint64_t *chunk_of(uint64_t *map, uint64_t block)
+/* The first block of a map from that one on, counted as the words of a pageset; their number: none. */
+static size_t map_next(const uint64_t *map, size_t word)
 {
-	return &map[(block - PAGESET_FIRST / 64) / 64];
-}
-
-uint64_t source_next_due(uint64_t block)
-{
-	uint64_t end = session.pages.pending.block_end;
-	while (block < end) {
-		uint64_t left = *chunk_of(session.pages.due, block) >> (block % 64);
+	size_t end = pageset_words(&session.pages.pending);
+	for (; word < end; word += 64 - word % 64) {
+		uint64_t left = map[word / 64] >> (word % 64);
 		if (left)
-			return block + (unsigned)__builtin_ctzll(left);
-		block += 64 - block % 64;
+			return word + (unsigned)__builtin_ctzll(left);
 	}
 	return end;
 }
 
-/* Of a block with a page that is pending. */
-static void make_due(uint64_t block)
+uint64_t source_next_due(uint64_t block)
 {
-	*chunk_of(session.pages.active, block) |= 1ull << (block % 64);
-	*chunk_of(session.pages.due, block) |= 1ull << (block % 64);
+	return PAGESET_FIRST / 64 + map_next(session.pages.due, block - PAGESET_FIRST / 64);
 }
 
-/* All blocks of a map in turn: word is where a pageset has it. The rest starts as 0. */
-struct walk {
-	const uint64_t *map;
-	size_t word, next_chunk;
-	uint64_t left; /* of the chunk before that one */
-};
-
-static bool walk_next(struct walk *w)
+/* A block with a page that is pending. */
+static void make_due(size_t word)
 {
-	while (w->left == 0) {
-		if (w->next_chunk >= chunks())
-			return false;
-		w->left = w->map[w->next_chunk++];
-	}
-	w->word = (w->next_chunk - 1) * 64 + (unsigned)__builtin_ctzll(w->left);
-	w->left &= w->left - 1;
-	return true;
+	session.pages.active[word / 64] |= 1ull << (word % 64);
+	session.pages.due[word / 64] |= 1ull << (word % 64);
 }
 
 static uint64_t pending_count(void)
 {
+	const struct source_pages *p = &session.pages;
 	uint64_t count = 0;
-	for (struct walk w = {.map = session.pages.due}; walk_next(&w);)
-		count += (uint64_t)__builtin_popcountll(session.pages.pending.word[w.word]);
+	for (size_t i = map_next(p->due, 0); i < pageset_words(&p->pending); i = map_next(p->due, i + 1))
+		count += (uint64_t)__builtin_popcountll(p->pending.word[i]);
 	return count;
 }
 
 bool source_round_sent(void)
 {
-	for (struct walk w = {.map = session.pages.due}; walk_next(&w);)
-		if (session.pages.pending.word[w.word])
-			return false;
-	return true;
+	return pending_count() == 0;
 }
 
 /* Marks into the sets of one block. False: it need not be looked at again before something is written. */
@@ -195,9 +174,9 @@ static uint64_t seen_and_quiet(void)
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t count = 0;
-	for (struct walk w = {.map = p->active}; walk_next(&w);) {
-		uint64_t absent = p->live.word[w.word] & ~p->there.word[w.word];
-		count += (uint64_t)__builtin_popcountll(absent & ~p->dirty.word[w.word] & p->again.word[w.word]);
+	for (size_t i = map_next(p->active, 0); i < pageset_words(&p->pending); i = map_next(p->active, i + 1)) {
+		uint64_t absent = p->live.word[i] & ~p->there.word[i];
+		count += (uint64_t)__builtin_popcountll(absent & ~p->dirty.word[i] & p->again.word[i]);
 	}
 	return count;
 }
@@ -232,7 +211,7 @@ static void add_range(void *context, uint64_t page, uint64_t count)
 	for (uint64_t end = s->block_end * 64; count && page < end; page++, count--)
 		if (page >= PAGESET_FIRST) {
 			pageset_add(s, page);
-			make_due(page / 64);
+			make_due(page / 64 - PAGESET_FIRST / 64);
 		}
 }
 
@@ -245,7 +224,7 @@ static void choose_sample(uint64_t most, bool there)
 		for (; left && most; left &= left - 1, most--)
 			p->pending.word[i] |= left & -left;
 		if (p->pending.word[i])
-			make_due(PAGESET_FIRST / 64 + i);
+			make_due(i);
 	}
 }
 
@@ -263,6 +242,7 @@ void source_pages_left(void)
 
 int source_round(struct service_call *call)
 {
+	struct source_pages *p = &session.pages;
 	uint64_t kind = call->arg[0];
 	if (kind > ROUND_OLD || (kind == ROUND_FINAL && (!session.stopping || stop_pending() != 0)))
 		return kind > ROUND_OLD ? -EINVAL : -EPERM;
@@ -273,6 +253,7 @@ int source_round(struct service_call *call)
 	if (rc)
 		return rc;
 	struct page_counts counts = collect();
+	size_t end = pageset_words(&p->pending);
 	uint64_t news = 0, left = 0;
 	bool few = counts.old + counts.absent <= call->arg[1], take_out = counts.old > call->arg[1];
 	bool unseen = kind == ROUND_QUIET && call->arg[2] != GROW_NOT;
@@ -281,31 +262,31 @@ int source_round(struct service_call *call)
 	if (kind == ROUND_SAMPLE)
 		choose_sample(call->arg[1], call->arg[2] != 0);
 	if (kind == ROUND_FINAL) {
-		stop_always_dirty(add_range, &session.pages.pending);
+		stop_always_dirty(add_range, &p->pending);
 		session.phase = SESSION_FINAL;
 	}
-	for (struct walk w = {.map = session.pages.active}; kind != ROUND_SAMPLE && walk_next(&w);) {
+	for (size_t i = map_next(p->active, 0); i < end && kind != ROUND_SAMPLE; i = map_next(p->active, i + 1)) {
 		switch (kind) {
 		case ROUND_WATCH:
-			news += choose_watch(w.word);
+			news += choose_watch(i);
 			break;
 		case ROUND_QUIET:
-			choose_quiet(w.word, take_out, unseen, seen);
+			choose_quiet(i, take_out, unseen, seen);
 			break;
 		case ROUND_OLD:
-			choose_old(w.word);
+			choose_old(i);
 			break;
 		case ROUND_FINAL:
-			left += choose_final(w.word, few);
+			left += choose_final(i, few);
 			break;
 		default:
-			choose_live(w.word);
+			choose_live(i);
 		}
-		if (session.pages.pending.word[w.word])
-			make_due(PAGESET_FIRST / 64 + w.word);
+		if (p->pending.word[i])
+			make_due(i);
 	}
 	if (kind == ROUND_FINAL)
-		session.pages.left_count = left;
+		p->left_count = left;
 	memset(session.cursor, 0, sizeof(session.cursor));
 	call->ret[0] = kind == ROUND_WATCH ? counts.written : pending_count();
 	call->ret[1] = kind == ROUND_WATCH ? news : counts.written;
