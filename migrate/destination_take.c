@@ -97,14 +97,13 @@ static int on_control(struct destination *d, struct failure *why)
 /* Its stream rests. */
 static int on_last(struct destination *d, struct failure *why)
 {
-	struct frame_last last;
-	if (d->control.size < sizeof(last))
+	struct frame_last last = {UINT32_MAX};
+	if (d->control.size >= sizeof(last))
+		memcpy(&last, d->control.data, sizeof(last));
+	if (last.stream >= d->hello->streams)
 		return destination_link_failed(-EPROTO, why);
-	memcpy(&last, d->control.data, sizeof(last));
-	int rc = last.stream < d->hello->streams
-		     ? arrivals_record(&d->arrivals, last.stream, d->control.data + sizeof(last),
-				       d->control.size - sizeof(last))
-		     : -EPROTO;
+	int rc = arrivals_record(&d->arrivals, last.stream, d->control.data + sizeof(last),
+				 d->control.size - sizeof(last));
 	return rc ? destination_enclave_failed(rc, "a page record", why) : 0;
 }
 

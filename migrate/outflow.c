@@ -194,7 +194,7 @@ static int stream_here(struct outstream *s, int fd, struct wait wait)
 	while (rc == 0 && (rc = produce(s, slot)) == 0) {
 		rc = wire_send(fd, FRAME_LAST, &stream, sizeof(stream), slot->data + sizeof(struct frame_header),
 			       slot->size - sizeof(struct frame_header), wait);
-		atomic_fetch_add(&s->flow->bytes, slot->size);
+		atomic_fetch_add(&s->flow->bytes, slot->size + sizeof(stream));
 	}
 	return rc < 0 ? rc : 0;
 }

@@ -54,9 +54,8 @@ int source_tell_slots(struct source *s, struct failure *why)
 	int rc = trusted(s->e, MIGRATE_SLOTS, 0, &c);
 	if (rc)
 		return source_enclave_failed(rc, "to name its threads", why);
-	if (s->told_slots && memcmp(slots, s->slots, sizeof(slots)) == 0)
+	if (memcmp(slots, s->slots, sizeof(slots)) == 0)
 		return 0;
-	s->told_slots = true;
 	memcpy(s->slots, slots, sizeof(slots));
 	return source_tell(s, FRAME_SLOTS, slots, sizeof(slots), why);
 }

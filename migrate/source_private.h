@@ -49,8 +49,7 @@ struct source {
 
 	struct softsgx_stats before;
 
-	bool told_slots;
-	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* last told */
+	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* last told; at first none, and a program that runs has one at least */
 	uint8_t *record; /* of control; RECORD_SIZE_MAX bytes, touched: the stop has no time for it */
 
 	unsigned throttle; /* percent of its time the program stands still, so that rounds get ahead of it */

@@ -82,11 +82,13 @@ static int streams_hurry(struct source *s, struct failure *why)
 {
 	uint8_t nothing = 0;
 	int rc = source_tell(s, FRAME_HURRY, &nothing, 1, why);
+	if (rc)
+		return rc;
 	outflow_priority(&s->flow, LANE_URGENT);
 	atomic_store(&s->flow.bandwidth, 0);
 	s->round++;
 	outflow_round(&s->flow);
-	return rc;
+	return 0;
 }
 
 /* Everything that has to move while nothing runs, up to READY in control.data. */
