@@ -6,6 +6,7 @@
  * exchange, a full fence, and only then reads the page. A store that the
  * collector's read missed has its mark still to come.
  */
+#include <emmintrin.h>
 #include "enclave/mm.h"
 
 static uint8_t *mark_of(uint64_t page)
@@ -28,16 +29,21 @@ void marks_set_all(void)
 			memset(mark_of(page), 1, CHUNK_PAGES);
 }
 
+/* Which of sixteen marks are set. */
+static uint64_t set_of(__m128i marks)
+{
+	return 0xffff ^ (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(marks, _mm_setzero_si128()));
+}
+
 /* Eight marks at once. */
 static uint64_t take_word(uint64_t *word, uint64_t first_bit, uint64_t *bitmap)
 {
-	uint64_t marks = __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST), taken = 0;
-	for (unsigned b = 0; b < 8; b++)
-		if (marks >> (8 * b) & 0xff) {
-			bitmap[(first_bit + b) / 64] |= 1ull << ((first_bit + b) % 64);
-			taken++;
-		}
-	return taken;
+	uint64_t marks = __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST);
+	uint64_t taken = set_of(_mm_cvtsi64_si128((long long)marks));
+	bitmap[first_bit / 64] |= taken << (first_bit % 64);
+	if (first_bit % 64 > 56)
+		bitmap[first_bit / 64 + 1] |= taken >> (64 - first_bit % 64);
+	return (uint64_t)__builtin_popcountll(taken);
 }
 
 /* Marks of one chunk, aligned to eight. Most are zero: looked at before the locked exchange. */
@@ -50,16 +56,18 @@ static uint64_t take_run(uint64_t page, uint64_t count, uint64_t first_bit, uint
 	return taken;
 }
 
-uint64_t marks_look(uint64_t page)
+uint64_t marks_look(uint64_t page, uint64_t pages[static 64])
 {
-	const volatile uint64_t *word = (const volatile uint64_t *)mark_of(page);
-	uint64_t marked = 0;
+	const __m128i *marks = (const __m128i *)mark_of(page);
+	uint64_t blocks = 0;
 	if (!mm_chunk_ready(page))
 		return 0;
-	for (unsigned block = 0; block < CHUNK_PAGES / 64; block++, word += 8)
-		if (word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7])
-			marked |= 1ull << block;
-	return marked;
+	for (unsigned block = 0; block < 64; block++, marks += 4) {
+		__m128i a = marks[0], b = marks[1], c = marks[2], d = marks[3];
+		pages[block] = set_of(a) | set_of(b) << 16 | set_of(c) << 32 | set_of(d) << 48;
+		blocks |= (uint64_t)(pages[block] != 0) << block;
+	}
+	return blocks;
 }
 
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap)

@@ -79,9 +79,10 @@ void marks_set(uint64_t addr, uint64_t size);      /* after the runtime wrote ap
 /* Takes (clears, by atomic exchange) marks of [page, page+count) and ORs them into bitmap (bit 0 = page).
  * Returns how many were set. The exchange is a full fence: pages may be read right after. */
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap);
-/* A bit for each 64 pages of the chunk that begins with this page: is one of them marked? A mark that arrives after the
- * look is seen by the next one. */
-uint64_t marks_look(uint64_t page);
+/* Which pages of the chunk that begins with this page are marked: a word for each 64 of them, and in the answer a bit for
+ * each of these words that is not 0; words of those that are may be left as they were. The marks stay, and one that
+ * arrives after the look is seen by the next. */
+uint64_t marks_look(uint64_t page, uint64_t pages[static 64]);
 /* As if everything that exists had been written. */
 void marks_set_all(void);
 

@@ -71,13 +71,15 @@ struct session {
 		struct pageset again;	/* were found written when they had been quiet, or before they were sent */
 		struct pageset leaving; /* of pending: to be taken out */
 		struct pageset pending; /* still to be dealt with in this round */
-		struct pageset left;	/* deferred */
-		/* A bit for each block, a word for each chunk: of blocks without it nothing is dirty, leaving, pending or left,
-		 * and what lives there is current. So the last look, while the program stands still, goes over few of them. */
-		uint64_t *active;
-		uint64_t *due; /* the same, of blocks with pages pending when the round was chosen: few in the end */
-		size_t maps_size;
-		uint64_t left_count; /* pages in left */
+		/* A bit for each block, a word for each chunk, so that the last look, while the program stands still, goes
+		 * over few blocks however many there are. */
+		uint64_t *active;    /* with pages that are dirty, or live and not current */
+		uint64_t *due;	     /* with pages that are pending or old there when the round is chosen */
+		uint64_t *unsettled; /* a look may change what is known of them, even if nothing there is marked */
+		uint8_t *absent;     /* for each block: its pages that live and do not exist there */
+		size_t maps_size;    /* of these four */
+		uint64_t absent_count;
+		uint64_t left_count; /* pages that stay behind */
 	} pages;
 	uint64_t cursor[MIGRATE_STREAMS_MAX]; /* next block of pending to look at, 0: the first */
 	bool hot_first[MIGRATE_STREAMS_MAX];  /* SERVE: of the first of two passes, which takes dirty pages only */
@@ -89,7 +91,7 @@ struct session {
 };
 
 #define SOURCE_PAGESETS(p)                                                                                   \
-	&(p)->live, &(p)->there, &(p)->current, &(p)->dirty, &(p)->again, &(p)->leaving, &(p)->pending, &(p)->left
+	&(p)->live, &(p)->there, &(p)->current, &(p)->dirty, &(p)->again, &(p)->leaving, &(p)->pending
 
 /* What READY tells the source: it goes on only if its own counters say the same. */
 struct manifest {
@@ -144,7 +146,9 @@ int source_round(struct service_call *call);
 int source_pages_begin(void);
 /* From that one on the first block with a page that was pending; pending.block_end: none. */
 uint64_t source_next_due(uint64_t block);
-/* What stayed behind is pending. */
+/* Of a block, when the last round was sent: the pages that stayed behind, one bit each. */
+uint64_t source_stays(uint64_t block);
+/* They are pending. */
 void source_pages_left(void);
 /* Has all that the round chose been sent? */
 bool source_round_sent(void);

@@ -38,7 +38,7 @@ uint64_t source_next_due(uint64_t block)
 	return PAGESET_FIRST / 64 + map_next(session.pages.due, block - PAGESET_FIRST / 64);
 }
 
-/* A block with a page that is pending. */
+/* A block with a page that is pending, or is old there. */
 static void make_due(size_t word)
 {
 	session.pages.active[word / 64] |= 1ull << (word % 64);
@@ -59,34 +59,59 @@ bool source_round_sent(void)
 	return pending_count() == 0;
 }
 
-/* Marks into the sets of one block. False: it need not be looked at again before something is written. */
-static bool collect_block(size_t word, bool marked, struct page_counts *c)
+/* A block with these pages marked, or one that was not settled. */
+static void collect_block(size_t word, uint64_t dirty, struct page_counts *c)
 {
 	struct source_pages *p = &session.pages;
-	uint64_t dirty = 0;
-	if (marked)
-		c->written += marks_take(PAGESET_FIRST + word * 64, 64, &dirty);
+	uint64_t bit = 1ull << (word % 64), current = p->current.word[word] &= ~dirty;
+	uint64_t changed = p->live.word[word] & ~current, there = p->there.word[word];
+	uint8_t absent = (uint8_t)__builtin_popcountll(p->live.word[word] & ~there);
 	p->dirty.word[word] = dirty;
-	p->pending.word[word] = p->leaving.word[word] = 0;
-	uint64_t current = p->current.word[word] &= ~dirty, live = p->live.word[word], there = p->there.word[word];
-	c->old += (uint64_t)__builtin_popcountll(live & there & ~current);
-	c->absent += (uint64_t)__builtin_popcountll(live & ~there);
-	return dirty || live & ~current;
+	c->written += (uint64_t)__builtin_popcountll(dirty);
+	c->old += (uint64_t)__builtin_popcountll(changed & there);
+	p->absent_count += absent;
+	p->absent_count -= p->absent[word];
+	p->absent[word] = absent;
+	if (changed & there)
+		make_due(word);
+	if (!dirty && !changed)
+		p->active[word / 64] &= ~bit;
+	else
+		p->active[word / 64] |= bit;
+	if (!dirty) /* what is old is due, and so looked at again */
+		p->unsettled[word / 64] &= ~bit;
 }
 
-static struct page_counts collect(void)
+/* What the last round chose: it was dealt with, or is no more to be. */
+static void forget_pending(void)
+{
+	struct source_pages *p = &session.pages;
+	for (size_t i = map_next(p->due, 0); i < pageset_words(&p->pending); i = map_next(p->due, i + 1))
+		p->pending.word[i] = p->leaving.word[i] = 0;
+	for (size_t chunk = 0; chunk < chunks(); chunk++) {
+		p->unsettled[chunk] |= p->due[chunk];
+		p->due[chunk] = 0;
+	}
+}
+
+/* Marks into the sets. Where nothing runs, and no other look follows, there is no need to take them: a locked exchange
+ * for eight pages each would be most of the work. */
+static struct page_counts collect(bool take)
 {
 	struct page_counts c = {0, 0, 0};
-	memset(session.pages.due, 0, chunks() * sizeof(uint64_t));
+	uint64_t marked[64];
+	forget_pending();
 	for (size_t chunk = 0; chunk < chunks(); chunk++) {
-		uint64_t *active = &session.pages.active[chunk];
-		uint64_t marked = marks_look(PAGESET_FIRST + chunk * CHUNK_PAGES);
-		for (uint64_t left = *active |= marked; left; left &= left - 1) {
+		uint64_t any = marks_look(PAGESET_FIRST + chunk * CHUNK_PAGES, marked);
+		for (uint64_t left = session.pages.unsettled[chunk] |= any; left; left &= left - 1) {
 			unsigned block = (unsigned)__builtin_ctzll(left);
-			if (!collect_block(chunk * 64 + block, marked >> block & 1, &c))
-				*active &= ~(1ull << block);
+			uint64_t dirty = any >> block & 1 ? marked[block] : 0;
+			if (dirty && take)
+				marks_take(PAGESET_FIRST + (chunk * 64 + block) * 64, 64, &dirty);
+			collect_block(chunk * 64 + block, dirty, &c);
 		}
 	}
+	c.absent = session.pages.absent_count;
 	return c;
 }
 
@@ -99,12 +124,15 @@ int source_pages_begin(void)
 		rc = pageset_init(all[i], mm_end_page());
 	if (rc)
 		return rc;
-	p->maps_size = 2 * chunks() * sizeof(uint64_t);
+	p->maps_size = chunks() * (3 * sizeof(uint64_t) + 64);
 	p->active = rt_pages_alloc(p->maps_size);
 	if (!p->active)
 		return -ENOMEM;
 	memset(p->active, 0, p->maps_size);
 	p->due = p->active + chunks();
+	p->unsettled = p->due + chunks();
+	p->absent = (uint8_t *)(p->unsettled + chunks());
+	p->absent_count = 0;
 	/* What a fresh enclave has from the start. */
 	for (uint32_t i = 0; i < CONFIG->range_count; i++)
 		for (uint64_t page = CONFIG->range[i].start >> PAGE_SHIFT;
@@ -114,7 +142,7 @@ int source_pages_begin(void)
 		pageset_add(&p->there, (CONFIG->heap_base >> PAGE_SHIFT) + page);
 	memset(session.hot_first, 0, sizeof(session.hot_first));
 	mm_export_all();
-	collect(); /* what was written before says nothing about now */
+	collect(true); /* what was written before says nothing about now */
 	return 0;
 }
 
@@ -132,12 +160,12 @@ static int tell_map(void)
 	uint64_t end = mm_used_end();
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		pageset_limit(all[i], end);
-	long size = mm_export(b->data, b->capacity, p->live.word, p->active);
+	long size = mm_export(b->data, b->capacity, p->live.word, p->unsettled);
 	for (int tries = 0; size == -ENOSPC && tries < 3; tries++) {
 		int rc = blob_reserve(b, mm_export_max());
 		if (rc)
 			return rc;
-		size = mm_export(b->data, b->capacity, p->live.word, p->active);
+		size = mm_export(b->data, b->capacity, p->live.word, p->unsettled);
 	}
 	if (size < 0)
 		return (int)size;
@@ -146,7 +174,7 @@ static int tell_map(void)
 	return 0;
 }
 
-/* Each sets pending, and what else the round is about, in one block that is active. */
+/* Each sets pending, and what else the round is about, in one block. */
 
 static void choose_live(size_t i)
 {
@@ -194,15 +222,24 @@ static void choose_quiet(size_t i, bool take_out, bool unseen, bool seen)
 	p->pending.word[i] = (old & ~dirty & candidates) | p->leaving.word[i];
 }
 
-/* Always dirty ranges are pending already. How many stay behind. */
-static uint64_t choose_final(size_t i, bool all)
+/* In each block that is active. How many pages were seen written for the first time, if somebody watches. */
+static uint64_t choose_by_block(uint64_t kind, bool take_out, bool unseen, bool seen)
 {
 	const struct source_pages *p = &session.pages;
-	uint64_t live = p->live.word[i], there = p->there.word[i];
-	uint64_t pending = p->pending.word[i] | (live & ~p->current.word[i] & (all ? ~0ull : there));
-	p->pending.word[i] = pending;
-	p->left.word[i] = live & ~there & ~pending;
-	return (uint64_t)__builtin_popcountll(p->left.word[i]);
+	uint64_t news = 0;
+	for (size_t i = map_next(p->active, 0); i < pageset_words(&p->pending); i = map_next(p->active, i + 1)) {
+		if (kind == ROUND_WATCH)
+			news += choose_watch(i);
+		else if (kind == ROUND_QUIET)
+			choose_quiet(i, take_out, unseen, seen);
+		else if (kind == ROUND_OLD)
+			choose_old(i);
+		else
+			choose_live(i);
+		if (p->pending.word[i])
+			make_due(i);
+	}
+	return news;
 }
 
 static void add_range(void *context, uint64_t page, uint64_t count)
@@ -213,6 +250,29 @@ static void add_range(void *context, uint64_t page, uint64_t count)
 			pageset_add(s, page);
 			make_due(page / 64 - PAGESET_FIRST / 64);
 		}
+}
+
+/* What the destination has in an old version, or, where all is few, everything that is not current. Always dirty
+ * ranges are pending already. */
+static void choose_final(bool all)
+{
+	const struct source_pages *p = &session.pages;
+	const uint64_t *map = all ? p->active : p->due;
+	for (size_t i = map_next(map, 0); i < pageset_words(&p->pending); i = map_next(map, i + 1)) {
+		p->pending.word[i] |= p->live.word[i] & ~p->current.word[i] & (all ? ~0ull : p->there.word[i]);
+		if (p->pending.word[i])
+			make_due(i);
+	}
+}
+
+/* Of pages that do not exist there. */
+static uint64_t pending_absent(void)
+{
+	const struct source_pages *p = &session.pages;
+	uint64_t count = 0;
+	for (size_t i = map_next(p->due, 0); i < pageset_words(&p->pending); i = map_next(p->due, i + 1))
+		count += (uint64_t)__builtin_popcountll(p->pending.word[i] & p->live.word[i] & ~p->there.word[i]);
+	return count;
 }
 
 /* Of all pages, whether they have changed or not. */
@@ -233,11 +293,19 @@ uint64_t source_left(void)
 	return session.pages.left_count;
 }
 
+uint64_t source_stays(uint64_t block)
+{
+	const struct source_pages *p = &session.pages;
+	return *pageset_block(&p->live, block) & ~*pageset_block(&p->there, block);
+}
+
 void source_pages_left(void)
 {
 	struct source_pages *p = &session.pages;
-	memcpy(p->pending.word, p->left.word, p->left.size);
-	memcpy(p->due, p->active, chunks() * sizeof(uint64_t));
+	for (size_t i = map_next(p->active, 0); i < pageset_words(&p->pending); i = map_next(p->active, i + 1)) {
+		p->pending.word[i] = source_stays(PAGESET_FIRST / 64 + i);
+		make_due(i);
+	}
 }
 
 int source_round(struct service_call *call)
@@ -252,41 +320,21 @@ int source_round(struct service_call *call)
 	int rc = tell_map();
 	if (rc)
 		return rc;
-	struct page_counts counts = collect();
-	size_t end = pageset_words(&p->pending);
-	uint64_t news = 0, left = 0;
-	bool few = counts.old + counts.absent <= call->arg[1], take_out = counts.old > call->arg[1];
-	bool unseen = kind == ROUND_QUIET && call->arg[2] != GROW_NOT;
-	bool seen = unseen && seen_and_quiet() < call->arg[2];
+	struct page_counts counts = collect(kind != ROUND_FINAL);
+	uint64_t news = 0, most = call->arg[1];
 	session.prepare = kind == ROUND_PREPARE;
-	if (kind == ROUND_SAMPLE)
-		choose_sample(call->arg[1], call->arg[2] != 0);
-	if (kind == ROUND_FINAL) {
+	if (kind == ROUND_SAMPLE) {
+		choose_sample(most, call->arg[2] != 0);
+	} else if (kind == ROUND_FINAL) {
 		stop_always_dirty(add_range, &p->pending);
+		choose_final(counts.old + counts.absent <= most);
+		p->left_count = counts.absent - pending_absent();
 		session.phase = SESSION_FINAL;
+	} else {
+		bool unseen = kind == ROUND_QUIET && call->arg[2] != GROW_NOT;
+		bool seen = unseen && seen_and_quiet() < call->arg[2];
+		news = choose_by_block(kind, counts.old > most, unseen, seen);
 	}
-	for (size_t i = map_next(p->active, 0); i < end && kind != ROUND_SAMPLE; i = map_next(p->active, i + 1)) {
-		switch (kind) {
-		case ROUND_WATCH:
-			news += choose_watch(i);
-			break;
-		case ROUND_QUIET:
-			choose_quiet(i, take_out, unseen, seen);
-			break;
-		case ROUND_OLD:
-			choose_old(i);
-			break;
-		case ROUND_FINAL:
-			left += choose_final(i, few);
-			break;
-		default:
-			choose_live(i);
-		}
-		if (p->pending.word[i])
-			make_due(i);
-	}
-	if (kind == ROUND_FINAL)
-		p->left_count = left;
 	memset(session.cursor, 0, sizeof(session.cursor));
 	call->ret[0] = kind == ROUND_WATCH ? counts.written : pending_count();
 	call->ret[1] = kind == ROUND_WATCH ? news : counts.written;

@@ -31,7 +31,7 @@ int source_fetch(struct service_call *call)
 	if (call->out_size < RECORD_SIZE_MAX)
 		return -ENOSPC;
 	uint64_t block = page / 64, wanted = 1ull << (page % 64);
-	if (!(*pageset_block(&session.pages.left, block) & wanted))
+	if (!(source_stays(block) & wanted))
 		return call_nothing(call);
 	struct record *r = session.record[LANE_URGENT];
 	record_start(r, RECORD_PAGES);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "tests/migrate/pair.h"
 
@@ -130,6 +131,20 @@ static void what_is_written_all_the_time_stays_behind(void)
 	pair_send(&p, 2, NULL);
 	CHECK(value_of(&p.destination, 5) == 53 && value_of(&p.destination, 6) == 60);
 	all_arrived(&p);
+	pair_close(&p);
+}
+
+/* Written once, looked at, left alone: that alone makes it quiet. */
+static void what_was_written_becomes_quiet(void)
+{
+	struct pair p;
+	uint64_t ret[4];
+	pair_begin(&p, 1, 300);
+	fill(&p.source, 5, 50);
+	pair_choose(&p, ROUND_WATCH, 0, 0, ret);
+	CHECK(ret[0] == 1);
+	pair_choose(&p, ROUND_QUIET, 10, GROW_UNSEEN + 1, ret);
+	CHECK(ret[0] == 300);
 	pair_close(&p);
 }
 
@@ -292,10 +307,64 @@ static void records_between_maps_are_noticed(void)
 	pair_close(&p);
 }
 
+/* What is known of a page that nobody has looked at since stays true: over many rounds of each kind, in each of which
+ * only some pages are written, come, or go, the counts are those of the pages themselves. */
+static void counts_stay_true(unsigned seed)
+{
+	enum { PAGES = 400, ROUNDS = 40 };
+	static const enum migrate_round kinds[] = {ROUND_WATCH, ROUND_QUIET, ROUND_QUIET, ROUND_OLD, ROUND_SAMPLE,
+						   ROUND_LIVE};
+	struct pair p;
+	uint8_t value[PAGES];
+	bool lives[PAGES];
+	uint64_t ret[4], old, absent;
+	pair_begin(&p, 2, PAGES);
+	for (unsigned i = 0; i < PAGES; i++) {
+		value[i] = (uint8_t)(i % 250 + 1);
+		lives[i] = true;
+	}
+	for (unsigned round = 0; round <= ROUNDS; round++) {
+		for (unsigned n = (unsigned)rand_r(&seed) % 12; n > 0; n--) {
+			unsigned page = (unsigned)rand_r(&seed) % PAGES;
+			lives[page] = rand_r(&seed) % 4 != 0;
+			if (lives[page]) /* never what it was: the destination may still have that */
+				value[page] = (uint8_t)(value[page] % 250 + 1);
+			CHECK(side_do(&p.source, lives[page] ? POKE_FILL : POKE_GONE, page, value[page]) == 0);
+		}
+		if (round == ROUNDS)
+			pair_stop(&p);
+		old = absent = 0;
+		for (unsigned i = 0; i < PAGES; i++) {
+			bool there = exists(&p.destination, i);
+			absent += lives[i] && !there;
+			old += lives[i] && there && value_of(&p.destination, i) != value[i];
+		}
+		enum migrate_round kind =
+		    round == ROUNDS ? ROUND_FINAL : kinds[(size_t)rand_r(&seed) % (sizeof(kinds) / sizeof(kinds[0]))];
+		/* Everything at once would leave nothing to be wrong about. */
+		if (kind == ROUND_LIVE && round < ROUNDS - 3)
+			kind = ROUND_QUIET;
+		pair_choose(&p, kind, kind == ROUND_FINAL ? 0 : (uint64_t)rand_r(&seed) % 16,
+			    (uint64_t)rand_r(&seed) % 3 * GROW_UNSEEN, ret);
+		CHECK(ret[2] == old && ret[3] == absent);
+		CHECK(kind != ROUND_FINAL || ret[0] == old);
+		if (kind != ROUND_FINAL && rand_r(&seed) % 3)
+			pair_send(&p, 2, NULL);
+	}
+	pair_send(&p, 2, NULL);
+	pair_export(&p);
+	CHECK(message_get(&p.destination, MIGRATE_READY, 0, NULL, &ready) == 0);
+	CHECK(message_get(&p.source, MIGRATE_COMMIT, 0, &ready, &commit) == 0);
+	pair_close(&p);
+}
+
 int main(void)
 {
+	for (unsigned seed = 1; seed <= 10; seed++)
+		counts_stay_true(seed);
 	records_between_maps_are_noticed();
 	what_is_written_all_the_time_stays_behind();
+	what_was_written_becomes_quiet();
 	old_versions_are_taken_out();
 	samples_are_small();
 	few_pages_all_go();

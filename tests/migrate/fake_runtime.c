@@ -158,8 +158,12 @@ bool mm_movable(uint64_t page)
 	return page - PAIR_FIRST < PAIR_PAGES;
 }
 
+static uint8_t told[PAIR_PAGES];
+static bool told_nothing = true;
+
 void mm_export_all(void)
 {
+	told_nothing = true;
 }
 
 size_t mm_export_max(void)
@@ -171,7 +175,10 @@ long mm_export(uint8_t *out, size_t capacity, uint64_t *live, uint64_t *anew)
 {
 	memcpy(out, state, sizeof(state));
 	memset(live, 0, PAIR_PAGES / 8);
-	anew[0] = ~0ull;
+	if (told_nothing || memcmp(told, state, sizeof(state)) != 0)
+		anew[0] = ~0ull;
+	memcpy(told, state, sizeof(state));
+	told_nothing = false;
 	for (unsigned i = 0; i < PAIR_PAGES; i++)
 		if ((state[i] & PG_ACCEPTED) && (state[i] & PG_MAPPED))
 			live[i / 64] |= 1ull << (i % 64);
@@ -192,12 +199,16 @@ int mm_import(const uint8_t *in, size_t size)
 	return 0;
 }
 
-uint64_t marks_look(uint64_t page)
+uint64_t marks_look(uint64_t page, uint64_t pages[static 64])
 {
-	uint64_t marked = 0;
+	uint64_t blocks = 0;
+	memset(pages, 0, 64 * sizeof(*pages));
 	for (unsigned i = 0; page == PAIR_FIRST && i < PAIR_PAGES; i++)
-		marked |= (uint64_t)(mark[i] != 0) << (i / 64);
-	return marked;
+		if (mark[i]) {
+			pages[i / 64] |= 1ull << (i % 64);
+			blocks |= 1ull << (i / 64);
+		}
+	return blocks;
 }
 
 uint64_t marks_take(uint64_t page, uint64_t count, uint64_t *bitmap)
