@@ -5,7 +5,8 @@
  *   source.c          the migration from begin to end, and back
  *   source_link.c     frames and connections
  *   source_prepare.c  handshake, preflight
- *   source_rounds.c   rounds while the program runs
+ *   source_rounds.c   rounds while the program runs, and what they teach; precopy
+ *   source_quiet.c    those of hybrid and postcopy
  *   source_switch.c   from the first thread asked to park to the answer to COMMIT
  *   source_serve.c    pages that stayed behind
  *   source_forecast.c what a move would be like
@@ -100,13 +101,7 @@ int source_prepare(struct source *s, struct failure *why);
 int source_tell_slots(struct source *s, struct failure *why);
 
 /* source_rounds.c */
-/* hybrid looks at what is written until so few pages a second are written for the first time, or for so long. Then the
- * rest counts as quiet. */
-#define WATCH_NEWS_PER_S 10000
-#define WATCH_MAX_US (3000ull * 1000)
-/* Will most of what is quiet now still be so when all of it has been sent? A page that is not has crossed for nothing, and
- * has to be taken out there besides. Needs the price of a page. */
-bool source_quiet_lasts(const struct source *s, double news_per_s);
+#define ROUND_PAGES_MIN 32 /* fewer are never worth a round of their own */
 /* What the enclave says of the round it has chosen: abi/migrate.h. */
 struct round_choice {
 	uint64_t pages, written, old, absent;
@@ -122,11 +117,33 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 struct counts source_counts_now(struct source *s);
 struct migrate_round_report *source_round_report(struct source *s, struct counts before);
 int source_rounds(struct source *s, struct failure *why);
+/* Sends what was chosen and learns from it. coming: as above. old: the pages existed there. */
+int source_round_measured(struct source *s, uint64_t coming, bool old, struct failure *why);
+/* Rounds of that kind (LIVE or OLD), until no more than so many pages are left for the next one, or a round takes away
+ * less than one in so many: *choice says what is left. */
+int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
+		    struct round_choice *choice, struct failure *why);
+/* Each time the last step was not enough, a third of what the program still has of its time is taken, while rounds go on.
+ * False: there is no more to take. */
+bool source_throttle_more(struct source *s);
+/* What would go while the program stands still goes once more while it runs, for as long as that leaves less than half:
+ * the limit says what a stop may last, not what it has to. *choice says what is left. */
+int source_last_rounds(struct source *s, enum migrate_round kind, struct round_choice *choice, struct failure *why);
 
-/* How many pages may go in the switch, at that price each. */
-uint64_t source_affordable(const struct source *s, double page_us);
+/* How many pages that exist there may go in the switch. */
+uint64_t source_affordable(const struct source *s);
 /* ... of pages that do not exist there. */
 uint64_t source_affordable_absent(const struct source *s);
+
+/* source_quiet.c */
+/* hybrid looks at what is written until so few pages a second are written for the first time, or for so long. Then the
+ * rest counts as quiet. */
+#define WATCH_NEWS_PER_S 10000
+#define WATCH_MAX_US (3000ull * 1000)
+/* Will most of what is quiet now still be so when all of it has been sent? A page that is not has crossed for nothing, and
+ * has to be taken out there besides. Needs the price of a page. */
+bool source_quiet_lasts(const struct source *s, double news_per_s);
+int source_quiet_rounds(struct source *s, struct failure *why);
 
 /* source_forecast.c: fills the report's forecast, and moves nothing. */
 int source_forecast(struct source *s, struct failure *why);
