@@ -38,6 +38,7 @@ plan_lines()
 		for rate in 0 10000 max; do echo "writer 256M uniform $rate 100 15 1 2"; done
 		for rate in 0 max; do echo "writer 1G uniform $rate 100 15 1 2"; done
 		echo writer 1G uniform max 10 2 1
+		echo writer 1G uniform 100000 100 7 1 2
 		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
 		echo redis 4G - - - 3 1

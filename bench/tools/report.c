@@ -112,17 +112,26 @@ static void goal_spread(void)
 	     high / low, groups, low / 1e3, high / 1e3, moves_min);
 }
 
-static double first_rate(const json_t *run, const void *unused)
+/* Of the round that carried most: what goes before it tries what pages and round trips cost. */
+static double round_rate(const json_t *run, const void *unused)
 {
-	const json_t *round = json_array_get(json_object_get(run, "rounds"), 0);
-	double us = value_of(round, "us");
+	const json_t *round;
+	double most = 0, rate = NAN;
+	size_t i;
 
-	return us > 0 ? value_of(round, "pages") / us : NAN;
+	json_array_foreach(json_object_get(run, "rounds"), i, round) {
+		double pages = value_of(round, "pages"), us = value_of(round, "us");
+		if (pages > most && us > 0) {
+			most = pages;
+			rate = pages / us;
+		}
+	}
+	return rate;
 }
 
 static double median_rate(const struct which *w)
 {
-	struct values v = values_of(results, w, first_rate, NULL);
+	struct values v = values_of(results, w, round_rate, NULL);
 	double median = percentile(&v, 0.5);
 
 	free(v.value);
@@ -154,7 +163,7 @@ static void goal_stop_copy(void)
 	}
 	goal("hybrid downtime below stop-copy at 4 GB, worst workload", ">= 99.5 %", count > 0, worst >= 0.995,
 	     "%.2f %% (%s) of %zu workloads", worst * 100, worst_name, count);
-	goal("stop-copy's page rate over hybrid's first round, worst workload", ">= 0.9", count > 0, rate >= 0.9, "%.2f",
+	goal("stop-copy's page rate over that of hybrid's largest round, worst workload", ">= 0.9", count > 0, rate >= 0.9, "%.2f",
 	     rate);
 	json_decref(workloads);
 }
