@@ -12,7 +12,7 @@ plan_settings()
 	case $1 in
 	tiny) time_limit_s=0 before_s=1 move_limit_s=60 bounds_bytes=$((64 << 20)) park_stops=20 peer_size=0 ;;
 	quick) time_limit_s=480 before_s=1.5 move_limit_s=40 bounds_bytes=$((1 << 30)) park_stops=100 peer_size=256M ;;
-	short) time_limit_s=3600 before_s=1.5 move_limit_s=120 bounds_bytes=$((1 << 30)) park_stops=200 peer_size=256M ;;
+	short) time_limit_s=3300 before_s=1.5 move_limit_s=120 bounds_bytes=$((1 << 30)) park_stops=200 peer_size=256M ;;
 	full) time_limit_s=0 before_s=5 move_limit_s=300 bounds_bytes=$((4 << 30)) park_stops=300 peer_size=1G ;;
 	esac
 }
@@ -43,9 +43,9 @@ plan_lines()
 		echo lighttpd 32M - - - 1 1
 		echo redis 4G - - - 3 1
 		for rate in 0 max; do echo "writer 4G uniform $rate 100 7 1 2"; done
-		echo writer 1G uniform 10000 100 300 1 10
 		for rate in 0 max; do echo "writer 8G uniform $rate 100 7 0 1"; done
 		echo redis 1G - - - 3 1
+		echo writer 1G uniform 10000 100 300 1 10
 		;;
 	full)
 		# downtime over size: quiet, paced and at memory speed; 300 moves at 1 GB for the 99th percentile

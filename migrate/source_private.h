@@ -46,6 +46,7 @@ struct source {
 
 	/* what rounds have taught */
 	double page_us, new_page_us; /* a page that exists there; one that comes into being */
+	double written_share;	     /* while pages went again, so many of those that exist there were written for each; 0: none did */
 	uint64_t trip_us;	     /* shortest round of few pages: what a switch costs beside its pages */
 
 	struct softsgx_stats before;

@@ -22,7 +22,7 @@
 #define NEARLY_FITS 2
 #define NEARLY 8	   /* times what fits the limit */
 #define THROTTLE_MOST 60   /* percent; a few rounds long */
-#define CATCH_UP_MOST 0.9  /* of the time, spent on pages written in that time: else rounds hardly become shorter */
+#define LOAD_MAX 0.9
 
 /* Waits that long, or until there is something else to do. */
 static int pause_us(struct source *s, uint64_t us, struct failure *why)
@@ -90,10 +90,19 @@ static uint64_t worth_if_quiet_for(const struct source *s, uint64_t us)
 	return GROW_UNSEEN + (uint64_t)((double)us * QUIET_GOES_ON / page_us);
 }
 
+/* So many pages are written while one goes that exists there: above 1 rounds do not become shorter. What was seen of those
+ * that exist there is taken to be so of all. */
+static double load(const struct source *s, const struct round_choice *choice, uint64_t us)
+{
+	double all = (double)s->r->pages_total, there = all - (double)choice->absent;
+	return s->written_share > 0 && there > 0 ? s->written_share * all / there
+						 : (double)choice->written * s->page_us / (double)us;
+}
+
 /* Is most of what does not exist there written now and then only, and can rounds keep up with what is written in all? */
 static bool may_all_go(const struct source *s, const struct round_choice *choice, uint64_t us)
 {
-	return choice->written <= choice->absent / 2 && (double)choice->written * s->page_us < (double)us * CATCH_UP_MOST;
+	return choice->written <= choice->absent / 2 && load(s, choice, us) < LOAD_MAX;
 }
 
 struct quiet {

@@ -7,7 +7,7 @@
 #include "migrate/trusted.h"
 
 #define ROUNDS_MAX 30
-#define RATE_PAGES_MIN 1024
+#define RATE_PAGES_MIN 1024   /* so many, and the round trip is no matter */
 #define TRIP_PAGES_MAX 32
 #define SLOW_PAGE_US 200ull
 #define LAST_PAGES 16	     /* the stop hardly notices them */
@@ -162,14 +162,12 @@ int source_round_measured(struct source *s, uint64_t coming, bool old, struct fa
 	/* The limit on bandwidth ends with the rounds: what it cost does not count. */
 	uint64_t paced_us = atomic_load(&s->flow.paced_us) - before.paced_us;
 	uint64_t us = round->us - (paced_us < round->us ? paced_us : 0);
-	uint64_t trip_us = s->trip_us ? s->trip_us : TRIP_US;
-	double page_us = (double)(us > trip_us ? us - trip_us : us) / (double)(round->pages + 1);
+	double page_us = (double)us / (double)(round->pages + 1), *price = old ? &s->page_us : &s->new_page_us;
 	if (round->pages <= TRIP_PAGES_MAX && (s->trip_us == 0 || us < s->trip_us))
 		s->trip_us = us;
-	if (round->pages >= RATE_PAGES_MIN && old)
-		s->page_us = page_us;
-	if (round->pages >= RATE_PAGES_MIN && !old)
-		s->new_page_us = page_us;
+	if (round->pages >= RATE_PAGES_MIN)
+		*price = page_us;
+	/* Better a price of too few pages, which makes them dear, than none. */
 	if (s->page_us == 0 && round->pages > TRIP_PAGES_MAX)
 		s->page_us = page_us;
 	if (s->new_page_us == 0 && round->pages > TRIP_PAGES_MAX)
@@ -198,6 +196,8 @@ int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, 
 		int rc = source_round_begin(s, kind, 0, GROW_NOT, choice, why);
 		if (rc)
 			return rc;
+		if (last != UINT64_MAX && last >= RATE_PAGES_MIN)
+			s->written_share = (double)choice->pages / (double)last;
 		if (choice->pages <= enough || choice->pages > last - last / one_in)
 			return source_export(s, why);
 		last = choice->pages;
