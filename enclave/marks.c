@@ -4,7 +4,8 @@
  * application's own code after each store (see pass/). The order is the whole
  * point: data store, then mark; the collector takes the mark by an atomic
  * exchange, a full fence, and only then reads the page. A store that the
- * collector's read missed has its mark still to come.
+ * collector's read missed has its mark still to come. Where nothing runs any more
+ * it is enough to look.
  */
 #include <emmintrin.h>
 #include "enclave/mm.h"

@@ -144,7 +144,7 @@ int source_cancel(struct service_call *call);
 int source_round(struct service_call *call);
 /* Nothing is there, or written, yet. -ENOMEM. */
 int source_pages_begin(void);
-/* From that one on the first block with a page that was pending; pending.block_end: none. */
+/* From that one on the first block that is due; pending.block_end: none. */
 uint64_t source_next_due(uint64_t block);
 /* Of a block, when the last round was sent: the pages that stayed behind, one bit each. */
 uint64_t source_stays(uint64_t block);

@@ -39,7 +39,7 @@ int migrate_options_parse(const json_t *in, struct migrate_options *out, struct 
 json_t *migrate_options_json(const struct migrate_options *o);
 int migrate_mode_parse(const char *text, enum migrate_mode *out, struct failure *why);
 
-#define REPORT_ROUNDS_MAX 64
+#define REPORT_ROUNDS_MAX 128
 struct migrate_round_report {
 	uint64_t pages, zero_pages; /* all of them, and those of zeros among them */
 	uint64_t bytes, us;

@@ -28,6 +28,8 @@
 #define THROTTLED_FROM 0.5
 #define THROTTLED_LOAD 0.85
 #define THROTTLED_STOP 0.2
+/* Hybrid is as near to that when it has just caught up, with nobody slowed down. */
+#define CAUGHT_UP_STOP 0.4
 
 /* What was seen of the program. */
 struct writes {
@@ -140,10 +142,15 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 			break;
 		}
 		double first = quiet * s->new_page_us, stale = least(news_per_s * first / 1e6, quiet);
-		/* Of what was seen written, what is not written all the time goes before, too. */
+		/* Of what was seen written, what is not written all the time goes before, too; all of it, if rounds catch up. */
 		double cool = hot - least(w->per_look, hot), left = hot - cool;
-		if (news_per_s * s->new_page_us > 1e6 / 4)
+		if (load < LOAD_MAX && w->per_look < hot) {
+			left = 0, cool = hot;
+			stale += load * (first + cool * s->new_page_us) / s->page_us;
+			still += load < THROTTLED_FROM ? load * (double)s->trip_us : CAUGHT_UP_STOP * limit;
+		} else if (news_per_s * s->new_page_us > 1e6 / 4) {
 			left = hot, cool = 0;
+		}
 		before += first + stale * s->page_us + cool * s->new_page_us;
 		if (left <= (double)source_affordable_absent(s))
 			still += left * s->new_page_us, left = 0;

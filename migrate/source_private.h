@@ -46,7 +46,7 @@ struct source {
 
 	/* what rounds have taught */
 	double page_us, new_page_us; /* a page that exists there; one that comes into being */
-	double written_share;	     /* while pages went again, so many of those that exist there were written for each; 0: none did */
+	double load;		     /* pages written while one goes again; above 1 rounds do not become shorter. 0: not seen */
 	uint64_t trip_us;	     /* shortest round of few pages: what a switch costs beside its pages */
 
 	struct softsgx_stats before;
@@ -124,9 +124,8 @@ int source_round_measured(struct source *s, uint64_t coming, bool old, struct fa
  * less than one in so many: *choice says what is left. */
 int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
 		    struct round_choice *choice, struct failure *why);
-/* Each time the last step was not enough, a third of what the program still has of its time is taken, while rounds go on.
- * False: there is no more to take. */
-bool source_throttle_more(struct source *s);
+/* Each time the last step was not enough, a third of what the program still has of its time is taken, while rounds go on. */
+void source_throttle_more(struct source *s);
 /* What would go while the program stands still goes once more while it runs, for as long as that leaves less than half:
  * the limit says what a stop may last, not what it has to. *choice says what is left. */
 int source_last_rounds(struct source *s, enum migrate_round kind, struct round_choice *choice, struct failure *why);
@@ -145,6 +144,8 @@ uint64_t source_affordable_absent(const struct source *s);
  * has to be taken out there besides. Needs the price of a page. */
 bool source_quiet_lasts(const struct source *s, double news_per_s);
 int source_quiet_rounds(struct source *s, struct failure *why);
+/* Pages written while one goes: with so many rounds still become shorter. */
+#define LOAD_MAX 0.9
 
 /* source_forecast.c: fills the report's forecast, and moves nothing. */
 int source_forecast(struct source *s, struct failure *why);

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 
-#define ROUNDS_MAX 30
+#define LOOKS_MAX 30
 #define WATCH_STEP_US (20ull * 1000)
 #define TRIAL_PAGES 4096
 #define NEWS_PER_PAGE_MAX 0.5 /* written for the first time while one is sent */
@@ -21,8 +21,7 @@
 #define RETURNS_MAX 8
 #define NEARLY_FITS 2
 #define NEARLY 8	   /* times what fits the limit */
-#define THROTTLE_MOST 60   /* percent; a few rounds long */
-#define LOAD_MAX 0.9
+#define THROTTLE_MOST 70   /* percent; a few rounds long */
 
 /* Waits that long, or until there is something else to do. */
 static int pause_us(struct source *s, uint64_t us, struct failure *why)
@@ -83,6 +82,12 @@ static int is_worth_sending(struct source *s, uint64_t news_per_s, bool *worth, 
 	return rc;
 }
 
+/* Then a round takes as long as the limit on bandwidth says, and so would everything that rounds are good for. */
+static bool is_paced(struct source *s)
+{
+	return atomic_load(&s->flow.bandwidth) != 0;
+}
+
 /* So many pages that were written before are worth sending when nobody has written them for so long. */
 static uint64_t worth_if_quiet_for(const struct source *s, uint64_t us)
 {
@@ -90,17 +95,16 @@ static uint64_t worth_if_quiet_for(const struct source *s, uint64_t us)
 	return GROW_UNSEEN + (uint64_t)((double)us * QUIET_GOES_ON / page_us);
 }
 
-/* So many pages are written while one goes that exists there: above 1 rounds do not become shorter. What was seen of those
- * that exist there is taken to be so of all. */
-static double load(const struct source *s, const struct round_choice *choice, uint64_t us)
+/* As rounds have shown it; before there was one, by what is written and what a page takes. */
+static double load(struct source *s, const struct round_choice *choice, uint64_t us)
 {
-	double all = (double)s->r->pages_total, there = all - (double)choice->absent;
-	return s->written_share > 0 && there > 0 ? s->written_share * all / there
-						 : (double)choice->written * s->page_us / (double)us;
+	if (s->load > 0)
+		return s->load;
+	return is_paced(s) ? LOAD_MAX : (double)choice->written * s->page_us / (double)us;
 }
 
 /* Is most of what does not exist there written now and then only, and can rounds keep up with what is written in all? */
-static bool may_all_go(const struct source *s, const struct round_choice *choice, uint64_t us)
+static bool may_all_go(struct source *s, const struct round_choice *choice, uint64_t us)
 {
 	return choice->written <= choice->absent / 2 && load(s, choice, us) < LOAD_MAX;
 }
@@ -129,10 +133,12 @@ static int look(struct source *s, struct quiet *q, struct round_choice *choice, 
 		growth = GROW_UNSEEN;
 	uint64_t most = q->behind ? source_affordable(s) : UINT64_MAX;
 	int rc = source_round_begin(s, ROUND_QUIET, most, growth, choice, why);
+	if (rc)
+		return rc;
 	if (s->r->pages_total == 0)
 		s->r->pages_total = choice->old + choice->absent;
 	s->r->converged = choice->old <= source_affordable(s);
-	return rc;
+	return 0;
 }
 
 /* All that is not there as it is, however often it is written. */
@@ -140,6 +146,7 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 {
 	struct round_choice choice;
 	q->all = true;
+	q->looked_us = now_us();
 	int rc = source_export(s, why);
 	if (rc == 0)
 		rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);
@@ -151,17 +158,24 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 static int catch_up(struct source *s, struct quiet *q, uint64_t old, struct failure *why)
 {
 	struct round_choice choice;
-	uint64_t most;
 	int rc = source_export(s, why);
-	do {
-		most = source_affordable(s);
+	for (;;) {
+		uint64_t most = source_affordable(s);
 		if (rc == 0)
 			rc = source_catch_up(s, ROUND_OLD, most, 4, &choice, why);
-	} while (rc == 0 && choice.pages > most && choice.pages <= NEARLY * most && s->throttle < THROTTLE_MOST &&
-		 source_throttle_more(s));
-	if (rc == 0)
-		q->behind = choice.pages > most && (s->throttle || choice.pages > old - old / 4);
+		if (rc)
+			break;
+		bool nearly = choice.pages <= NEARLY * most && !is_paced(s);
+		if (choice.pages > most && nearly && s->throttle < THROTTLE_MOST) {
+			source_throttle_more(s);
+			continue;
+		}
+		/* Neither did slowing it down help, nor are there fewer than before. */
+		q->behind = choice.pages > most && (nearly || choice.pages > old - old / 4);
+		break;
+	}
 	s->throttle = 0;
+	q->looked_us = now_us();
 	return rc;
 }
 
@@ -179,6 +193,7 @@ static int finish(struct source *s, struct quiet *q, uint64_t absent, bool *done
 	s->r->converged = choice.pages <= source_affordable(s);
 	*done = q->behind || choice.pages <= NEARLY_FITS * source_affordable(s);
 	q->behind = true;
+	q->looked_us = now_us();
 	return 0;
 }
 
@@ -197,16 +212,17 @@ static int pause_before_look(struct source *s, uint64_t us, struct failure *why)
  */
 static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 {
-	struct quiet q = {.grow = grow, .returns = grow ? 0 : RETURNS_MAX, .looked_us = now_us(), .least_absent = UINT64_MAX};
+	struct quiet q = {.grow = grow, .returns = grow ? 0 : RETURNS_MAX, .looked_us = now_us(), .least_absent = UINT64_MAX,
+			  .behind = s->o->mode == MODE_POSTCOPY};
 	for (unsigned i = 0;; i++) {
 		struct round_choice choice;
 		uint64_t since_us;
 		int rc = look(s, &q, &choice, &since_us, why);
 		if (rc)
 			return rc;
-		if (i == ROUNDS_MAX)
+		if (i == LOOKS_MAX)
 			return source_export(s, why);
-		bool paused = q.paused, little = choice.pages <= source_affordable(s);
+		bool paused = q.paused, behind = q.behind, little = choice.pages <= source_affordable(s);
 		q.paused = false;
 		/* Much of what was quiet is not: then it is not worth sending more of its kind. */
 		if (i > 0 && choice.old > q.sent / 8)
@@ -220,13 +236,13 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 				rc = finish(s, &q, choice.absent, &done, why);
 				if (rc || done)
 					return rc;
-				continue;
+			} else {
+				q.returns++;
+				q.least_absent = choice.absent;
+				q.grow = false;
+				q.paused = true;
+				rc = pause_before_look(s, RETURN_US, why);
 			}
-			q.returns++;
-			q.least_absent = choice.absent;
-			q.grow = false;
-			q.paused = true;
-			rc = pause_before_look(s, RETURN_US, why);
 		} else if (i > 0 && !q.behind && !s->r->converged) {
 			rc = catch_up(s, &q, choice.old, why);
 		} else if (choice.pages == 0) {
@@ -237,6 +253,8 @@ static int quiet_rounds(struct source *s, bool grow, struct failure *why)
 		}
 		if (rc)
 			return rc;
+		if (q.behind && !behind)
+			i = 0; /* what has to be taken out needs its rounds */
 	}
 }
 

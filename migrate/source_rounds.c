@@ -162,31 +162,30 @@ int source_round_measured(struct source *s, uint64_t coming, bool old, struct fa
 	/* The limit on bandwidth ends with the rounds: what it cost does not count. */
 	uint64_t paced_us = atomic_load(&s->flow.paced_us) - before.paced_us;
 	uint64_t us = round->us - (paced_us < round->us ? paced_us : 0);
-	double page_us = (double)us / (double)(round->pages + 1), *price = old ? &s->page_us : &s->new_page_us;
-	if (round->pages <= TRIP_PAGES_MAX && (s->trip_us == 0 || us < s->trip_us))
-		s->trip_us = us;
-	if (round->pages >= RATE_PAGES_MIN)
+	double page_us = (double)us / (double)(round->pages + 1);
+	double *price = old ? &s->page_us : &s->new_page_us, *other = old ? &s->new_page_us : &s->page_us;
+	if (round->pages <= TRIP_PAGES_MAX) {
+		if (s->trip_us == 0 || us < s->trip_us)
+			s->trip_us = us;
+		return 0;
+	}
+	/* Pages of small rounds, and of those that slow the program down, cost no more than this. */
+	if ((round->pages >= RATE_PAGES_MIN && s->throttle == 0) || *price == 0 || page_us < *price)
 		*price = page_us;
-	/* Better a price of too few pages, which makes them dear, than none. */
-	if (s->page_us == 0 && round->pages > TRIP_PAGES_MAX)
-		s->page_us = page_us;
-	if (s->new_page_us == 0 && round->pages > TRIP_PAGES_MAX)
-		s->new_page_us = page_us;
+	if (*other == 0)
+		*other = page_us;
 	return 0;
 }
 
 /* ---- precopy ---- */
 
-bool source_throttle_more(struct source *s)
+void source_throttle_more(struct source *s)
 {
-	if (s->throttle == THROTTLE_MAX)
-		return false;
 	s->throttle = s->throttle == 0 ? THROTTLE_FIRST : s->throttle + (100 - s->throttle + 2) / 3;
 	if (s->throttle > THROTTLE_MAX)
 		s->throttle = THROTTLE_MAX;
 	if (s->throttle > s->r->throttle_percent)
 		s->r->throttle_percent = s->throttle;
-	return true;
 }
 
 int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
@@ -196,8 +195,10 @@ int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, 
 		int rc = source_round_begin(s, kind, 0, GROW_NOT, choice, why);
 		if (rc)
 			return rc;
-		if (last != UINT64_MAX && last >= RATE_PAGES_MIN)
-			s->written_share = (double)choice->pages / (double)last;
+		double all = (double)s->r->pages_total, there = all - (double)choice->absent;
+		/* Of those that exist there; the others will be written as often. */
+		if (last != UINT64_MAX && last >= RATE_PAGES_MIN && s->throttle == 0 && there > 0)
+			s->load = (double)choice->pages / (double)last * all / there;
 		if (choice->pages <= enough || choice->pages > last - last / one_in)
 			return source_export(s, why);
 		last = choice->pages;
