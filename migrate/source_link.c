@@ -56,10 +56,10 @@ int source_link_failed(struct source *s, int rc, struct failure *why)
 		rc = outflow_error(&s->flow) ? outflow_error(&s->flow) : rc;
 	s->link_lost = rc != -ETIMEDOUT && rc != -EPROTO;
 	fail(&own, rc, "%s: %s", s->to.text,
-	     rc == -ETIMEDOUT	 ? "the destination does not answer"
-	     : rc == -ECONNRESET ? "the destination closed the connection"
-	     : rc == -EPROTO	 ? "what answers there is not optmig receive"
-				 : strerror(-rc));
+	     rc == -ETIMEDOUT			 ? "the destination does not answer"
+	     : rc == -ECONNRESET || rc == -EPIPE ? "the destination closed the connection"
+	     : rc == -EPROTO			 ? "what answers there is not optmig receive"
+						 : strerror(-rc));
 	struct wait soon = {now_us() + 200 * 1000, -1};
 	while (s->control.fd >= 0 && wire_recv(&s->control, soon) == 0)
 		if (s->control.type == FRAME_FAILED)
