@@ -33,6 +33,10 @@ static size_t map_next(const uint64_t *map, size_t word)
 	return end;
 }
 
+/* All blocks of a map in turn. What is put into it behind the one under way is met, too. */
+#define EACH_BLOCK(i, map)                                                                                   \
+	(size_t i = map_next(map, 0); i < pageset_words(&session.pages.pending); i = map_next(map, (i) + 1))
+
 uint64_t source_next_due(uint64_t block)
 {
 	return PAGESET_FIRST / 64 + map_next(session.pages.due, block - PAGESET_FIRST / 64);
@@ -45,11 +49,17 @@ static void make_due(size_t word)
 	session.pages.due[word / 64] |= 1ull << (word % 64);
 }
 
+/* What lives in a block and does not exist at the destination. */
+static uint64_t absent_in(size_t word)
+{
+	return session.pages.live.word[word] & ~session.pages.there.word[word];
+}
+
 static uint64_t pending_count(void)
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t count = 0;
-	for (size_t i = map_next(p->due, 0); i < pageset_words(&p->pending); i = map_next(p->due, i + 1))
+	for EACH_BLOCK (i, p->due)
 		count += (uint64_t)__builtin_popcountll(p->pending.word[i]);
 	return count;
 }
@@ -65,7 +75,7 @@ static void collect_block(size_t word, uint64_t dirty, struct page_counts *c)
 	struct source_pages *p = &session.pages;
 	uint64_t bit = 1ull << (word % 64), current = p->current.word[word] &= ~dirty;
 	uint64_t changed = p->live.word[word] & ~current, there = p->there.word[word];
-	uint8_t absent = (uint8_t)__builtin_popcountll(p->live.word[word] & ~there);
+	uint8_t absent = (uint8_t)__builtin_popcountll(absent_in(word));
 	p->dirty.word[word] = dirty;
 	c->written += (uint64_t)__builtin_popcountll(dirty);
 	c->old += (uint64_t)__builtin_popcountll(changed & there);
@@ -86,7 +96,7 @@ static void collect_block(size_t word, uint64_t dirty, struct page_counts *c)
 static void forget_pending(void)
 {
 	struct source_pages *p = &session.pages;
-	for (size_t i = map_next(p->due, 0); i < pageset_words(&p->pending); i = map_next(p->due, i + 1))
+	for EACH_BLOCK (i, p->due)
 		p->pending.word[i] = p->leaving.word[i] = 0;
 	for (size_t chunk = 0; chunk < chunks(); chunk++) {
 		p->unsettled[chunk] |= p->due[chunk];
@@ -202,10 +212,8 @@ static uint64_t seen_and_quiet(void)
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t count = 0;
-	for (size_t i = map_next(p->active, 0); i < pageset_words(&p->pending); i = map_next(p->active, i + 1)) {
-		uint64_t absent = p->live.word[i] & ~p->there.word[i];
-		count += (uint64_t)__builtin_popcountll(absent & ~p->dirty.word[i] & p->again.word[i]);
-	}
+	for EACH_BLOCK (i, p->active)
+		count += (uint64_t)__builtin_popcountll(absent_in(i) & ~p->dirty.word[i] & p->again.word[i]);
 	return count;
 }
 
@@ -227,7 +235,7 @@ static uint64_t choose_by_block(uint64_t kind, bool take_out, bool unseen, bool 
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t news = 0;
-	for (size_t i = map_next(p->active, 0); i < pageset_words(&p->pending); i = map_next(p->active, i + 1)) {
+	for EACH_BLOCK (i, p->active) {
 		if (kind == ROUND_WATCH)
 			news += choose_watch(i);
 		else if (kind == ROUND_QUIET)
@@ -258,7 +266,7 @@ static void choose_final(bool all)
 {
 	const struct source_pages *p = &session.pages;
 	const uint64_t *map = all ? p->active : p->due;
-	for (size_t i = map_next(map, 0); i < pageset_words(&p->pending); i = map_next(map, i + 1)) {
+	for EACH_BLOCK (i, map) {
 		p->pending.word[i] |= p->live.word[i] & ~p->current.word[i] & (all ? ~0ull : p->there.word[i]);
 		if (p->pending.word[i])
 			make_due(i);
@@ -270,8 +278,8 @@ static uint64_t pending_absent(void)
 {
 	const struct source_pages *p = &session.pages;
 	uint64_t count = 0;
-	for (size_t i = map_next(p->due, 0); i < pageset_words(&p->pending); i = map_next(p->due, i + 1))
-		count += (uint64_t)__builtin_popcountll(p->pending.word[i] & p->live.word[i] & ~p->there.word[i]);
+	for EACH_BLOCK (i, p->due)
+		count += (uint64_t)__builtin_popcountll(p->pending.word[i] & absent_in(i));
 	return count;
 }
 
@@ -295,15 +303,14 @@ uint64_t source_left(void)
 
 uint64_t source_stays(uint64_t block)
 {
-	const struct source_pages *p = &session.pages;
-	return *pageset_block(&p->live, block) & ~*pageset_block(&p->there, block);
+	return absent_in(block - PAGESET_FIRST / 64);
 }
 
 void source_pages_left(void)
 {
 	struct source_pages *p = &session.pages;
-	for (size_t i = map_next(p->active, 0); i < pageset_words(&p->pending); i = map_next(p->active, i + 1)) {
-		p->pending.word[i] = source_stays(PAGESET_FIRST / 64 + i);
+	for EACH_BLOCK (i, p->active) {
+		p->pending.word[i] = absent_in(i);
 		make_due(i);
 	}
 }
