@@ -107,6 +107,13 @@ static int on_last(struct destination *d, struct failure *why)
 	return rc ? destination_enclave_failed(rc, "a page record", why) : 0;
 }
 
+/* Of a round that came over this connection: whatever was before it has been dealt with. */
+static int on_round_end(struct destination *d, struct failure *why)
+{
+	int rc = destination_tell(d, FRAME_ROUND_DONE, d->control.data, d->control.size, NULL, 0);
+	return rc ? destination_link_failed(rc, why) : 0;
+}
+
 /* Everything was sent: once it is installed, say so. Returns 1 when READY is out. */
 static int on_final(struct destination *d, struct failure *why)
 {
@@ -141,6 +148,7 @@ static int (*const handlers[FRAME_TYPE_COUNT])(struct destination *d, struct fai
     [FRAME_PARKING] = on_parking,
     [FRAME_CARRIED] = on_carried,
     [FRAME_CONTROL] = on_control,
+    [FRAME_ROUND_END] = on_round_end,
     [FRAME_FINAL] = on_final,
     [FRAME_HURRY] = on_hurry,
     [FRAME_LAST] = on_last,

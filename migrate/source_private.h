@@ -40,6 +40,7 @@ struct source {
 	pthread_t urgent;
 	bool urgent_runs;
 	uint32_t round;	      /* of the streams */
+	uint64_t chosen;      /* pages of the round that was begun last */
 	uint64_t other_bytes; /* sent, and no pages */
 	uint64_t left;	      /* pages the destination does not have when the program resumes there */
 	uint32_t epoch;	      /* how often all connections were made again since */
@@ -111,6 +112,8 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 		       struct round_choice *out, struct failure *why);
 /* What the enclave has to tell beside pages: the memory map of the round, at the end the threads' state. */
 int source_export(struct source *s, struct failure *why);
+/* So few pages take less time than to wake the streams' threads, at both ends: they go over the control connection. */
+#define PAGES_HERE 1024
 /* Sends what was chosen, waits until it is installed. coming: pages that have to be made or taken out there. */
 int source_round_send(struct source *s, uint64_t coming, struct failure *why);
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
@@ -120,7 +123,7 @@ struct migrate_round_report *source_round_report(struct source *s, struct counts
 int source_rounds(struct source *s, struct failure *why);
 /* Sends what was chosen and learns from it. coming: as above. old: the pages existed there. */
 int source_round_measured(struct source *s, uint64_t coming, bool old, struct failure *why);
-/* Rounds of that kind (LIVE or OLD), until no more than so many pages are left for the next one, or a round takes away
+/* Rounds of that kind (LIVE or OLD), until no more than so many pages are left for the next one, or two rounds took away
  * less than one in so many: *choice says what is left. */
 int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
 		    struct round_choice *choice, struct failure *why);
@@ -132,6 +135,8 @@ int source_last_rounds(struct source *s, enum migrate_round kind, struct round_c
 
 /* How many pages that exist there may go in the switch. */
 uint64_t source_affordable(const struct source *s);
+/* ... in twice the limit, or twice the least that a switch can take if that is more: still better than to take pages out. */
+uint64_t source_tolerable(const struct source *s);
 /* ... of pages that do not exist there. */
 uint64_t source_affordable_absent(const struct source *s);
 

@@ -10,7 +10,7 @@
 
 #define LOOKS_MAX 30
 #define WATCH_STEP_US (20ull * 1000)
-#define TRIAL_PAGES 4096
+#define TRIAL_PAGES 1024
 #define NEWS_PER_PAGE_MAX 0.5 /* written for the first time while one is sent */
 #define RESTLESS_US (5ull * 1000)
 #define FORGIVE_US (100ull * 1000) /* quiet for so long, pages that were written before may count as quiet */
@@ -19,9 +19,8 @@
 #define QUIET_GOES_ON 4
 #define PAGE_US 10.0 /* until one was sent */
 #define RETURNS_MAX 8
-#define NEARLY_FITS 2
-#define NEARLY 8	   /* times what fits the limit */
-#define THROTTLE_MOST 70   /* percent; a few rounds long */
+#define NEARLY 4	 /* times what can be borne */
+#define THROTTLE_MOST 70 /* percent; a few rounds long */
 
 /* Waits that long, or until there is something else to do. */
 static int pause_us(struct source *s, uint64_t us, struct failure *why)
@@ -33,31 +32,13 @@ static int pause_us(struct source *s, uint64_t us, struct failure *why)
 	return source_out_of_time(s) ? source_timed_out(s, why) : 0;
 }
 
-/* Looks at what is written before anything is sent: what is written all the time is not worth it. *news_per_s: pages
- * written for the first time, at the end. */
-static int watch(struct source *s, uint64_t *news_per_s, struct failure *why)
+/* What pages written in so much time come to, as a share of what rounds carry; above 1 they do not become shorter. */
+static double load_of(struct source *s, uint64_t pages, uint64_t us)
 {
-	struct round_choice choice;
-	uint64_t begun = now_us(), last = begun;
-	int rc;
-	do {
-		rc = pause_us(s, WATCH_STEP_US, why);
-		if (rc == 0)
-			rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, &choice, why);
-		if (rc == 0)
-			rc = source_export(s, why);
-		if (rc)
-			return rc;
-		uint64_t now = now_us();
-		bool first = last == begun; /* since the session began: no rate */
-		*news_per_s = choice.written * 1000000 / (now - last + 1);
-		last = now;
-		if (!first && *news_per_s < WATCH_NEWS_PER_S)
-			break;
-	} while (last - begun < WATCH_MAX_US);
-	s->r->watch_us = last - begun;
-	s->r->pages_total = choice.old + choice.absent;
-	return 0;
+	uint64_t bandwidth = atomic_load(&s->flow.bandwidth);
+	double page_us = s->page_us > 0 ? s->page_us : PAGE_US;
+	double paced_us = bandwidth ? PAGE_SIZE * 1e6 / (double)bandwidth : 0;
+	return (double)pages * (paced_us > page_us ? paced_us : page_us) / (double)us;
 }
 
 bool source_quiet_lasts(const struct source *s, double news_per_s)
@@ -65,27 +46,67 @@ bool source_quiet_lasts(const struct source *s, double news_per_s)
 	return news_per_s * s->new_page_us < NEWS_PER_PAGE_MAX * 1e6;
 }
 
-/* Tries what a round costs, and with a few pages what one costs, if it matters. */
-static int is_worth_sending(struct source *s, uint64_t news_per_s, bool *worth, struct failure *why)
+static int try_pages(struct source *s, uint64_t most, bool there, struct failure *why)
 {
 	struct round_choice choice;
-	*worth = true;
-	int rc = source_round_begin(s, ROUND_SAMPLE, 1, 1, &choice, why);
-	if (rc == 0)
-		rc = source_round_measured(s, choice.pages, true, why);
-	if (rc || news_per_s < WATCH_NEWS_PER_S)
-		return rc;
-	rc = source_round_begin(s, ROUND_SAMPLE, TRIAL_PAGES, 0, &choice, why);
-	if (rc == 0)
-		rc = source_round_measured(s, choice.pages, false, why);
-	*worth = source_quiet_lasts(s, (double)news_per_s);
-	return rc;
+	int rc = source_round_begin(s, ROUND_SAMPLE, most, there, &choice, why);
+	return rc ? rc : source_round_measured(s, there ? 0 : choice.pages, there, why);
 }
 
-/* Then a round takes as long as the limit on bandwidth says, and so would everything that rounds are good for. */
-static bool is_paced(struct source *s)
+/* Prices: of a page that comes into being, and of the same pages once they exist there. */
+static int try_prices(struct source *s, struct failure *why)
 {
-	return atomic_load(&s->flow.bandwidth) != 0;
+	int rc = try_pages(s, TRIAL_PAGES, false, why);
+	return rc ? rc : try_pages(s, TRIAL_PAGES, true, why);
+}
+
+/* What goes first. */
+enum plan {
+	PLAN_NOTHING, /* what is quiet now would be written before all of it has gone */
+	PLAN_QUIET,   /* what was never seen written */
+	PLAN_ALL,     /* all there is: rounds keep up with what is written */
+};
+
+/* Looks at what is written before much is sent: where rounds cannot keep up, what is written all the time is not worth
+ * it. A few pages are tried as soon as that is the question. */
+static int watch(struct source *s, enum plan *plan, struct failure *why)
+{
+	struct round_choice choice;
+	uint64_t begun = now_us(), looked = begun, news_per_s = 0;
+	bool first = true, tried = false;
+	int rc = 0;
+	do {
+		if (rc == 0)
+			rc = pause_us(s, WATCH_STEP_US, why);
+		if (rc == 0)
+			rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, &choice, why);
+		if (rc == 0)
+			rc = source_export(s, why);
+		if (rc)
+			return rc;
+		uint64_t us = now_us() - looked + 1;
+		news_per_s = choice.written * 1000000 / us;
+		looked += us - 1;
+		if (first) { /* all since the session began: no rate */
+			first = false;
+			continue;
+		}
+		if (news_per_s < WATCH_NEWS_PER_S)
+			break;
+		if (!tried) {
+			rc = try_prices(s, why);
+			looked = now_us();
+			tried = true;
+		}
+		if (rc == 0 && load_of(s, choice.pages, us) < LOAD_MAX) {
+			*plan = PLAN_ALL;
+			break;
+		}
+	} while (looked - begun < WATCH_MAX_US);
+	s->r->watch_us = looked - begun;
+	if (*plan != PLAN_ALL)
+		*plan = !tried || source_quiet_lasts(s, (double)news_per_s) ? PLAN_QUIET : PLAN_NOTHING;
+	return rc;
 }
 
 /* So many pages that were written before are worth sending when nobody has written them for so long. */
@@ -95,53 +116,102 @@ static uint64_t worth_if_quiet_for(const struct source *s, uint64_t us)
 	return GROW_UNSEEN + (uint64_t)((double)us * QUIET_GOES_ON / page_us);
 }
 
-/* As rounds have shown it; before there was one, by what is written and what a page takes. */
-static double load(struct source *s, const struct round_choice *choice, uint64_t us)
-{
-	if (s->load > 0)
-		return s->load;
-	return is_paced(s) ? LOAD_MAX : (double)choice->written * s->page_us / (double)us;
-}
-
-/* Is most of what does not exist there written now and then only, and can rounds keep up with what is written in all? */
-static bool may_all_go(struct source *s, const struct round_choice *choice, uint64_t us)
-{
-	return choice->written <= choice->absent / 2 && load(s, choice, us) < LOAD_MAX;
-}
-
 struct quiet {
 	bool grow;   /* pages that do not exist there are sent */
 	bool behind; /* rounds do not catch up with what is written: pages are taken out */
 	bool all;    /* went once, however often they are written */
+	bool slowed; /* once, for a few rounds */
+	bool enough; /* rounds leave no fewer, and these can be borne */
 	bool paused; /* before this look */
-	unsigned returns;
+	unsigned looks, returns;
 	uint64_t sent;
 	uint64_t looked_us;
 	uint64_t least_absent;
 };
 
-/* What has changed, and what of it is quiet. *since_us: how long nobody had looked. */
-static int look(struct source *s, struct quiet *q, struct round_choice *choice, uint64_t *since_us,
-		struct failure *why)
+/* What a look has shown, and chosen. */
+struct seen {
+	struct round_choice choice;
+	uint64_t since_us; /* nobody had looked */
+};
+
+static int look(struct source *s, struct quiet *q, struct seen *seen, struct failure *why)
 {
 	uint64_t now = now_us(), growth = GROW_NOT;
-	*since_us = now - q->looked_us;
+	seen->since_us = now - q->looked_us;
 	q->looked_us = now;
-	if (q->paused || (q->grow && *since_us >= FORGIVE_US))
-		growth = worth_if_quiet_for(s, *since_us);
+	if (q->paused || (q->grow && seen->since_us >= FORGIVE_US))
+		growth = worth_if_quiet_for(s, seen->since_us);
 	else if (q->grow)
 		growth = GROW_UNSEEN;
 	uint64_t most = q->behind ? source_affordable(s) : UINT64_MAX;
-	int rc = source_round_begin(s, ROUND_QUIET, most, growth, choice, why);
+	int rc = source_round_begin(s, ROUND_QUIET, most, growth, &seen->choice, why);
 	if (rc)
 		return rc;
 	if (s->r->pages_total == 0)
-		s->r->pages_total = choice->old + choice->absent;
-	s->r->converged = choice->old <= source_affordable(s);
+		s->r->pages_total = seen->choice.old + seen->choice.absent;
+	s->r->converged = seen->choice.old <= source_affordable(s);
+	/* Much of what was quiet is not: then it is not worth sending more of its kind. */
+	if (q->looks > 0 && seen->choice.old > q->sent / 8)
+		q->grow = false;
 	return 0;
 }
 
-/* All that is not there as it is, however often it is written. */
+/* ---- what may follow a look ---- */
+
+enum step {
+	STEP_SEND,     /* what is quiet */
+	STEP_WAIT,     /* for something to become quiet */
+	STEP_CATCH_UP, /* all that is old there, quiet or not */
+	STEP_SEND_ALL, /* all that is not there as it is */
+	STEP_RETURN,   /* wait whether pages that were taken out, or never sent, are quiet after all */
+	STEP_FINISH,   /* all but what the stop carries */
+};
+
+/* Is most of what does not exist there written now and then only, and can rounds keep up with what is written in all? Rounds
+ * have shown that of what exists there; of all together a short look says it roughly. */
+static bool may_all_go(struct source *s, const struct seen *seen)
+{
+	return seen->choice.written <= seen->choice.absent / 2 && s->load < LOAD_MAX &&
+	       load_of(s, seen->choice.written, seen->since_us) < (s->load > 0 ? 2 : 1) * LOAD_MAX;
+}
+
+static enum step step_after(struct source *s, const struct quiet *q, const struct seen *seen)
+{
+	const struct round_choice *c = &seen->choice;
+	if (q->paused && !q->behind && !q->all && may_all_go(s, seen))
+		return STEP_SEND_ALL;
+	bool fits = s->r->converged || (q->enough && c->old <= source_tolerable(s));
+	if (q->looks > 0 && !q->behind && !fits)
+		return STEP_CATCH_UP;
+	if (q->looks > 0 && !q->paused && fits && c->pages <= source_affordable(s)) {
+		bool fewer = c->absent <= q->least_absent - q->least_absent / 4;
+		return c->absent > ROUND_PAGES_MIN && fewer && q->returns < RETURNS_MAX ? STEP_RETURN : STEP_FINISH;
+	}
+	return c->pages == 0 ? STEP_WAIT : STEP_SEND;
+}
+
+static int send_quiet(struct source *s, struct quiet *q, const struct round_choice *choice, struct failure *why)
+{
+	q->sent = choice->pages;
+	return source_round_measured(s, choice->pages, choice->pages <= choice->old, why);
+}
+
+static int wait_to_look(struct source *s, uint64_t us, struct failure *why)
+{
+	int rc = source_export(s, why);
+	return rc ? rc : pause_us(s, us, why);
+}
+
+static int wait_for_absent(struct source *s, struct quiet *q, uint64_t absent, struct failure *why)
+{
+	q->returns++;
+	q->least_absent = absent;
+	q->grow = false;
+	q->paused = true;
+	return wait_to_look(s, RETURN_US, why);
+}
+
 static int send_all(struct source *s, struct quiet *q, struct failure *why)
 {
 	struct round_choice choice;
@@ -154,7 +224,7 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 }
 
 /* Who is nearly caught up with is slowed down for a few rounds: to take out what such a program may write next would take
- * out everything. */
+ * out everything. Not where rounds take as long as a limit on bandwidth says. */
 static int catch_up(struct source *s, struct quiet *q, uint64_t old, struct failure *why)
 {
 	struct round_choice choice;
@@ -165,13 +235,15 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, struct fail
 			rc = source_catch_up(s, ROUND_OLD, most, 4, &choice, why);
 		if (rc)
 			break;
-		bool nearly = choice.pages <= NEARLY * most && !is_paced(s);
-		if (choice.pages > most && nearly && s->throttle < THROTTLE_MOST) {
+		bool nearly = choice.pages <= NEARLY * source_tolerable(s) && !atomic_load(&s->flow.bandwidth);
+		if (choice.pages > most && nearly && !q->slowed && s->throttle < THROTTLE_MOST) {
 			source_throttle_more(s);
 			continue;
 		}
+		q->enough = choice.pages <= source_tolerable(s);
+		q->slowed |= s->throttle > 0;
 		/* Neither did slowing it down help, nor are there fewer than before. */
-		q->behind = choice.pages > most && (nearly || choice.pages > old - old / 4);
+		q->behind = !q->enough && (nearly || choice.pages > old - old / 4);
 		break;
 	}
 	s->throttle = 0;
@@ -191,16 +263,35 @@ static int finish(struct source *s, struct quiet *q, uint64_t absent, bool *done
 	if (rc)
 		return rc;
 	s->r->converged = choice.pages <= source_affordable(s);
-	*done = q->behind || choice.pages <= NEARLY_FITS * source_affordable(s);
+	*done = q->behind || choice.pages <= source_tolerable(s);
 	q->behind = true;
 	q->looked_us = now_us();
 	return 0;
 }
 
-static int pause_before_look(struct source *s, uint64_t us, struct failure *why)
+static int take_step(struct source *s, struct quiet *q, bool *done, struct failure *why)
 {
-	int rc = source_export(s, why);
-	return rc ? rc : pause_us(s, us, why);
+	struct seen seen;
+	int rc = look(s, q, &seen, why);
+	if (rc)
+		return rc;
+	enum step step = step_after(s, q, &seen);
+	q->paused = false;
+	switch (step) {
+	case STEP_SEND:
+		return send_quiet(s, q, &seen.choice, why);
+	case STEP_WAIT:
+		return wait_to_look(s, RESTLESS_US, why);
+	case STEP_CATCH_UP:
+		return catch_up(s, q, seen.choice.old, why);
+	case STEP_SEND_ALL:
+		return send_all(s, q, why);
+	case STEP_RETURN:
+		return wait_for_absent(s, q, seen.choice.absent, why);
+	case STEP_FINISH:
+		return finish(s, q, seen.choice.absent, done, why);
+	}
+	return fail(why, -EINVAL, "no such step");
 }
 
 /*
@@ -210,64 +301,38 @@ static int pause_before_look(struct source *s, uint64_t us, struct failure *why)
  * fast the program writes; those that have become quiet come along at the end: each that stays behind is one the
  * program may have to wait for.
  */
-static int quiet_rounds(struct source *s, bool grow, struct failure *why)
+static int quiet_rounds(struct source *s, enum plan plan, struct failure *why)
 {
-	struct quiet q = {.grow = grow, .returns = grow ? 0 : RETURNS_MAX, .looked_us = now_us(), .least_absent = UINT64_MAX,
+	struct quiet q = {.grow = plan != PLAN_NOTHING,
+			  .returns = plan == PLAN_NOTHING ? RETURNS_MAX : 0,
+			  .looked_us = now_us(),
+			  .least_absent = UINT64_MAX,
 			  .behind = s->o->mode == MODE_POSTCOPY};
-	for (unsigned i = 0;; i++) {
-		struct round_choice choice;
-		uint64_t since_us;
-		int rc = look(s, &q, &choice, &since_us, why);
-		if (rc)
-			return rc;
-		if (i == LOOKS_MAX)
-			return source_export(s, why);
-		bool paused = q.paused, behind = q.behind, little = choice.pages <= source_affordable(s);
-		q.paused = false;
-		/* Much of what was quiet is not: then it is not worth sending more of its kind. */
-		if (i > 0 && choice.old > q.sent / 8)
-			q.grow = false;
-		if (paused && !q.behind && !q.all && may_all_go(s, &choice, since_us)) {
-			rc = send_all(s, &q, why);
-		} else if (i > 0 && !paused && s->r->converged && little) {
-			bool fewer = choice.absent <= q.least_absent - q.least_absent / 4;
-			if (choice.absent <= ROUND_PAGES_MIN || !fewer || q.returns == RETURNS_MAX) {
-				bool done;
-				rc = finish(s, &q, choice.absent, &done, why);
-				if (rc || done)
-					return rc;
-			} else {
-				q.returns++;
-				q.least_absent = choice.absent;
-				q.grow = false;
-				q.paused = true;
-				rc = pause_before_look(s, RETURN_US, why);
-			}
-		} else if (i > 0 && !q.behind && !s->r->converged) {
-			rc = catch_up(s, &q, choice.old, why);
-		} else if (choice.pages == 0) {
-			rc = pause_before_look(s, RESTLESS_US, why);
-		} else {
-			q.sent = choice.pages;
-			rc = source_round_measured(s, choice.pages, choice.pages <= choice.old, why);
-		}
-		if (rc)
-			return rc;
-		if (q.behind && !behind)
-			i = 0; /* what has to be taken out needs its rounds */
+	bool done = false;
+	int rc = 0;
+	if (plan == PLAN_ALL) {
+		rc = send_all(s, &q, why);
+		q.looks++;
 	}
+	while (rc == 0 && !done && q.looks < LOOKS_MAX) {
+		bool behind = q.behind;
+		rc = take_step(s, &q, &done, why);
+		/* What has to be taken out needs its looks. */
+		q.looks = q.behind && !behind ? 1 : q.looks + 1;
+	}
+	return rc;
 }
 
 int source_quiet_rounds(struct source *s, struct failure *why)
 {
-	uint64_t news_per_s;
-	bool grow = false;
+	enum plan plan = PLAN_NOTHING;
 	if (s->o->mode == MODE_HYBRID) {
-		int rc = watch(s, &news_per_s, why);
+		int rc = watch(s, &plan, why);
+		/* what a round costs, whatever is in it */
 		if (rc == 0)
-			rc = is_worth_sending(s, news_per_s, &grow, why);
+			rc = try_pages(s, 1, true, why);
 		if (rc)
 			return rc;
 	}
-	return quiet_rounds(s, grow, why);
+	return quiet_rounds(s, plan, why);
 }

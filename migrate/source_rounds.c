@@ -5,12 +5,14 @@
 #include <string.h>
 #include <time.h>
 #include "migrate/trusted.h"
+#include "migrate/urgent.h"
 
 #define ROUNDS_MAX 30
 #define RATE_PAGES_MIN 1024   /* so many, and the round trip is no matter */
 #define TRIP_PAGES_MAX 32
 #define SLOW_PAGE_US 200ull
 #define LAST_PAGES 16	     /* the stop hardly notices them */
+#define MISSES 2	     /* once may be chance: a program that had to wait makes up for it */
 #define TRIP_US 1000	     /* until one was seen: parking, descriptors, two round trips */
 #define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
 #define THROTTLE_FIRST 30    /* percent */
@@ -36,6 +38,7 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 	if (rc)
 		return source_enclave_failed(rc, "a round", why);
 	*out = (struct round_choice){c.ret[0], c.ret[1], c.ret[2], c.ret[3]};
+	s->chosen = out->pages;
 	return 0;
 }
 
@@ -93,12 +96,27 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 	}
 }
 
+static int round_over_streams(struct source *s, struct failure *why)
+{
+	s->round++;
+	outflow_round(&s->flow);
+	return source_export(s, why);
+}
+
+static int round_here(struct source *s, struct failure *why)
+{
+	struct frame_round end = {s->round};
+	int rc = source_export(s, why);
+	if (rc == 0 && (rc = outflow_here(&s->flow, s->control.fd, source_until(s, SILENCE_US))))
+		rc = source_link_failed(s, rc, why);
+	return rc ? rc : source_tell(s, FRAME_ROUND_END, &end, sizeof(end), why);
+}
+
 int source_round_send(struct source *s, uint64_t coming, struct failure *why)
 {
 	struct frame_round done;
-	s->round++;
-	outflow_round(&s->flow);
-	int rc = source_export(s, why);
+	bool here = s->chosen <= PAGES_HERE && atomic_load(&s->flow.bandwidth) == 0;
+	int rc = here ? round_here(s, why) : round_over_streams(s, why);
 	/* Pages that come into being or leave take their time, and few bytes. */
 	if (rc == 0)
 		rc = source_await_answer(s, SILENCE_US + coming * SLOW_PAGE_US, "round", why);
@@ -132,24 +150,34 @@ struct migrate_round_report *source_round_report(struct source *s, struct counts
 
 /* ---- prices ---- */
 
-static uint64_t affordable(const struct source *s, double page_us)
+/* What a switch takes whatever it carries. A round is one round trip and two crossings of each border; a switch is two,
+ * parking and descriptors. */
+static uint64_t fixed_us(const struct source *s)
 {
-	uint64_t trip_us = s->trip_us ? s->trip_us : TRIP_US, limit_us = s->o->downtime_limit_us;
-	/* A round is one round trip and two crossings of each border; a switch is two, parking and
-	 * descriptors. */
-	double pages = limit_us > 3 * trip_us && page_us > 0 ? (double)(limit_us - 3 * trip_us) / page_us : 0;
+	return 3 * (s->trip_us ? s->trip_us : TRIP_US);
+}
+
+static uint64_t affordable(const struct source *s, double page_us, uint64_t limit_us)
+{
+	double pages = limit_us > fixed_us(s) && page_us > 0 ? (double)(limit_us - fixed_us(s)) / page_us : 0;
 	return pages > ROUND_PAGES_MIN ? (uint64_t)pages : ROUND_PAGES_MIN;
 }
 
 uint64_t source_affordable(const struct source *s)
 {
-	return affordable(s, s->page_us);
+	return affordable(s, s->page_us, s->o->downtime_limit_us);
+}
+
+uint64_t source_tolerable(const struct source *s)
+{
+	uint64_t least_us = fixed_us(s), limit_us = s->o->downtime_limit_us;
+	return affordable(s, s->page_us, 2 * (limit_us > least_us ? limit_us : least_us));
 }
 
 /* A quarter of what the limit allows: the program waits for few of those that follow. */
 uint64_t source_affordable_absent(const struct source *s)
 {
-	return affordable(s, s->new_page_us) / 4;
+	return affordable(s, s->new_page_us, s->o->downtime_limit_us) / 4;
 }
 
 int source_round_measured(struct source *s, uint64_t coming, bool old, struct failure *why)
@@ -188,9 +216,10 @@ void source_throttle_more(struct source *s)
 		s->r->throttle_percent = s->throttle;
 }
 
-int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
-		    struct round_choice *choice, struct failure *why)
+static int catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
+		    struct round_choice *choice, struct urgency *urgency, struct failure *why)
 {
+	unsigned missed = 0;
 	for (uint64_t last = UINT64_MAX;;) {
 		int rc = source_round_begin(s, kind, 0, GROW_NOT, choice, why);
 		if (rc)
@@ -199,13 +228,26 @@ int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, 
 		/* Of those that exist there; the others will be written as often. */
 		if (last != UINT64_MAX && last >= RATE_PAGES_MIN && s->throttle == 0 && there > 0)
 			s->load = (double)choice->pages / (double)last * all / there;
-		if (choice->pages <= enough || choice->pages > last - last / one_in)
+		missed += choice->pages > last - last / one_in;
+		if (choice->pages <= enough || missed == MISSES)
 			return source_export(s, why);
+		if (!urgency->on && choice->pages <= PAGES_HERE)
+			*urgency = thread_urgent_begin();
 		last = choice->pages;
 		rc = source_round_measured(s, 0, true, why);
 		if (rc)
 			return rc;
 	}
+}
+
+/* The longer a round of few pages takes, the more the program has written in it: it comes before all else. */
+int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
+		    struct round_choice *choice, struct failure *why)
+{
+	struct urgency urgency = {0};
+	int rc = catch_up(s, kind, enough, one_in, choice, &urgency, why);
+	thread_urgent_end(urgency);
+	return rc;
 }
 
 int source_last_rounds(struct source *s, enum migrate_round kind, struct round_choice *choice, struct failure *why)

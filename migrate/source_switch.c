@@ -11,7 +11,6 @@
 #define HOOK_PARKED_TIMEOUT_MS 400
 #define SLOW_STOP_US 1000 /* worth a name in the report */
 #define HURRY_US 200	  /* more than that, and threads that should stop wait for a processor */
-#define PAGES_HERE 512	  /* so few take less time than to wake the streams' threads, at both ends */
 
 /* ---- switch ---- */
 

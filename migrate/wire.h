@@ -11,6 +11,7 @@
  *   s > d  MANIFEST        d > s  ANSWER
  *   both   HANDSHAKE, EVIDENCE                  RECORD ...
  *   d > s  ROUND_DONE (each round)              ROUND_END (each round)
+ *   s > d  LAST ..., ROUND_END   a round of few pages, instead of on the streams
  *   s > d  SLOTS, PARKING, CARRIED, CONTROL ...
  *   s > d  LAST ...        if the last pages are few; else HURRY, and they go on the streams, and ROUND_DONE as before
  *   s > d  FINAL           d > s  READY
@@ -72,7 +73,7 @@ struct frame_header {
 
 #define SESSION_ID_SIZE 16
 #define MIGRATE_NAME_MAX 64
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 
 struct frame_hello {
 	uint32_t version; /* WIRE_VERSION */

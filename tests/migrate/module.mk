@@ -45,3 +45,10 @@ $(B)/tests/migrate/streams: $(addprefix $(B)/sanitize-thread/,tests/migrate/stre
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=thread -o $@ $^
 TESTS += $(B)/tests/migrate/streams
+
+# Decisions alone: nothing is sent, and the clock is the test's.
+$(B)/tests/migrate/policy: $(addprefix $(B)/tests/migrate/,policy.o model.o enclave/source_pages.o enclave/pageset.o) \
+		$(B)/migrate/source_rounds.o $(B)/migrate/source_quiet.o
+	@mkdir -p $(@D)
+	$(CC) -Wl,--wrap=poll,--wrap=ppoll,--wrap=nanosleep -o $@ $^
+TESTS += $(B)/tests/migrate/policy

@@ -165,6 +165,13 @@ static void few_go_in_the_calling_thread(void)
 	round_send(3);
 	CHECK(inflow_wait(&in, 1, now_us() + 5000000) == 0);
 	CHECK(atomic_load(&pages_taken) == 3 + 18);
+	/* the threads rest again, at once */
+	lane[2].left = 1;
+	CHECK(outflow_here(&out, ends[0], wait) == 0);
+	CHECK(wire_recv(&there, wait) == 0 && there.type == FRAME_LAST);
+	CHECK(record(NULL, 2, there.data + sizeof(struct frame_last), there.size - sizeof(struct frame_last)) == 0);
+	round_send(1);
+	CHECK(inflow_wait(&in, 2, now_us() + 5000000) == 0);
 	wire_close(&there);
 	close(ends[0]);
 	end();
