@@ -21,22 +21,22 @@
 #define ROOM_SHARE 0.7
 #define STILL_SHARE 0.6
 #define WAITING_SHARE 0.75
-#define STOP_TRIPS 3.5	     /* parking, state, descriptors and two round trips, in rounds of one page */
+#define STOP_TRIPS 4.5	     /* parking, state, descriptors and two round trips, in rounds of one page */
 #define CONNECTIONS_US 700.0 /* to take connections along, few of them */
-/* Precopy slows a program down that writes more than this share of what rounds carry. Its rounds then come to this share,
- * and the stop to this part of the limit. All as measured. */
-#define THROTTLED_FROM 0.5
+/* A program that writes more than this share of what rounds carry is slowed down by precopy; its rounds then come to no
+ * more than that share. What it writes in the last of them is this part of the limit. All as measured. */
+#define BUSY_FROM 0.5
 #define THROTTLED_LOAD 0.85
-#define THROTTLED_STOP 0.2
-/* Hybrid is as near to that when it has just caught up, with nobody slowed down. */
-#define CAUGHT_UP_STOP 0.4
+#define BUSY_STOP 0.2
+#define START_US 60000.0 /* what hybrid looks and tries before it begins */
 
 /* What was seen of the program. */
 struct writes {
 	uint64_t live;	   /* pages */
 	uint64_t seen;	   /* of them, written in all looks together */
 	double per_look;   /* distinct pages written in one look */
-	double news_per_s; /* pages written for the first time, towards the end */
+	/* pages written for the first time, in the first look and towards the end */
+	double early_news_per_s, news_per_s;
 };
 
 static int look(struct source *s, uint64_t us, struct round_choice *choice, struct failure *why)
@@ -62,6 +62,8 @@ static int watch(struct source *s, struct writes *w, struct failure *why)
 		rc = look(s, LOOK_US, &choice, why);
 		w->seen += choice.written;
 		w->per_look += (double)choice.pages / LOOKS;
+		if (i == 0)
+			w->early_news_per_s = (double)choice.written * 1e6 / LOOK_US;
 		if (i >= LOOKS / 2)
 			late_news += (double)choice.written;
 	}
@@ -129,9 +131,17 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 	/* Pages written per second while rounds go on, as a share of what rounds can carry. */
 	double per_s = w->per_look * 1e6 / LOOK_US, load = per_s * s->page_us / 1e6;
 	/* A program that waits for pages leaves the processors to who brings them. */
-	double after_us = s->new_page_us * (load > THROTTLED_FROM ? WAITING_SHARE : 1);
+	double after_us = s->new_page_us * (load > BUSY_FROM ? WAITING_SHARE : 1);
+	/* All of it, with what is written meanwhile, and the last round leaves what is written in one of few pages. */
+	double all_us = live * room_us + live * s->page_us / (1 - least(load, THROTTLED_LOAD));
+	double last_us = load < BUSY_FROM ? load * (double)s->trip_us : BUSY_STOP * limit;
 	switch (mode) {
 	case MODE_HYBRID: {
+		if (w->early_news_per_s >= WATCH_NEWS_PER_S && load < LOAD_MAX) {
+			before += START_US + all_us;
+			still += last_us;
+			break;
+		}
 		double news_per_s = w->news_per_s, watch_s = watch_goes_on_s(news_per_s, quiet);
 		double share = quiet > 0 ? exp(-news_per_s / quiet * watch_s) : 0;
 		if (watch_s > 0)
@@ -147,7 +157,7 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 		if (load < LOAD_MAX && w->per_look < hot) {
 			left = 0, cool = hot;
 			stale += load * (first + cool * s->new_page_us) / s->page_us;
-			still += load < THROTTLED_FROM ? load * (double)s->trip_us : CAUGHT_UP_STOP * limit;
+			still += last_us;
 		} else if (news_per_s * s->new_page_us > 1e6 / 4) {
 			left = hot, cool = 0;
 		}
@@ -158,9 +168,8 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 		break;
 	}
 	case MODE_PRECOPY:
-		before += live * room_us + live * s->page_us / (1 - least(load, THROTTLED_LOAD));
-		/* The last rounds leave what is written in one of few pages. */
-		still += load < THROTTLED_FROM ? load * (double)s->trip_us : THROTTLED_STOP * limit;
+		before += all_us;
+		still += last_us;
 		break;
 	case MODE_POSTCOPY:
 		tail = live * after_us;
