@@ -19,8 +19,11 @@
 #define QUIET_GOES_ON 4
 #define PAGE_US 10.0 /* until one was sent */
 #define RETURNS_MAX 8
-#define NEARLY 4	 /* times what can be borne */
-#define THROTTLE_MOST 70 /* percent; a few rounds long */
+#define FINISHES_MAX 3
+/* Pages written while one goes: with so many, to slow the program down until rounds keep up costs it less than to wait for
+ * all its pages afterwards. */
+#define LOAD_ALL_MAX 2.0
+#define THROTTLE_ENOUGH 85 /* percent: from there on no more is tried */
 
 /* Waits that long, or until there is something else to do. */
 static int pause_us(struct source *s, uint64_t us, struct failure *why)
@@ -30,6 +33,12 @@ static int pause_us(struct source *s, uint64_t us, struct failure *why)
 	if (poll(&polled, 1, (int)(us / 1000)) > 0)
 		return source_link_failed(s, -ECANCELED, why);
 	return source_out_of_time(s) ? source_timed_out(s, why) : 0;
+}
+
+/* Rounds then take as long as the limit on bandwidth says: too long to slow a program down for. */
+static bool is_paced(struct source *s)
+{
+	return atomic_load(&s->flow.bandwidth) != 0;
 }
 
 /* What pages written in so much time come to, as a share of what rounds carry; above 1 they do not become shorter. */
@@ -98,7 +107,7 @@ static int watch(struct source *s, enum plan *plan, struct failure *why)
 			looked = now_us();
 			tried = true;
 		}
-		if (rc == 0 && load_of(s, choice.pages, us) < LOAD_MAX) {
+		if (rc == 0 && load_of(s, choice.pages, us) < (is_paced(s) ? LOAD_MAX : LOAD_ALL_MAX)) {
 			*plan = PLAN_ALL;
 			break;
 		}
@@ -120,10 +129,9 @@ struct quiet {
 	bool grow;   /* pages that do not exist there are sent */
 	bool behind; /* rounds do not catch up with what is written: pages are taken out */
 	bool all;    /* went once, however often they are written */
-	bool slowed; /* once, for a few rounds */
 	bool enough; /* rounds leave no fewer, and these can be borne */
 	bool paused; /* before this look */
-	unsigned looks, returns;
+	unsigned looks, returns, finishes;
 	uint64_t sent;
 	uint64_t looked_us;
 	uint64_t least_absent;
@@ -223,9 +231,9 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 	return rc ? rc : source_round_measured(s, choice.pages, false, why);
 }
 
-/* Who is nearly caught up with is slowed down for a few rounds: to take out what such a program may write next would take
- * out everything. Not where rounds take as long as a limit on bandwidth says. */
-static int catch_up(struct source *s, struct quiet *q, uint64_t old, struct failure *why)
+/* Who is not caught up with is slowed down: it costs less than to take out what such a program may write next, which may be
+ * everything. *done: it was caught up with so; left alone it would write more than in these rounds. */
+static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done, struct failure *why)
 {
 	struct round_choice choice;
 	int rc = source_export(s, why);
@@ -235,15 +243,16 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, struct fail
 			rc = source_catch_up(s, ROUND_OLD, most, 4, &choice, why);
 		if (rc)
 			break;
-		bool nearly = choice.pages <= NEARLY * source_tolerable(s) && !atomic_load(&s->flow.bandwidth);
-		if (choice.pages > most && nearly && !q->slowed && s->throttle < THROTTLE_MOST) {
+		if (choice.pages > most && !is_paced(s) && s->throttle < THROTTLE_ENOUGH) {
 			source_throttle_more(s);
 			continue;
 		}
+		s->r->converged = choice.pages <= most;
 		q->enough = choice.pages <= source_tolerable(s);
-		q->slowed |= s->throttle > 0;
-		/* Neither did slowing it down help, nor are there fewer than before. */
-		q->behind = !q->enough && (nearly || choice.pages > old - old / 4);
+		*done = q->enough && s->throttle > 0;
+		q->behind = !q->enough && (s->throttle > 0 || choice.pages > old - old / 4);
+		if (*done)
+			rc = source_last_rounds(s, ROUND_OLD, &choice, why);
 		break;
 	}
 	s->throttle = 0;
@@ -251,8 +260,8 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, struct fail
 	return rc;
 }
 
-/* *done: what is left may go while the program stands still. A little more than fits is better than to begin to take
- * out. */
+/* *done: what is left may go while the program stands still. A little more than fits, if it comes to that again and again,
+ * is better than to begin to take out. */
 static int finish(struct source *s, struct quiet *q, uint64_t absent, bool *done, struct failure *why)
 {
 	enum migrate_round kind = absent <= source_affordable_absent(s) ? ROUND_LIVE : ROUND_OLD;
@@ -263,8 +272,9 @@ static int finish(struct source *s, struct quiet *q, uint64_t absent, bool *done
 	if (rc)
 		return rc;
 	s->r->converged = choice.pages <= source_affordable(s);
-	*done = q->behind || choice.pages <= source_tolerable(s);
-	q->behind = true;
+	bool last = ++q->finishes == FINISHES_MAX;
+	*done = q->behind || s->r->converged || (last && choice.pages <= source_tolerable(s));
+	q->behind = last && !*done;
 	q->looked_us = now_us();
 	return 0;
 }
@@ -283,7 +293,7 @@ static int take_step(struct source *s, struct quiet *q, bool *done, struct failu
 	case STEP_WAIT:
 		return wait_to_look(s, RESTLESS_US, why);
 	case STEP_CATCH_UP:
-		return catch_up(s, q, seen.choice.old, why);
+		return catch_up(s, q, seen.choice.old, done, why);
 	case STEP_SEND_ALL:
 		return send_all(s, q, why);
 	case STEP_RETURN:

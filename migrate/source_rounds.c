@@ -12,7 +12,8 @@
 #define TRIP_PAGES_MAX 32
 #define SLOW_PAGE_US 200ull
 #define LAST_PAGES 16	     /* the stop hardly notices them */
-#define MISSES 2	     /* once may be chance: a program that had to wait makes up for it */
+#define MISSES 2	     /* once may be chance: a program that had to wait makes up for it ... */
+#define CHANCE_PAGES 4096    /* ... in rounds that take no longer than that */
 #define TRIP_US 1000	     /* until one was seen: parking, descriptors, two round trips */
 #define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
 #define THROTTLE_FIRST 30    /* percent */
@@ -228,8 +229,9 @@ static int catch_up(struct source *s, enum migrate_round kind, uint64_t enough, 
 		/* Of those that exist there; the others will be written as often. */
 		if (last != UINT64_MAX && last >= RATE_PAGES_MIN && s->throttle == 0 && there > 0)
 			s->load = (double)choice->pages / (double)last * all / there;
-		missed += choice->pages > last - last / one_in;
-		if (choice->pages <= enough || missed == MISSES)
+		if (choice->pages > last - last / one_in)
+			missed += last > CHANCE_PAGES ? MISSES : 1;
+		if (choice->pages <= enough || missed >= MISSES)
 			return source_export(s, why);
 		if (!urgency->on && choice->pages <= PAGES_HERE)
 			*urgency = thread_urgent_begin();
