@@ -12,6 +12,7 @@
 #define WATCH_STEP_US (20ull * 1000)
 #define TRIAL_PAGES 1024
 #define NEWS_PER_PAGE_MAX 0.5 /* written for the first time while one is sent */
+#define GLANCE_US (5ull * 1000)
 #define RESTLESS_US (5ull * 1000)
 #define FORGIVE_US (100ull * 1000) /* quiet for so long, pages that were written before may count as quiet */
 #define RETURN_US (10ull * 1000)   /* ... or for so long, when little is left to do */
@@ -23,6 +24,7 @@
 /* Pages written while one goes: with so many, to slow the program down until rounds keep up costs it less than to wait for
  * all its pages afterwards. */
 #define LOAD_ALL_MAX 2.0
+#define LOAD_SLOWED_MAX 4.0 /* ... once they are there: to take them out costs, too */
 #define THROTTLE_ENOUGH 85 /* percent: from there on no more is tried */
 
 /* Waits that long, or until there is something else to do. */
@@ -231,6 +233,21 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 	return rc ? rc : source_round_measured(s, choice.pages, false, why);
 }
 
+/* Not if it writes so fast that it would have to stand still most of the time. How fast a short look tells: in a long round
+ * the same pages are written over and over. */
+static int is_worth_slowing(struct source *s, bool *worth, struct failure *why)
+{
+	struct round_choice choice;
+	uint64_t begun = now_us();
+	int rc = pause_us(s, GLANCE_US, why);
+	if (rc == 0)
+		rc = source_round_begin(s, ROUND_OLD, 0, GROW_NOT, &choice, why);
+	if (rc == 0)
+		rc = source_export(s, why);
+	*worth = rc == 0 && load_of(s, choice.written, now_us() - begun) < LOAD_SLOWED_MAX;
+	return rc;
+}
+
 /* Who is not caught up with is slowed down: it costs less than to take out what such a program may write next, which may be
  * everything. *done: it was caught up with so; left alone it would write more than in these rounds. */
 static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done, struct failure *why)
@@ -241,9 +258,12 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done,
 		uint64_t most = source_affordable(s);
 		if (rc == 0)
 			rc = source_catch_up(s, ROUND_OLD, most, 4, &choice, why);
+		bool slower = rc == 0 && choice.pages > most && !is_paced(s) && s->throttle < THROTTLE_ENOUGH;
+		if (slower && s->throttle == 0)
+			rc = is_worth_slowing(s, &slower, why);
 		if (rc)
 			break;
-		if (choice.pages > most && !is_paced(s) && s->throttle < THROTTLE_ENOUGH) {
+		if (slower) {
 			source_throttle_more(s);
 			continue;
 		}

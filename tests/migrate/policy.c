@@ -310,7 +310,8 @@ static double the_load(void)
 	return share * program->pages_per_s * (paced_us > RENEW_US ? paced_us : RENEW_US) / 1e6;
 }
 
-/* It writes faster than a limited bandwidth carries, and is not slowed down for as long as that would take. */
+/* It began to write faster than rounds carry, or than a limited bandwidth does, and is not slowed down for as long as that
+ * would take. */
 static void it_ends(const struct outcome *h, const struct outcome *precopy)
 {
 	expect(h->total_us <= 3 * precopy->total_us, "it takes no longer than three times precopy");
@@ -320,7 +321,7 @@ static void all_goes_before(const struct outcome *h, const struct outcome *preco
 {
 	if (the_link->bandwidth && the_load() >= LOAD_MAX) {
 		it_ends(h, precopy);
-		expect(program->from_us || h->taken_out <= MODEL_PAGES / 10,
+		expect(program->from_us != 0 || h->taken_out <= MODEL_PAGES / 10,
 		       "what could not be kept up with is not sent first");
 		return;
 	}
@@ -367,8 +368,8 @@ int main(void)
 	    {.name = "memory speed, a hundredth", .pages_per_s = FAST, .share = 0.01, .expect = what_is_hot_stays},
 	    {.name = "memory speed, all over", .pages_per_s = FAST, .share = 1, .expect = nothing_goes_before},
 	    {.name = "memory speed, one by one", .pages_per_s = FAST, .share = 1, .sweeps = true, .expect = nothing_goes_before},
-	    {.name = "later memory speed, all over", .pages_per_s = FAST, .share = 1, .from_us = 200000, .expect = all_goes_before},
-	    {.name = "later memory speed, a tenth", .pages_per_s = FAST, .share = 0.1, .from_us = 200000, .expect = all_goes_before},
+	    {.name = "later memory speed, all over", .pages_per_s = FAST, .share = 1, .from_us = 200000, .expect = it_ends},
+	    {.name = "later memory speed, a tenth", .pages_per_s = FAST, .share = 0.1, .from_us = 200000, .expect = it_ends},
 	    {.name = "later 200000 pages/s", .pages_per_s = 200000, .share = 1, .from_us = 200000, .expect = all_goes_before},
 	};
 	for (unsigned k = 0; k < sizeof(links) / sizeof(links[0]); k++)
