@@ -78,45 +78,48 @@ enum plan {
 	PLAN_ALL,     /* all there is: rounds keep up with what is written */
 };
 
+/* What a look has shown. */
+struct seen {
+	struct round_choice choice;
+	uint64_t since_us; /* nobody had looked */
+};
+
+/* Waits, and looks at what is written meanwhile. */
+static int glance(struct source *s, enum migrate_round kind, uint64_t us, struct seen *seen, struct failure *why)
+{
+	uint64_t begun = now_us();
+	int rc = pause_us(s, us, why);
+	if (rc == 0)
+		rc = source_round_begin(s, kind, 0, GROW_NOT, &seen->choice, why);
+	seen->since_us = now_us() - begun;
+	return rc ? rc : source_export(s, why);
+}
+
 /* Looks at what is written before much is sent: where rounds cannot keep up, what is written all the time is not worth
  * it. A few pages are tried as soon as that is the question. */
 static int watch(struct source *s, enum plan *plan, struct failure *why)
 {
-	struct round_choice choice;
-	uint64_t begun = now_us(), looked = begun, news_per_s = 0;
-	bool first = true, tried = false;
-	int rc = 0;
-	do {
-		if (rc == 0)
-			rc = pause_us(s, WATCH_STEP_US, why);
-		if (rc == 0)
-			rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, &choice, why);
-		if (rc == 0)
-			rc = source_export(s, why);
-		if (rc)
-			return rc;
-		uint64_t us = now_us() - looked + 1;
-		news_per_s = choice.written * 1000000 / us;
-		looked += us - 1;
-		if (first) { /* all since the session began: no rate */
-			first = false;
-			continue;
-		}
-		if (news_per_s < WATCH_NEWS_PER_S)
+	struct seen seen;
+	uint64_t begun = now_us(), news_per_s;
+	double load_max = is_paced(s) ? LOAD_MAX : LOAD_ALL_MAX;
+	bool tried = false;
+	*plan = PLAN_QUIET;
+	/* The first look is at all that was written since the session began. */
+	int rc = glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
+	while (rc == 0 && *plan == PLAN_QUIET && now_us() - begun < WATCH_MAX_US) {
+		rc = glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
+		news_per_s = seen.choice.written * 1000000 / seen.since_us;
+		if (rc || news_per_s < WATCH_NEWS_PER_S)
 			break;
-		if (!tried) {
+		if (!tried)
 			rc = try_prices(s, why);
-			looked = now_us();
-			tried = true;
-		}
-		if (rc == 0 && load_of(s, choice.pages, us) < (is_paced(s) ? LOAD_MAX : LOAD_ALL_MAX)) {
+		tried = true;
+		if (load_of(s, seen.choice.pages, seen.since_us) < load_max)
 			*plan = PLAN_ALL;
-			break;
-		}
-	} while (looked - begun < WATCH_MAX_US);
-	s->r->watch_us = looked - begun;
-	if (*plan != PLAN_ALL)
-		*plan = !tried || source_quiet_lasts(s, (double)news_per_s) ? PLAN_QUIET : PLAN_NOTHING;
+	}
+	if (rc == 0 && *plan == PLAN_QUIET && tried && !source_quiet_lasts(s, (double)news_per_s))
+		*plan = PLAN_NOTHING;
+	s->r->watch_us = now_us() - begun;
 	return rc;
 }
 
@@ -137,12 +140,6 @@ struct quiet {
 	uint64_t sent;
 	uint64_t looked_us;
 	uint64_t least_absent;
-};
-
-/* What a look has shown, and chosen. */
-struct seen {
-	struct round_choice choice;
-	uint64_t since_us; /* nobody had looked */
 };
 
 static int look(struct source *s, struct quiet *q, struct seen *seen, struct failure *why)
@@ -237,14 +234,9 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
  * the same pages are written over and over. */
 static int is_worth_slowing(struct source *s, bool *worth, struct failure *why)
 {
-	struct round_choice choice;
-	uint64_t begun = now_us();
-	int rc = pause_us(s, GLANCE_US, why);
-	if (rc == 0)
-		rc = source_round_begin(s, ROUND_OLD, 0, GROW_NOT, &choice, why);
-	if (rc == 0)
-		rc = source_export(s, why);
-	*worth = rc == 0 && load_of(s, choice.written, now_us() - begun) < LOAD_SLOWED_MAX;
+	struct seen seen;
+	int rc = glance(s, ROUND_OLD, GLANCE_US, &seen, why);
+	*worth = rc == 0 && load_of(s, seen.choice.written, seen.since_us) < LOAD_SLOWED_MAX;
 	return rc;
 }
 
@@ -252,29 +244,23 @@ static int is_worth_slowing(struct source *s, bool *worth, struct failure *why)
  * everything. *done: it was caught up with so; left alone it would write more than in these rounds. */
 static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done, struct failure *why)
 {
-	struct round_choice choice;
+	struct round_choice choice = {0};
+	bool slower = true;
 	int rc = source_export(s, why);
-	for (;;) {
-		uint64_t most = source_affordable(s);
-		if (rc == 0)
-			rc = source_catch_up(s, ROUND_OLD, most, 4, &choice, why);
-		bool slower = rc == 0 && choice.pages > most && !is_paced(s) && s->throttle < THROTTLE_ENOUGH;
-		if (slower && s->throttle == 0)
+	while (rc == 0 && slower) {
+		rc = source_catch_up(s, ROUND_OLD, source_affordable(s), 4, &choice, why);
+		slower = choice.pages > source_affordable(s) && !is_paced(s) && s->throttle < THROTTLE_ENOUGH;
+		if (rc == 0 && slower && s->throttle == 0)
 			rc = is_worth_slowing(s, &slower, why);
-		if (rc)
-			break;
-		if (slower) {
+		if (slower)
 			source_throttle_more(s);
-			continue;
-		}
-		s->r->converged = choice.pages <= most;
-		q->enough = choice.pages <= source_tolerable(s);
-		*done = q->enough && s->throttle > 0;
-		q->behind = !q->enough && (s->throttle > 0 || choice.pages > old - old / 4);
-		if (*done)
-			rc = source_last_rounds(s, ROUND_OLD, &choice, why);
-		break;
 	}
+	s->r->converged = choice.pages <= source_affordable(s);
+	q->enough = choice.pages <= source_tolerable(s);
+	q->behind = !q->enough && (s->throttle > 0 || choice.pages > old - old / 4);
+	*done = q->enough && s->throttle > 0;
+	if (rc == 0 && *done)
+		rc = source_last_rounds(s, ROUND_OLD, &choice, why);
 	s->throttle = 0;
 	q->looked_us = now_us();
 	return rc;
@@ -327,9 +313,9 @@ static int take_step(struct source *s, struct quiet *q, bool *done, struct failu
 /*
  * What exists there in an old version has to fit the downtime limit in the end. As long as rounds leave clearly less, all of
  * it goes again: a program that writes now here, now there is caught up with, and then all the rest goes too. From the
- * round that does not, a page that is found written twice is taken out there and stays behind, so this ends however
- * fast the program writes; those that have become quiet come along at the end: each that stays behind is one the
- * program may have to wait for.
+ * round that does not, the program is slowed down; where that does not help, a page that is found written twice is taken out
+ * there and stays behind, so this ends however fast the program writes; those that have become quiet come along at the end:
+ * each that stays behind is one the program may have to wait for.
  */
 static int quiet_rounds(struct source *s, enum plan plan, struct failure *why)
 {
