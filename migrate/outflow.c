@@ -41,18 +41,26 @@ static void frame_put(struct ring_slot *slot, enum frame_type type, size_t size)
 	slot->size = sizeof(header) + size;
 }
 
-/* One record as a frame into the slot. 1: the round is over. */
-static int produce(struct outstream *s, struct ring_slot *slot)
+/* One record, RECORD_SIZE_MAX bytes at most. 1: the round is over. */
+static int produce(struct outstream *s, uint8_t *record, size_t *size)
 {
-	struct trusted_call c = {.out = slot->data + sizeof(struct frame_header),
-				 .out_size = RECORD_SIZE_MAX};
+	struct trusted_call c = {.out = record, .out_size = RECORD_SIZE_MAX};
 	int rc = trusted(s->flow->enclave, MIGRATE_SEND, s->index, &c);
 	if (rc || c.ret[0] == 0)
 		return rc ? rc : 1;
-	frame_put(slot, FRAME_RECORD, c.out_size);
+	*size = c.out_size;
 	atomic_fetch_add(&s->flow->pages, c.ret[1]);
 	atomic_fetch_add(&s->flow->zero_pages, c.ret[2]);
 	return 0;
+}
+
+static int produce_frame(struct outstream *s, struct ring_slot *slot)
+{
+	size_t size;
+	int rc = produce(s, slot->data + sizeof(struct frame_header), &size);
+	if (rc == 0)
+		frame_put(slot, FRAME_RECORD, size);
+	return rc;
 }
 
 static int produce_round(struct outstream *s, unsigned round)
@@ -60,7 +68,7 @@ static int produce_round(struct outstream *s, unsigned round)
 	struct frame_round end = {round};
 	struct ring_slot *slot;
 	int rc;
-	while ((slot = ring_fill_begin(&s->lane.ring)) && (rc = produce(s, slot)) == 0)
+	while ((slot = ring_fill_begin(&s->lane.ring)) && (rc = produce_frame(s, slot)) == 0)
 		ring_fill_end(&s->lane.ring);
 	if (!slot)
 		return -ECANCELED;
@@ -186,24 +194,23 @@ int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelle
 	return rc;
 }
 
-static int stream_here(struct outstream *s, int fd, struct wait wait)
+static int stream_here(struct outstream *s, uint8_t *room, int fd, struct wait wait)
 {
 	struct frame_last stream = {s->index};
-	struct ring_slot *slot = ring_fill_begin(&s->lane.ring); /* for its room only */
-	int rc = slot ? 0 : -ECANCELED;
-	while (rc == 0 && (rc = produce(s, slot)) == 0) {
-		rc = wire_send(fd, FRAME_LAST, &stream, sizeof(stream), slot->data + sizeof(struct frame_header),
-			       slot->size - sizeof(struct frame_header), wait);
-		atomic_fetch_add(&s->flow->bytes, slot->size + sizeof(stream));
+	size_t size;
+	int rc = 0;
+	while (rc == 0 && (rc = produce(s, room, &size)) == 0) {
+		rc = wire_send(fd, FRAME_LAST, &stream, sizeof(stream), room, size, wait);
+		atomic_fetch_add(&s->flow->bytes, sizeof(struct frame_header) + sizeof(stream) + size);
 	}
 	return rc < 0 ? rc : 0;
 }
 
-int outflow_here(struct outflow *f, int fd, struct wait wait)
+int outflow_here(struct outflow *f, uint8_t *room, int fd, struct wait wait)
 {
 	int rc = outflow_error(f);
 	for (unsigned i = 0; i < f->count && rc == 0; i++)
-		rc = stream_here(&f->stream[i], fd, wait);
+		rc = stream_here(&f->stream[i], room, fd, wait);
 	return rc;
 }
 

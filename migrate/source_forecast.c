@@ -21,7 +21,6 @@
 #define ROOM_SHARE 0.7
 #define STILL_SHARE 0.6
 #define WAITING_SHARE 0.75
-#define STOP_TRIPS 4.5	     /* parking, state, descriptors and two round trips, in rounds of one page */
 #define CONNECTIONS_US 700.0 /* to take connections along, few of them */
 /* A program that writes more than this share of what rounds carry is slowed down by precopy; its rounds then come to no
  * more than that share. What it writes in the last of them is this part of the limit. All as measured. */
@@ -56,16 +55,16 @@ static int watch(struct source *s, struct writes *w, struct failure *why)
 	double late_news = 0;
 	/* The first look is at what was written since the session began. */
 	int rc = look(s, LOOK_US, &choice, why);
-	w->seen = choice.written;
+	w->seen = choice.news;
 	w->per_look = 0;
 	for (unsigned i = 0; rc == 0 && i < LOOKS; i++) {
 		rc = look(s, LOOK_US, &choice, why);
-		w->seen += choice.written;
-		w->per_look += (double)choice.pages / LOOKS;
+		w->seen += choice.news;
+		w->per_look += (double)choice.written / LOOKS;
 		if (i == 0)
-			w->early_news_per_s = (double)choice.written * 1e6 / LOOK_US;
+			w->early_news_per_s = (double)choice.news * 1e6 / LOOK_US;
 		if (i >= LOOKS / 2)
-			late_news += (double)choice.written;
+			late_news += (double)choice.news;
 	}
 	w->live = choice.old + choice.absent;
 	w->news_per_s = late_news * 1e6 / (double)(LOOKS - LOOKS / 2) / LOOK_US;
@@ -79,7 +78,7 @@ static int sample(struct source *s, uint64_t pages, bool there, uint64_t *us, ui
 	int rc = source_round_begin(s, ROUND_SAMPLE, pages, there, &choice, why);
 	uint64_t begun = now_us();
 	if (rc == 0)
-		rc = source_round_send(s, choice.pages, why);
+		rc = source_round_send(s, &choice, choice.pages, why);
 	*us = now_us() - begun;
 	*sent = choice.pages;
 	return rc;
@@ -124,7 +123,7 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 					enum migrate_mode mode)
 {
 	double live = (double)w->live, hot = least((double)w->seen, live), quiet = live - hot;
-	double still = STOP_TRIPS * (double)s->trip_us + (s->o->tcp_established ? CONNECTIONS_US : 0),
+	double still = (double)source_fixed_us(s) + (s->o->tcp_established ? CONNECTIONS_US : 0),
 	       setup = (double)s->r->setup_us, before = setup, tail = 0;
 	double room_us = ROOM_SHARE * (s->new_page_us - least(s->page_us, s->new_page_us));
 	double limit = (double)s->o->downtime_limit_us;
@@ -137,7 +136,7 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 	double last_us = load < BUSY_FROM ? load * (double)s->trip_us : BUSY_STOP * limit;
 	switch (mode) {
 	case MODE_HYBRID: {
-		if (w->early_news_per_s >= WATCH_NEWS_PER_S && load < LOAD_MAX) {
+		if (w->early_news_per_s >= WATCH_NEWS_PER_S && load < LOAD_ALL_MAX) {
 			before += START_US + all_us;
 			still += last_us;
 			break;

@@ -125,7 +125,7 @@ static int prepare_pages(struct source *s, struct failure *why)
 	if (rc)
 		return rc;
 	s->r->pages_total = choice.absent + choice.old;
-	return source_round_send(s, choice.pages, why);
+	return source_round_send(s, &choice, choice.pages, why);
 }
 
 int source_prepare(struct source *s, struct failure *why)

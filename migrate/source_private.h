@@ -40,7 +40,6 @@ struct source {
 	pthread_t urgent;
 	bool urgent_runs;
 	uint32_t round;	      /* of the streams */
-	uint64_t chosen;      /* pages of the round that was begun last */
 	uint64_t other_bytes; /* sent, and no pages */
 	uint64_t left;	      /* pages the destination does not have when the program resumes there */
 	uint32_t epoch;	      /* how often all connections were made again since */
@@ -48,6 +47,7 @@ struct source {
 	/* what rounds have taught */
 	double page_us, new_page_us; /* a page that exists there; one that comes into being */
 	double load;		     /* pages written while one goes again; above 1 rounds do not become shorter. 0: not seen */
+	uint64_t looked_us;	     /* when a round was begun last: what was written before is known */
 	uint64_t trip_us;	     /* shortest round of few pages: what a switch costs beside its pages */
 
 	struct softsgx_stats before;
@@ -106,25 +106,32 @@ int source_tell_slots(struct source *s, struct failure *why);
 #define ROUND_PAGES_MIN 32 /* fewer are never worth a round of their own */
 /* What the enclave says of the round it has chosen: abi/migrate.h. */
 struct round_choice {
-	uint64_t pages, written, old, absent;
+	uint64_t pages;	   /* to be sent */
+	uint64_t written;  /* since the last one */
+	uint64_t news;	   /* of these, never before; WATCH only */
+	uint64_t old;	   /* exist there in an old version */
+	uint64_t absent;   /* live, and do not exist there */
+	uint64_t since_us; /* the last one */
 };
 int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, uint64_t grow,
 		       struct round_choice *out, struct failure *why);
 /* What the enclave has to tell beside pages: the memory map of the round, at the end the threads' state. */
 int source_export(struct source *s, struct failure *why);
-/* So few pages take less time than to wake the streams' threads, at both ends: they go over the control connection. */
+/* So few pages go over the control connection: the streams' threads, at both ends, would have to be woken one after the
+ * other, beside a program that wants the processors. */
 #define PAGES_HERE 1024
 /* Sends what was chosen, waits until it is installed. coming: pages that have to be made or taken out there. */
-int source_round_send(struct source *s, uint64_t coming, struct failure *why);
+int source_round_send(struct source *s, const struct round_choice *choice, uint64_t coming, struct failure *why);
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why);
 struct counts source_counts_now(struct source *s);
 struct migrate_round_report *source_round_report(struct source *s, struct counts before);
 int source_rounds(struct source *s, struct failure *why);
 /* Sends what was chosen and learns from it. coming: as above. old: the pages existed there. */
-int source_round_measured(struct source *s, uint64_t coming, bool old, struct failure *why);
-/* Rounds of that kind (LIVE or OLD), until no more than so many pages are left for the next one, or two rounds took away
- * less than one in so many: *choice says what is left. */
+int source_round_measured(struct source *s, const struct round_choice *choice, uint64_t coming, bool old,
+			  struct failure *why);
+/* Rounds of that kind (LIVE or OLD), until no more than so many pages are left for the next one, or rounds take away
+ * less than one in so many, which short ones may do once: *choice says what is left. */
 int source_catch_up(struct source *s, enum migrate_round kind, uint64_t enough, uint64_t one_in,
 		    struct round_choice *choice, struct failure *why);
 /* Each time the last step was not enough, a third of what the program still has of its time is taken, while rounds go on. */
@@ -133,6 +140,8 @@ void source_throttle_more(struct source *s);
  * the limit says what a stop may last, not what it has to. *choice says what is left. */
 int source_last_rounds(struct source *s, enum migrate_round kind, struct round_choice *choice, struct failure *why);
 
+/* What a switch takes whatever it carries. */
+uint64_t source_fixed_us(const struct source *s);
 /* How many pages that exist there may go in the switch. */
 uint64_t source_affordable(const struct source *s);
 /* ... in twice the limit, or twice the least that a switch can take if that is more: still better than to take pages out. */
@@ -149,8 +158,10 @@ uint64_t source_affordable_absent(const struct source *s);
  * has to be taken out there besides. Needs the price of a page. */
 bool source_quiet_lasts(const struct source *s, double news_per_s);
 int source_quiet_rounds(struct source *s, struct failure *why);
-/* Pages written while one goes: with so many rounds still become shorter. */
+/* Pages written while one goes: with so many rounds still become shorter; with so many, to slow the program down until they
+ * do costs it less than to wait for all its pages afterwards. */
 #define LOAD_MAX 0.9
+#define LOAD_ALL_MAX 2.0
 
 /* source_forecast.c: fills the report's forecast, and moves nothing. */
 int source_forecast(struct source *s, struct failure *why);

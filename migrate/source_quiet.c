@@ -10,7 +10,8 @@
 
 #define LOOKS_MAX 30
 #define WATCH_STEP_US (20ull * 1000)
-#define TRIAL_PAGES 1024
+#define TRIAL_PAGES (2 * PAGES_HERE) /* over the streams, as most will go ... */
+#define TRIAL_SHARE 32		     /* ... but no more than one in so many: they may be written all the time */
 #define NEWS_PER_PAGE_MAX 0.5 /* written for the first time while one is sent */
 #define GLANCE_US (5ull * 1000)
 #define RESTLESS_US (5ull * 1000)
@@ -21,10 +22,7 @@
 #define PAGE_US 10.0 /* until one was sent */
 #define RETURNS_MAX 8
 #define FINISHES_MAX 3
-/* Pages written while one goes: with so many, to slow the program down until rounds keep up costs it less than to wait for
- * all its pages afterwards. */
-#define LOAD_ALL_MAX 2.0
-#define LOAD_SLOWED_MAX 4.0 /* ... once they are there: to take them out costs, too */
+#define LOAD_SLOWED_MAX 4.0 /* as LOAD_ALL_MAX, once the pages are there: to take them out costs, too */
 #define THROTTLE_ENOUGH 85 /* percent: from there on no more is tried */
 
 /* Waits that long, or until there is something else to do. */
@@ -49,7 +47,7 @@ static double load_of(struct source *s, uint64_t pages, uint64_t us)
 	uint64_t bandwidth = atomic_load(&s->flow.bandwidth);
 	double page_us = s->page_us > 0 ? s->page_us : PAGE_US;
 	double paced_us = bandwidth ? PAGE_SIZE * 1e6 / (double)bandwidth : 0;
-	return (double)pages * (paced_us > page_us ? paced_us : page_us) / (double)us;
+	return (double)pages * (paced_us > page_us ? paced_us : page_us) / (double)(us + 1);
 }
 
 bool source_quiet_lasts(const struct source *s, double news_per_s)
@@ -61,14 +59,15 @@ static int try_pages(struct source *s, uint64_t most, bool there, struct failure
 {
 	struct round_choice choice;
 	int rc = source_round_begin(s, ROUND_SAMPLE, most, there, &choice, why);
-	return rc ? rc : source_round_measured(s, there ? 0 : choice.pages, there, why);
+	return rc ? rc : source_round_measured(s, &choice, there ? 0 : choice.pages, there, why);
 }
 
-/* Prices: of a page that comes into being, and of the same pages once they exist there. */
-static int try_prices(struct source *s, struct failure *why)
+/* Prices: of a page that comes into being, and of one that exists there. */
+static int try_prices(struct source *s, uint64_t absent, struct failure *why)
 {
-	int rc = try_pages(s, TRIAL_PAGES, false, why);
-	return rc ? rc : try_pages(s, TRIAL_PAGES, true, why);
+	uint64_t pages = absent / TRIAL_SHARE < TRIAL_PAGES ? absent / TRIAL_SHARE : TRIAL_PAGES;
+	int rc = try_pages(s, pages, false, why);
+	return rc ? rc : try_pages(s, pages, true, why);
 }
 
 /* What goes first. */
@@ -78,20 +77,12 @@ enum plan {
 	PLAN_ALL,     /* all there is: rounds keep up with what is written */
 };
 
-/* What a look has shown. */
-struct seen {
-	struct round_choice choice;
-	uint64_t since_us; /* nobody had looked */
-};
-
 /* Waits, and looks at what is written meanwhile. */
-static int glance(struct source *s, enum migrate_round kind, uint64_t us, struct seen *seen, struct failure *why)
+static int glance(struct source *s, enum migrate_round kind, uint64_t us, struct round_choice *seen, struct failure *why)
 {
-	uint64_t begun = now_us();
 	int rc = pause_us(s, us, why);
 	if (rc == 0)
-		rc = source_round_begin(s, kind, 0, GROW_NOT, &seen->choice, why);
-	seen->since_us = now_us() - begun;
+		rc = source_round_begin(s, kind, 0, GROW_NOT, seen, why);
 	return rc ? rc : source_export(s, why);
 }
 
@@ -99,8 +90,8 @@ static int glance(struct source *s, enum migrate_round kind, uint64_t us, struct
  * it. A few pages are tried as soon as that is the question. */
 static int watch(struct source *s, enum plan *plan, struct failure *why)
 {
-	struct seen seen;
-	uint64_t begun = now_us(), news_per_s;
+	struct round_choice seen;
+	uint64_t begun = now_us(), news_per_s = 0;
 	double load_max = is_paced(s) ? LOAD_MAX : LOAD_ALL_MAX;
 	bool tried = false;
 	*plan = PLAN_QUIET;
@@ -108,13 +99,15 @@ static int watch(struct source *s, enum plan *plan, struct failure *why)
 	int rc = glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
 	while (rc == 0 && *plan == PLAN_QUIET && now_us() - begun < WATCH_MAX_US) {
 		rc = glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
-		news_per_s = seen.choice.written * 1000000 / seen.since_us;
-		if (rc || news_per_s < WATCH_NEWS_PER_S)
+		if (rc)
+			break;
+		news_per_s = seen.news * 1000000 / (seen.since_us + 1);
+		if (news_per_s < WATCH_NEWS_PER_S)
 			break;
 		if (!tried)
-			rc = try_prices(s, why);
+			rc = try_prices(s, seen.absent, why);
 		tried = true;
-		if (load_of(s, seen.choice.pages, seen.since_us) < load_max)
+		if (load_of(s, seen.written, seen.since_us) < load_max)
 			*plan = PLAN_ALL;
 	}
 	if (rc == 0 && *plan == PLAN_QUIET && tried && !source_quiet_lasts(s, (double)news_per_s))
@@ -138,28 +131,23 @@ struct quiet {
 	bool paused; /* before this look */
 	unsigned looks, returns, finishes;
 	uint64_t sent;
-	uint64_t looked_us;
 	uint64_t least_absent;
 };
 
-static int look(struct source *s, struct quiet *q, struct seen *seen, struct failure *why)
+static int look(struct source *s, struct quiet *q, struct round_choice *seen, struct failure *why)
 {
-	uint64_t now = now_us(), growth = GROW_NOT;
-	seen->since_us = now - q->looked_us;
-	q->looked_us = now;
-	if (q->paused || (q->grow && seen->since_us >= FORGIVE_US))
-		growth = worth_if_quiet_for(s, seen->since_us);
+	uint64_t since_us = now_us() - s->looked_us, growth = GROW_NOT;
+	if (q->paused || (q->grow && since_us >= FORGIVE_US))
+		growth = worth_if_quiet_for(s, since_us);
 	else if (q->grow)
 		growth = GROW_UNSEEN;
 	uint64_t most = q->behind ? source_affordable(s) : UINT64_MAX;
-	int rc = source_round_begin(s, ROUND_QUIET, most, growth, &seen->choice, why);
+	int rc = source_round_begin(s, ROUND_QUIET, most, growth, seen, why);
 	if (rc)
 		return rc;
-	if (s->r->pages_total == 0)
-		s->r->pages_total = seen->choice.old + seen->choice.absent;
-	s->r->converged = seen->choice.old <= source_affordable(s);
+	s->r->converged = seen->old <= source_affordable(s);
 	/* Much of what was quiet is not: then it is not worth sending more of its kind. */
-	if (q->looks > 0 && seen->choice.old > q->sent / 8)
+	if (q->looks > 0 && seen->old > q->sent / 8)
 		q->grow = false;
 	return 0;
 }
@@ -177,16 +165,15 @@ enum step {
 
 /* Is most of what does not exist there written now and then only, and can rounds keep up with what is written in all? Rounds
  * have shown that of what exists there; of all together a short look says it roughly. */
-static bool may_all_go(struct source *s, const struct seen *seen)
+static bool may_all_go(struct source *s, const struct round_choice *seen)
 {
-	return seen->choice.written <= seen->choice.absent / 2 && s->load < LOAD_MAX &&
-	       load_of(s, seen->choice.written, seen->since_us) < (s->load > 0 ? 2 : 1) * LOAD_MAX;
+	return seen->written <= seen->absent / 2 && s->load < LOAD_MAX &&
+	       load_of(s, seen->written, seen->since_us) < (s->load > 0 ? 2 : 1) * LOAD_MAX;
 }
 
-static enum step step_after(struct source *s, const struct quiet *q, const struct seen *seen)
+static enum step step_after(struct source *s, const struct quiet *q, const struct round_choice *c)
 {
-	const struct round_choice *c = &seen->choice;
-	if (q->paused && !q->behind && !q->all && may_all_go(s, seen))
+	if (q->paused && !q->behind && !q->all && may_all_go(s, c))
 		return STEP_SEND_ALL;
 	bool fits = s->r->converged || (q->enough && c->old <= source_tolerable(s));
 	if (q->looks > 0 && !q->behind && !fits)
@@ -201,7 +188,7 @@ static enum step step_after(struct source *s, const struct quiet *q, const struc
 static int send_quiet(struct source *s, struct quiet *q, const struct round_choice *choice, struct failure *why)
 {
 	q->sent = choice->pages;
-	return source_round_measured(s, choice->pages, choice->pages <= choice->old, why);
+	return source_round_measured(s, choice, choice->pages, choice->pages <= choice->old, why);
 }
 
 static int wait_to_look(struct source *s, uint64_t us, struct failure *why)
@@ -223,20 +210,19 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 {
 	struct round_choice choice;
 	q->all = true;
-	q->looked_us = now_us();
 	int rc = source_export(s, why);
 	if (rc == 0)
 		rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);
-	return rc ? rc : source_round_measured(s, choice.pages, false, why);
+	return rc ? rc : source_round_measured(s, &choice, choice.pages, false, why);
 }
 
 /* Not if it writes so fast that it would have to stand still most of the time. How fast a short look tells: in a long round
  * the same pages are written over and over. */
 static int is_worth_slowing(struct source *s, bool *worth, struct failure *why)
 {
-	struct seen seen;
+	struct round_choice seen;
 	int rc = glance(s, ROUND_OLD, GLANCE_US, &seen, why);
-	*worth = rc == 0 && load_of(s, seen.choice.written, seen.since_us) < LOAD_SLOWED_MAX;
+	*worth = rc == 0 && load_of(s, seen.written, seen.since_us) < LOAD_SLOWED_MAX;
 	return rc;
 }
 
@@ -252,17 +238,17 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done,
 		slower = choice.pages > source_affordable(s) && !is_paced(s) && s->throttle < THROTTLE_ENOUGH;
 		if (rc == 0 && slower && s->throttle == 0)
 			rc = is_worth_slowing(s, &slower, why);
-		if (slower)
+		if (rc == 0 && slower)
 			source_throttle_more(s);
+	}
+	if (rc == 0 && s->throttle > 0 && choice.pages <= source_tolerable(s)) {
+		rc = source_last_rounds(s, ROUND_OLD, &choice, why);
+		*done = choice.pages <= source_tolerable(s);
 	}
 	s->r->converged = choice.pages <= source_affordable(s);
 	q->enough = choice.pages <= source_tolerable(s);
 	q->behind = !q->enough && (s->throttle > 0 || choice.pages > old - old / 4);
-	*done = q->enough && s->throttle > 0;
-	if (rc == 0 && *done)
-		rc = source_last_rounds(s, ROUND_OLD, &choice, why);
 	s->throttle = 0;
-	q->looked_us = now_us();
 	return rc;
 }
 
@@ -281,13 +267,12 @@ static int finish(struct source *s, struct quiet *q, uint64_t absent, bool *done
 	bool last = ++q->finishes == FINISHES_MAX;
 	*done = q->behind || s->r->converged || (last && choice.pages <= source_tolerable(s));
 	q->behind = last && !*done;
-	q->looked_us = now_us();
 	return 0;
 }
 
 static int take_step(struct source *s, struct quiet *q, bool *done, struct failure *why)
 {
-	struct seen seen;
+	struct round_choice seen;
 	int rc = look(s, q, &seen, why);
 	if (rc)
 		return rc;
@@ -295,17 +280,17 @@ static int take_step(struct source *s, struct quiet *q, bool *done, struct failu
 	q->paused = false;
 	switch (step) {
 	case STEP_SEND:
-		return send_quiet(s, q, &seen.choice, why);
+		return send_quiet(s, q, &seen, why);
 	case STEP_WAIT:
 		return wait_to_look(s, RESTLESS_US, why);
 	case STEP_CATCH_UP:
-		return catch_up(s, q, seen.choice.old, done, why);
+		return catch_up(s, q, seen.old, done, why);
 	case STEP_SEND_ALL:
 		return send_all(s, q, why);
 	case STEP_RETURN:
-		return wait_for_absent(s, q, seen.choice.absent, why);
+		return wait_for_absent(s, q, seen.absent, why);
 	case STEP_FINISH:
-		return finish(s, q, seen.choice.absent, done, why);
+		return finish(s, q, seen.absent, done, why);
 	}
 	return fail(why, -EINVAL, "no such step");
 }
@@ -321,9 +306,8 @@ static int quiet_rounds(struct source *s, enum plan plan, struct failure *why)
 {
 	struct quiet q = {.grow = plan != PLAN_NOTHING,
 			  .returns = plan == PLAN_NOTHING ? RETURNS_MAX : 0,
-			  .looked_us = now_us(),
 			  .least_absent = UINT64_MAX,
-			  .behind = s->o->mode == MODE_POSTCOPY};
+			  .behind = plan == PLAN_NOTHING};
 	bool done = false;
 	int rc = 0;
 	if (plan == PLAN_ALL) {

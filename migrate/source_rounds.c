@@ -14,7 +14,8 @@
 #define LAST_PAGES 16	     /* the stop hardly notices them */
 #define MISSES 2	     /* once may be chance: a program that had to wait makes up for it ... */
 #define CHANCE_PAGES 4096    /* ... in rounds that take no longer than that */
-#define TRIP_US 1000	     /* until one was seen: parking, descriptors, two round trips */
+#define TRIP_US 1000	     /* until one was seen */
+#define FIXED_US 350
 #define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
 #define THROTTLE_FIRST 30    /* percent */
 #define THROTTLE_MAX 95
@@ -38,8 +39,16 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 		return source_was_cancelled(s, why);
 	if (rc)
 		return source_enclave_failed(rc, "a round", why);
-	*out = (struct round_choice){c.ret[0], c.ret[1], c.ret[2], c.ret[3]};
-	s->chosen = out->pages;
+	bool watch = kind == ROUND_WATCH;
+	*out = (struct round_choice){.pages = watch ? 0 : c.ret[0],
+				     .written = watch ? c.ret[0] : c.ret[1],
+				     .news = watch ? c.ret[1] : 0,
+				     .old = c.ret[2],
+				     .absent = c.ret[3],
+				     .since_us = begun - s->looked_us};
+	s->looked_us = begun;
+	if (s->r->pages_total == 0)
+		s->r->pages_total = out->old + out->absent;
 	return 0;
 }
 
@@ -108,15 +117,16 @@ static int round_here(struct source *s, struct failure *why)
 {
 	struct frame_round end = {s->round};
 	int rc = source_export(s, why);
-	if (rc == 0 && (rc = outflow_here(&s->flow, s->control.fd, source_until(s, SILENCE_US))))
+	if (rc == 0 && (rc = outflow_here(&s->flow, s->record, s->control.fd, source_until(s, SILENCE_US))))
 		rc = source_link_failed(s, rc, why);
 	return rc ? rc : source_tell(s, FRAME_ROUND_END, &end, sizeof(end), why);
 }
 
-int source_round_send(struct source *s, uint64_t coming, struct failure *why)
+int source_round_send(struct source *s, const struct round_choice *choice, uint64_t coming, struct failure *why)
 {
 	struct frame_round done;
-	bool here = s->chosen <= PAGES_HERE && atomic_load(&s->flow.bandwidth) == 0;
+	/* Who paces what is sent is the streams; and while this thread sends it cannot slow the program down. */
+	bool here = choice->pages <= PAGES_HERE && s->throttle == 0 && atomic_load(&s->flow.bandwidth) == 0;
 	int rc = here ? round_here(s, why) : round_over_streams(s, why);
 	/* Pages that come into being or leave take their time, and few bytes. */
 	if (rc == 0)
@@ -151,16 +161,15 @@ struct migrate_round_report *source_round_report(struct source *s, struct counts
 
 /* ---- prices ---- */
 
-/* What a switch takes whatever it carries. A round is one round trip and two crossings of each border; a switch is two,
- * parking and descriptors. */
-static uint64_t fixed_us(const struct source *s)
+/* Two round trips, and as measured: parking, state, descriptors. */
+uint64_t source_fixed_us(const struct source *s)
 {
-	return 3 * (s->trip_us ? s->trip_us : TRIP_US);
+	return 2 * (s->trip_us ? s->trip_us : TRIP_US) + FIXED_US;
 }
 
 static uint64_t affordable(const struct source *s, double page_us, uint64_t limit_us)
 {
-	double pages = limit_us > fixed_us(s) && page_us > 0 ? (double)(limit_us - fixed_us(s)) / page_us : 0;
+	double pages = limit_us > source_fixed_us(s) && page_us > 0 ? (double)(limit_us - source_fixed_us(s)) / page_us : 0;
 	return pages > ROUND_PAGES_MIN ? (uint64_t)pages : ROUND_PAGES_MIN;
 }
 
@@ -171,7 +180,7 @@ uint64_t source_affordable(const struct source *s)
 
 uint64_t source_tolerable(const struct source *s)
 {
-	uint64_t least_us = fixed_us(s), limit_us = s->o->downtime_limit_us;
+	uint64_t least_us = source_fixed_us(s), limit_us = s->o->downtime_limit_us;
 	return affordable(s, s->page_us, 2 * (limit_us > least_us ? limit_us : least_us));
 }
 
@@ -181,10 +190,11 @@ uint64_t source_affordable_absent(const struct source *s)
 	return affordable(s, s->new_page_us, s->o->downtime_limit_us) / 4;
 }
 
-int source_round_measured(struct source *s, uint64_t coming, bool old, struct failure *why)
+int source_round_measured(struct source *s, const struct round_choice *choice, uint64_t coming, bool old,
+			  struct failure *why)
 {
 	struct counts before = source_counts_now(s);
-	int rc = source_round_send(s, coming, why);
+	int rc = source_round_send(s, choice, coming, why);
 	if (rc)
 		return rc;
 	const struct migrate_round_report *round = source_round_report(s, before);
@@ -221,6 +231,7 @@ static int catch_up(struct source *s, enum migrate_round kind, uint64_t enough, 
 		    struct round_choice *choice, struct urgency *urgency, struct failure *why)
 {
 	unsigned missed = 0;
+	bool urgent = false;
 	for (uint64_t last = UINT64_MAX;;) {
 		int rc = source_round_begin(s, kind, 0, GROW_NOT, choice, why);
 		if (rc)
@@ -233,10 +244,12 @@ static int catch_up(struct source *s, enum migrate_round kind, uint64_t enough, 
 			missed += last > CHANCE_PAGES ? MISSES : 1;
 		if (choice->pages <= enough || missed >= MISSES)
 			return source_export(s, why);
-		if (!urgency->on && choice->pages <= PAGES_HERE)
+		if (!urgent && choice->pages <= PAGES_HERE) {
 			*urgency = thread_urgent_begin();
+			urgent = true;
+		}
 		last = choice->pages;
-		rc = source_round_measured(s, 0, true, why);
+		rc = source_round_measured(s, choice, 0, true, why);
 		if (rc)
 			return rc;
 	}
@@ -265,9 +278,7 @@ static int precopy_rounds(struct source *s, struct failure *why)
 	uint64_t last = UINT64_MAX;
 	int rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);
 	for (unsigned i = 0; rc == 0; i++) {
-		rc = source_round_measured(s, 0, true, why);
-		if (i == 0)
-			s->r->pages_total = choice.pages;
+		rc = source_round_measured(s, &choice, 0, true, why);
 		/* Takes what was dirtied meanwhile: sent by the next round, be it the last. */
 		if (rc == 0)
 			rc = source_round_begin(s, ROUND_LIVE, 0, GROW_NOT, &choice, why);

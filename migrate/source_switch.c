@@ -125,7 +125,7 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	at->carried_us = now_us() - stopped_us;
 	if (rc)
 		return rc;
-	rc = here ? outflow_here(&s->flow, s->control.fd, source_until(s, s->o->switch_timeout_us))
+	rc = here ? outflow_here(&s->flow, s->record, s->control.fd, source_until(s, s->o->switch_timeout_us))
 		  : outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
 	if (rc)
 		return source_link_failed(s, rc, why);

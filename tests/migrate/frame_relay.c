@@ -11,6 +11,7 @@
  *   --forge KIND    a record of that kind of run (enum run_kind), for the program's first 64 pages, comes before it is its turn;
  *                   it is in the place of a record
  *   --later 1       not before SIGUSR2
+ *   --behind TYPE   not before a frame of that type has passed
  *   --down MS       after a cut nobody gets through for that long
  * SIGUSR1 cuts all connections. Types are numbers of enum frame_type. Says "listening", and "damaged" once it has acted.
  */
@@ -34,7 +35,7 @@ static struct {
 	unsigned type;
 	bool cut, after, repeat, spoil, hold, forge;
 	uint32_t kind; /* of the forged */
-	unsigned down_ms;
+	unsigned down_ms, behind;
 } damage;
 static atomic_bool damaged, too_early;
 static atomic_uint_fast64_t closed_until_us;
@@ -64,6 +65,8 @@ static void on_signal(int number)
 /* True if the frame is to be forwarded. */
 static bool look_at(unsigned type)
 {
+	if (damage.behind && type == damage.behind)
+		atomic_store(&too_early, false);
 	if (type != damage.type || too_early || atomic_exchange(&damaged, true))
 		return true;
 	puts("damaged");
@@ -169,7 +172,8 @@ int main(int argc, char **argv)
 			damage.down_ms = (unsigned)atoi(argv[2]);
 			continue;
 		}
-		if (!strcmp(argv[1], "--later")) {
+		if (!strcmp(argv[1], "--later") || !strcmp(argv[1], "--behind")) {
+			damage.behind = !strcmp(argv[1], "--behind") ? (unsigned)atoi(argv[2]) : 0;
 			atomic_store(&too_early, true);
 			continue;
 		}

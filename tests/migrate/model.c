@@ -128,8 +128,12 @@ int model_round(uint64_t kind, uint64_t most, uint64_t grow, uint64_t ret[4])
 	session.stopping = kind == ROUND_FINAL;
 	int rc = source_round(&call);
 	memcpy(ret, call.ret, sizeof(call.ret));
-	session.memory.done = session.memory.size; /* the map has gone */
 	return rc;
+}
+
+void model_export(void)
+{
+	session.memory.done = session.memory.size;
 }
 
 /* As source_take_block() does, without records. */

@@ -17,6 +17,8 @@ void model_begin(void);
 void model_write(uint64_t page);
 /* As MIGRATE_ROUND. ROUND_FINAL: all threads are parked. */
 int model_round(uint64_t kind, uint64_t most, uint64_t grow, uint64_t ret[4]);
+/* The map has gone: no round may begin before. */
+void model_export(void);
 /* What was chosen goes, all at once: pages that come into being there, that exist there, that are taken out. */
 struct model_sent {
 	uint64_t made, renewed, taken_out;

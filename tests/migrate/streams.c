@@ -139,13 +139,14 @@ static void rounds_arrive_whole(void)
 static void few_go_in_the_calling_thread(void)
 {
 	struct wait wait = {now_us() + 5000000, -1};
+	static uint8_t room[RECORD_SIZE_MAX];
 	struct wire there;
 	int ends[2];
 	begin();
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
 	for (unsigned i = 0; i < STREAMS; i++)
 		lane[i].left = i; /* the first has none */
-	CHECK(outflow_here(&out, ends[0], wait) == 0);
+	CHECK(outflow_here(&out, room, ends[0], wait) == 0);
 	wire_init(&there, ends[1]);
 	for (unsigned i = 1; i < STREAMS; i++)
 		for (unsigned k = 0; k < i; k++) {
@@ -159,7 +160,7 @@ static void few_go_in_the_calling_thread(void)
 	CHECK(atomic_load(&out.pages) == 3 && atomic_load(&pages_taken) == 3);
 	lane[1].left = 1;
 	send_fails_at = lane[1].made;
-	CHECK(outflow_here(&out, ends[0], wait) == -EIO);
+	CHECK(outflow_here(&out, room, ends[0], wait) == -EIO);
 	send_fails_at = NEVER;
 	lane[1].made--;
 	round_send(3);
@@ -167,7 +168,7 @@ static void few_go_in_the_calling_thread(void)
 	CHECK(atomic_load(&pages_taken) == 3 + 18);
 	/* the threads rest again, at once */
 	lane[2].left = 1;
-	CHECK(outflow_here(&out, ends[0], wait) == 0);
+	CHECK(outflow_here(&out, room, ends[0], wait) == 0);
 	CHECK(wire_recv(&there, wait) == 0 && there.type == FRAME_LAST);
 	CHECK(record(NULL, 2, there.data + sizeof(struct frame_last), there.size - sizeof(struct frame_last)) == 0);
 	round_send(1);
