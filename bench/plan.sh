@@ -39,6 +39,7 @@ plan_lines()
 		for rate in 0 max; do echo "writer 1G uniform $rate 100 15 1 2"; done
 		echo writer 1G uniform max 10 2 1
 		echo writer 1G uniform 100000 100 7 1 2
+		echo writer 1G uniform 200000 100 5 1 2
 		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
 		echo redis 4G - - - 3 1
@@ -57,7 +58,7 @@ plan_lines()
 		done
 		# over write rate, and for each habit of writing
 		for pattern in uniform zipf sequential; do
-			for rate in 0 1000 10000 100000 max; do
+			for rate in 0 1000 10000 100000 200000 max; do
 				[ "$pattern $rate" = "uniform 0" ] || echo "writer 1G $pattern $rate 100 15 3"
 			done
 		done
