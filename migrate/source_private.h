@@ -119,7 +119,7 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 int source_export(struct source *s, struct failure *why);
 /* So few pages go over the control connection: the streams' threads, at both ends, would have to be woken one after the
  * other, beside a program that wants the processors. */
-#define PAGES_HERE 1024
+#define PAGES_HERE 2048
 /* Sends what was chosen, waits until it is installed. coming: pages that have to be made or taken out there. */
 int source_round_send(struct source *s, const struct round_choice *choice, uint64_t coming, struct failure *why);
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */

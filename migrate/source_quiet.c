@@ -74,7 +74,7 @@ static int try_prices(struct source *s, uint64_t absent, struct failure *why)
 enum plan {
 	PLAN_NOTHING, /* what is quiet now would be written before all of it has gone */
 	PLAN_QUIET,   /* what was never seen written */
-	PLAN_ALL,     /* all there is: rounds keep up with what is written */
+	PLAN_ALL,     /* all there is: rounds keep up with what is written, if need be by slowing the program down */
 };
 
 /* Waits, and looks at what is written meanwhile. */
@@ -216,6 +216,12 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 	return rc ? rc : source_round_measured(s, &choice, choice.pages, false, why);
 }
 
+/* Few pages, which short rounds will make fewer: each of those here took long for what was in it. */
+static bool is_nearly_caught_up(const struct source *s, uint64_t pages)
+{
+	return s->load > 0 && s->load < LOAD_MAX && pages <= source_tolerable(s);
+}
+
 /* Not if it writes so fast that it would have to stand still most of the time. How fast a short look tells: in a long round
  * the same pages are written over and over. */
 static int is_worth_slowing(struct source *s, bool *worth, struct failure *why)
@@ -235,7 +241,8 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done,
 	int rc = source_export(s, why);
 	while (rc == 0 && slower) {
 		rc = source_catch_up(s, ROUND_OLD, source_affordable(s), 4, &choice, why);
-		slower = choice.pages > source_affordable(s) && !is_paced(s) && s->throttle < THROTTLE_ENOUGH;
+		slower = choice.pages > source_affordable(s) && !is_paced(s) && s->throttle < THROTTLE_ENOUGH &&
+			 !is_nearly_caught_up(s, choice.pages);
 		if (rc == 0 && slower && s->throttle == 0)
 			rc = is_worth_slowing(s, &slower, why);
 		if (rc == 0 && slower)

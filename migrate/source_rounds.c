@@ -238,7 +238,7 @@ static int catch_up(struct source *s, enum migrate_round kind, uint64_t enough, 
 			return rc;
 		double all = (double)s->r->pages_total, there = all - (double)choice->absent;
 		/* Of those that exist there; the others will be written as often. */
-		if (last != UINT64_MAX && last >= RATE_PAGES_MIN && s->throttle == 0 && there > 0)
+		if (last != UINT64_MAX && last > CHANCE_PAGES && s->throttle == 0 && there > 0)
 			s->load = (double)choice->pages / (double)last * all / there;
 		if (choice->pages > last - last / one_in)
 			missed += last > CHANCE_PAGES ? MISSES : 1;
