@@ -122,10 +122,7 @@ static int prepare_pages(struct source *s, struct failure *why)
 {
 	struct round_choice choice;
 	int rc = source_round_begin(s, ROUND_PREPARE, 0, GROW_NOT, &choice, why);
-	if (rc)
-		return rc;
-	s->r->pages_total = choice.absent + choice.old;
-	return source_round_send(s, &choice, choice.pages, why);
+	return rc ? rc : source_round_send(s, &choice, choice.pages, why);
 }
 
 int source_prepare(struct source *s, struct failure *why)

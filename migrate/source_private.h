@@ -122,6 +122,11 @@ int source_export(struct source *s, struct failure *why);
 #define PAGES_HERE 2048
 /* Sends what was chosen, waits until it is installed. coming: pages that have to be made or taken out there. */
 int source_round_send(struct source *s, const struct round_choice *choice, uint64_t coming, struct failure *why);
+/* By a limit on bandwidth: then rounds take as long as it says. */
+static inline bool source_is_paced(const struct source *s)
+{
+	return atomic_load(&s->flow.bandwidth) != 0;
+}
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why);
 struct counts source_counts_now(struct source *s);
@@ -158,9 +163,9 @@ uint64_t source_affordable_absent(const struct source *s);
  * has to be taken out there besides. Needs the price of a page. */
 bool source_quiet_lasts(const struct source *s, double news_per_s);
 int source_quiet_rounds(struct source *s, struct failure *why);
-/* Pages written while one goes: with so many rounds still become shorter; with so many, to slow the program down until they
- * do costs it less than to wait for all its pages afterwards. */
+/* Pages written while one goes: with so many rounds still become shorter ... */
 #define LOAD_MAX 0.9
+/* ... with so many, to slow the program down until they do costs it less than to wait for all its pages afterwards. */
 #define LOAD_ALL_MAX 2.0
 
 /* source_forecast.c: fills the report's forecast, and moves nothing. */

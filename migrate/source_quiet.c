@@ -35,12 +35,6 @@ static int pause_us(struct source *s, uint64_t us, struct failure *why)
 	return source_out_of_time(s) ? source_timed_out(s, why) : 0;
 }
 
-/* Rounds then take as long as the limit on bandwidth says: too long to slow a program down for. */
-static bool is_paced(struct source *s)
-{
-	return atomic_load(&s->flow.bandwidth) != 0;
-}
-
 /* What pages written in so much time come to, as a share of what rounds carry; above 1 they do not become shorter. */
 static double load_of(struct source *s, uint64_t pages, uint64_t us)
 {
@@ -92,7 +86,8 @@ static int watch(struct source *s, enum plan *plan, struct failure *why)
 {
 	struct round_choice seen;
 	uint64_t begun = now_us(), news_per_s = 0;
-	double load_max = is_paced(s) ? LOAD_MAX : LOAD_ALL_MAX;
+	/* Paced rounds take too long to slow a program down for. */
+	double load_max = source_is_paced(s) ? LOAD_MAX : LOAD_ALL_MAX;
 	bool tried = false;
 	*plan = PLAN_QUIET;
 	/* The first look is at all that was written since the session began. */
@@ -216,7 +211,7 @@ static int send_all(struct source *s, struct quiet *q, struct failure *why)
 	return rc ? rc : source_round_measured(s, &choice, choice.pages, false, why);
 }
 
-/* Few pages, which short rounds will make fewer: each of those here took long for what was in it. */
+/* Long rounds kept up, and few pages are left: short ones do not shrink because of what each takes whatever is in it. */
 static bool is_nearly_caught_up(const struct source *s, uint64_t pages)
 {
 	return s->load > 0 && s->load < LOAD_MAX && pages <= source_tolerable(s);
@@ -241,7 +236,7 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done,
 	int rc = source_export(s, why);
 	while (rc == 0 && slower) {
 		rc = source_catch_up(s, ROUND_OLD, source_affordable(s), 4, &choice, why);
-		slower = choice.pages > source_affordable(s) && !is_paced(s) && s->throttle < THROTTLE_ENOUGH &&
+		slower = choice.pages > source_affordable(s) && !source_is_paced(s) && s->throttle < THROTTLE_ENOUGH &&
 			 !is_nearly_caught_up(s, choice.pages);
 		if (rc == 0 && slower && s->throttle == 0)
 			rc = is_worth_slowing(s, &slower, why);
@@ -315,6 +310,7 @@ static int quiet_rounds(struct source *s, enum plan plan, struct failure *why)
 			  .returns = plan == PLAN_NOTHING ? RETURNS_MAX : 0,
 			  .least_absent = UINT64_MAX,
 			  .behind = plan == PLAN_NOTHING};
+	struct round_choice left;
 	bool done = false;
 	int rc = 0;
 	if (plan == PLAN_ALL) {
@@ -327,7 +323,11 @@ static int quiet_rounds(struct source *s, enum plan plan, struct failure *why)
 		/* What has to be taken out needs its looks. */
 		q.looks = q.behind && !behind ? 1 : q.looks + 1;
 	}
-	return rc;
+	if (rc || done)
+		return rc;
+	/* The stop takes what there is; whether that fits is to be reported. */
+	rc = look(s, &q, &left, why);
+	return rc ? rc : source_export(s, why);
 }
 
 int source_quiet_rounds(struct source *s, struct failure *why)

@@ -126,7 +126,7 @@ int source_round_send(struct source *s, const struct round_choice *choice, uint6
 {
 	struct frame_round done;
 	/* Who paces what is sent is the streams; and while this thread sends it cannot slow the program down. */
-	bool here = choice->pages <= PAGES_HERE && s->throttle == 0 && atomic_load(&s->flow.bandwidth) == 0;
+	bool here = choice->pages <= PAGES_HERE && s->throttle == 0 && !source_is_paced(s);
 	int rc = here ? round_here(s, why) : round_over_streams(s, why);
 	/* Pages that come into being or leave take their time, and few bytes. */
 	if (rc == 0)
@@ -169,7 +169,8 @@ uint64_t source_fixed_us(const struct source *s)
 
 static uint64_t affordable(const struct source *s, double page_us, uint64_t limit_us)
 {
-	double pages = limit_us > source_fixed_us(s) && page_us > 0 ? (double)(limit_us - source_fixed_us(s)) / page_us : 0;
+	double left_us = (double)limit_us - (double)source_fixed_us(s);
+	double pages = page_us > 0 ? left_us / page_us : 0;
 	return pages > ROUND_PAGES_MIN ? (uint64_t)pages : ROUND_PAGES_MIN;
 }
 

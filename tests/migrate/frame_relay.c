@@ -65,7 +65,7 @@ static void on_signal(int number)
 /* True if the frame is to be forwarded. */
 static bool look_at(unsigned type)
 {
-	if (damage.behind && type == damage.behind)
+	if (type == damage.behind)
 		atomic_store(&too_early, false);
 	if (type != damage.type || too_early || atomic_exchange(&damaged, true))
 		return true;
