@@ -413,6 +413,17 @@ void enclave_unpark_all(struct enclave *e)
 	syscall(SYS_futex, &e->unpark_generation, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX);
 }
 
+bool enclave_any_parked(struct enclave *e)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&e->lock);
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count && !any; i++)
+		any = e->slot[i].state == SLOT_RUNNING && atomic_load(&e->slot[i].parked);
+	pthread_mutex_unlock(&e->lock);
+	return any;
+}
+
 void enclave_abandon(struct enclave *e)
 {
 	atomic_store(&e->abandoned, true);

@@ -8,16 +8,17 @@
 #include "migrate/urgent.h"
 
 #define ROUNDS_MAX 30
-#define RATE_PAGES_MIN 1024   /* so many, and the round trip is no matter */
+#define RATE_PAGES_MIN 1024 /* so many, and the round trip is no matter */
 #define TRIP_PAGES_MAX 32
 #define SLOW_PAGE_US 200ull
-#define LAST_PAGES 16	     /* the stop hardly notices them */
-#define MISSES 2	     /* once may be chance: a program that had to wait makes up for it ... */
-#define CHANCE_PAGES 4096    /* ... in rounds that take no longer than that */
-#define TRIP_US 1000	     /* until one was seen */
+#define LAST_PAGES 16	  /* the stop hardly notices them */
+#define MISSES 2	  /* once may be chance: a program that had to wait makes up for it ... */
+#define CHANCE_PAGES 4096 /* ... in rounds that take no longer than that */
+#define TRIP_US 1000	  /* until one was seen */
 #define FIXED_US 350
-#define THROTTLE_GO_US 2000l /* long enough to be woken and to work, on a busy host too */
-#define THROTTLE_FIRST 30    /* percent */
+#define THROTTLE_GO_US 2000l	  /* each time, from when all threads run */
+#define THROTTLE_WAKE_US 20000ull /* a busy host's processors run others first */
+#define THROTTLE_FIRST 30	  /* percent */
 #define THROTTLE_MAX 95
 
 int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most, uint64_t grow,
@@ -69,7 +70,7 @@ int source_export(struct source *s, struct failure *why)
 }
 
 /* What the program may not use of its time. Threads that compute stop, those that wait in the host go on
- * waiting. */
+ * waiting. A turn that passed before a thread got a processor would be no turn: some would starve. */
 static void throttle_step(struct source *s)
 {
 	struct pollfd polled = {.fd = s->control.fd, .events = POLLIN};
@@ -79,6 +80,8 @@ static void throttle_step(struct source *s)
 	nanosleep(&(struct timespec){0, stop_us * 1000}, NULL);
 	trusted(s->e, MIGRATE_CONTINUE, 0, NULL);
 	enclave_unpark_all(s->e);
+	for (uint64_t woken = now_us(); enclave_any_parked(s->e) && now_us() - woken < THROTTLE_WAKE_US;)
+		nanosleep(&(struct timespec){0, 50 * 1000}, NULL);
 	ppoll(&polled, 1, &(struct timespec){0, THROTTLE_GO_US * 1000}, NULL);
 }
 

@@ -9,6 +9,7 @@ BUILD=$(realpath "${BUILD:-build}")
 OPTMIG=${OPTMIG:-$BUILD/optmig}
 PROGRAMS=$BUILD/tests/programs
 RELAY=$BUILD/tests/e2e/relay
+WITNESS=$BUILD/tests/e2e/witness
 PORT=9000         # programs are asked here
 MIGRATE_PORT=7447
 
@@ -26,17 +27,17 @@ command -v jq >/dev/null || skip "needs jq"
 declare -A address=([A]=$HOSTS_NET.1 [B]=$HOSTS_NET.2 [M]=$HOSTS_NET.3)
 declare -A program_pid=() receiver_pid=()
 
-# fail TEXT: with the logs, for nobody sees this run again
+# fail TEXT: with the logs, for nobody sees this run again; TEXT comes last, where a log is looked at first
 fail()
 {
 	local log
 
-	echo "FAILED: $*"
 	for log in "$hosts_dir"/*.log "$hosts_dir"/*.json; do
 		[ -s "$log" ] || continue
 		echo "--- $(basename "$log")"
 		tail -n 15 "$log" | cut -c 1-400
 	done
+	echo "FAILED: $*"
 	exit 1
 }
 
