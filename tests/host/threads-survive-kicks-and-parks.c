@@ -86,7 +86,14 @@ static void parks_cross_unparks(struct enclave *e)
 		guest_stop(e, 0);
 		enclave_unpark_all(e);
 		UNTIL(guest_count(e, B).count > before);
+		UNTIL(!enclave_any_parked(e));
 	}
+	guest_stop(e, 1);
+	enclave_kick_all(e);
+	UNTIL(enclave_any_parked(e));
+	guest_stop(e, 0);
+	enclave_unpark_all(e);
+	UNTIL(!enclave_any_parked(e));
 	printf("%llu stops\n", (unsigned long long)rounds);
 	guest_leave(e, 1 << A | 1 << B | 1 << C | 1 << D);
 	close(pipe_fd[1]);
