@@ -33,6 +33,7 @@ struct program {
 	uint64_t writes_us;
 	uint64_t from_us; /* it writes from then on */
 	bool sweeps; /* one page after the other, instead of any */
+	double beside_per_s; /* and any page, all the time */
 	void (*expect)(const struct outcome *hybrid, const struct outcome *precopy);
 };
 
@@ -51,7 +52,7 @@ static const struct program *program;
 static const struct link *the_link;
 static bool stands_still;
 static uint64_t clock_us, at;
-static double owed;
+static double owed, owed_beside;
 static unsigned seed;
 static double busy_until; /* the link; 0: nothing is on its way */
 static struct outcome out;
@@ -63,6 +64,8 @@ uint64_t now_us(void)
 
 static void program_runs(uint64_t us)
 {
+	for (owed_beside += (double)us * program->beside_per_s / 1e6; owed_beside >= 1; owed_beside--)
+		model_write((uint64_t)rand_r(&seed) % MODEL_PAGES);
 	if (clock_us < program->from_us)
 		return;
 	if (program->every_us && clock_us % program->every_us >= program->writes_us)
@@ -272,7 +275,7 @@ static struct outcome move(const struct program *p, const struct link *link, enu
 	program = p;
 	the_link = link;
 	clock_us = at = 0;
-	owed = busy_until = 0;
+	owed = owed_beside = busy_until = 0;
 	seed = 1;
 	out = (struct outcome){0};
 	atomic_store(&s.flow.bandwidth, link->bandwidth);
@@ -343,6 +346,16 @@ static void what_is_hot_stays(const struct outcome *h, const struct outcome *pre
 	expect(h->throttle_percent == 0, "it is not slowed down");
 }
 
+/* Which pages are hot is harder to tell when others are written for the first time, too. */
+static void what_is_hot_stays_beside_others(const struct outcome *h, const struct outcome *precopy)
+{
+	uint64_t hot = (uint64_t)(program->share * MODEL_PAGES);
+	expect(h->left <= hot + hot / 50, "what is not written all the time goes before");
+	expect(h->taken_out <= hot / 2, "hardly anything that is written all the time is sent first");
+	expect(h->made + h->renewed <= precopy->made + precopy->renewed, "no more goes than in precopy");
+	expect(h->total_us <= precopy->total_us + precopy->total_us / 5, "it takes no longer than precopy");
+}
+
 static void nothing_goes_before(const struct outcome *h, const struct outcome *precopy)
 {
 	expect(h->made + h->renewed + h->taken_out <= MODEL_PAGES / 4, "nothing is sent in vain");
@@ -371,6 +384,9 @@ int main(void)
 	    {.name = "1 ms of 100, all over", .pages_per_s = FAST, .share = 1, .every_us = 100000, .writes_us = 1000, .expect = all_goes_before},
 	    {.name = "memory speed, a tenth", .pages_per_s = FAST, .share = 0.1, .expect = what_is_hot_stays},
 	    {.name = "memory speed, a hundredth", .pages_per_s = FAST, .share = 0.01, .expect = what_is_hot_stays},
+	    {.name = "memory speed, 1/20; 10000/s", .pages_per_s = FAST, .share = 0.05, .beside_per_s = 10000, .expect = what_is_hot_stays_beside_others},
+	    {.name = "memory speed, 1/100; 3000/s", .pages_per_s = FAST, .share = 0.01, .beside_per_s = 3000, .expect = what_is_hot_stays_beside_others},
+	    {.name = "memory speed, 1/5; 10000/s", .pages_per_s = FAST, .share = 0.2, .beside_per_s = 10000, .expect = what_is_hot_stays_beside_others},
 	    {.name = "memory speed, all over", .pages_per_s = FAST, .share = 1, .expect = nothing_goes_before},
 	    {.name = "memory speed, one by one", .pages_per_s = FAST, .share = 1, .sweeps = true, .expect = nothing_goes_before},
 	    {.name = "later memory speed, all over", .pages_per_s = FAST, .share = 1, .from_us = 200000, .expect = it_ends},
