@@ -5,10 +5,7 @@
  * away. The program runs on meanwhile.
  */
 #include "migrate/source_private.h"
-#include <errno.h>
 #include <math.h>
-#include <poll.h>
-#include <time.h>
 
 #define LOOKS 20
 #define LOOK_US (50ull * 1000)
@@ -38,27 +35,16 @@ struct writes {
 	double early_news_per_s, news_per_s;
 };
 
-static int look(struct source *s, uint64_t us, struct round_choice *choice, struct failure *why)
-{
-	nanosleep(&(struct timespec){0, (long)us * 1000}, NULL);
-	int rc = source_round_begin(s, ROUND_WATCH, 0, GROW_NOT, choice, why);
-	if (rc == 0)
-		rc = source_export(s, why);
-	if (rc == 0 && atomic_load(&s->m->cancelled))
-		rc = source_was_cancelled(s, why);
-	return rc;
-}
-
 static int watch(struct source *s, struct writes *w, struct failure *why)
 {
 	struct round_choice choice;
 	double late_news = 0;
 	/* The first look is at what was written since the session began. */
-	int rc = look(s, LOOK_US, &choice, why);
+	int rc = source_glance(s, ROUND_WATCH, LOOK_US, &choice, why);
 	w->seen = choice.news;
 	w->per_look = 0;
 	for (unsigned i = 0; rc == 0 && i < LOOKS; i++) {
-		rc = look(s, LOOK_US, &choice, why);
+		rc = source_glance(s, ROUND_WATCH, LOOK_US, &choice, why);
 		w->seen += choice.news;
 		w->per_look += (double)choice.written / LOOKS;
 		if (i == 0)

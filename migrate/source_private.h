@@ -129,6 +129,9 @@ static inline bool source_is_paced(const struct source *s)
 }
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why);
+/* Waits that long, unless there is something else to do; then looks at what was written. */
+int source_pause(struct source *s, uint64_t us, struct failure *why);
+int source_glance(struct source *s, enum migrate_round kind, uint64_t us, struct round_choice *seen, struct failure *why);
 struct counts source_counts_now(struct source *s);
 struct migrate_round_report *source_round_report(struct source *s, struct counts before);
 int source_rounds(struct source *s, struct failure *why);

@@ -6,7 +6,6 @@
  */
 #include "migrate/source_private.h"
 #include <errno.h>
-#include <poll.h>
 
 #define LOOKS_MAX 30
 #define WATCH_STEP_US (20ull * 1000)
@@ -24,16 +23,6 @@
 #define FINISHES_MAX 3
 #define LOAD_SLOWED_MAX 4.0 /* as LOAD_ALL_MAX, once the pages are there: to take them out costs, too */
 #define THROTTLE_ENOUGH 85 /* percent: from there on no more is tried */
-
-/* Waits that long, or until there is something else to do. */
-static int pause_us(struct source *s, uint64_t us, struct failure *why)
-{
-	struct pollfd polled = {.fd = s->m->wake_fd, .events = POLLIN};
-	source_progress(s, "watch");
-	if (poll(&polled, 1, (int)(us / 1000)) > 0)
-		return source_link_failed(s, -ECANCELED, why);
-	return source_out_of_time(s) ? source_timed_out(s, why) : 0;
-}
 
 /* What pages written in so much time come to, as a share of what rounds carry; above 1 they do not become shorter. */
 static double load_of(struct source *s, uint64_t pages, uint64_t us)
@@ -71,15 +60,6 @@ enum plan {
 	PLAN_ALL,     /* all there is: rounds keep up with what is written, if need be by slowing the program down */
 };
 
-/* Waits, and looks at what is written meanwhile. */
-static int glance(struct source *s, enum migrate_round kind, uint64_t us, struct round_choice *seen, struct failure *why)
-{
-	int rc = pause_us(s, us, why);
-	if (rc == 0)
-		rc = source_round_begin(s, kind, 0, GROW_NOT, seen, why);
-	return rc ? rc : source_export(s, why);
-}
-
 /* Looks at what is written before much is sent: where rounds cannot keep up, what is written all the time is not worth
  * it. A few pages are tried as soon as that is the question. */
 static int watch(struct source *s, enum plan *plan, struct failure *why)
@@ -91,9 +71,9 @@ static int watch(struct source *s, enum plan *plan, struct failure *why)
 	bool tried = false;
 	*plan = PLAN_QUIET;
 	/* The first look is at all that was written since the session began. */
-	int rc = glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
+	int rc = source_glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
 	while (rc == 0 && *plan == PLAN_QUIET && now_us() - begun < WATCH_MAX_US) {
-		rc = glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
+		rc = source_glance(s, ROUND_WATCH, WATCH_STEP_US, &seen, why);
 		if (rc)
 			break;
 		news_per_s = seen.news * 1000000 / (seen.since_us + 1);
@@ -189,7 +169,7 @@ static int send_quiet(struct source *s, struct quiet *q, const struct round_choi
 static int wait_to_look(struct source *s, uint64_t us, struct failure *why)
 {
 	int rc = source_export(s, why);
-	return rc ? rc : pause_us(s, us, why);
+	return rc ? rc : source_pause(s, us, why);
 }
 
 static int wait_for_absent(struct source *s, struct quiet *q, uint64_t absent, struct failure *why)
@@ -222,7 +202,7 @@ static bool is_nearly_caught_up(const struct source *s, uint64_t pages)
 static int is_worth_slowing(struct source *s, bool *worth, struct failure *why)
 {
 	struct round_choice seen;
-	int rc = glance(s, ROUND_OLD, GLANCE_US, &seen, why);
+	int rc = source_glance(s, ROUND_OLD, GLANCE_US, &seen, why);
 	*worth = rc == 0 && load_of(s, seen.written, seen.since_us) < LOAD_SLOWED_MAX;
 	return rc;
 }

@@ -109,6 +109,23 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 	}
 }
 
+int source_pause(struct source *s, uint64_t us, struct failure *why)
+{
+	struct pollfd polled = {.fd = s->m->wake_fd, .events = POLLIN};
+	source_progress(s, "watch");
+	if (poll(&polled, 1, (int)(us / 1000)) > 0)
+		return source_link_failed(s, -ECANCELED, why);
+	return source_out_of_time(s) ? source_timed_out(s, why) : 0;
+}
+
+int source_glance(struct source *s, enum migrate_round kind, uint64_t us, struct round_choice *seen, struct failure *why)
+{
+	int rc = source_pause(s, us, why);
+	if (rc == 0)
+		rc = source_round_begin(s, kind, 0, GROW_NOT, seen, why);
+	return rc ? rc : source_export(s, why);
+}
+
 static int round_over_streams(struct source *s, struct failure *why)
 {
 	s->round++;
