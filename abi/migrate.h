@@ -99,7 +99,7 @@ enum migrate_op {
 	/* source, after FINISH: the deferred pages, from the start; ret[0] how many. arg[0]: 0, or, after connections were
 	 * lost, the number of this attempt, higher than any before: streams get new keys. */
 	MIGRATE_SERVE,
-	/* source: arg[0] MIGRATE_URGENT, arg[1] a page. out: a record of the urgent stream with it, and with what follows
+	/* source: arg[1] a page. out: a record of the urgent stream with it, and with what follows
 	 * it and has not been sent; size 0: it was not deferred. */
 	MIGRATE_FETCH,
 	/* destination: arg[0] as for SERVE. */

@@ -111,6 +111,7 @@ static void add_timeval(uint64_t app, uint64_t ns)
 	tv[0] = (int64_t)(us / 1000000);
 	tv[1] = (int64_t)(us % 1000000);
 	memcpy((void *)app, tv, sizeof tv);
+	marks_set(app, sizeof tv);
 }
 
 void clock_cpu_add(uint64_t nr, const uint64_t a[6])
@@ -123,6 +124,7 @@ void clock_cpu_add(uint64_t nr, const uint64_t a[6])
 		ts[0] = ns / NS_PER_S;
 		ts[1] = ns % NS_PER_S;
 		memcpy((void *)a[1], ts, sizeof ts);
+		marks_set(a[1], sizeof ts);
 	} else if (nr == SYS_getrusage && (int)a[0] == RUSAGE_SELF) {
 		add_timeval(a[1], user);
 		add_timeval(a[1] + 16, system);
@@ -132,6 +134,7 @@ void clock_cpu_add(uint64_t nr, const uint64_t a[6])
 		ticks[0] += (int64_t)(user / (NS_PER_S / 100));
 		ticks[1] += (int64_t)(system / (NS_PER_S / 100));
 		memcpy((void *)a[0], ticks, sizeof ticks);
+		marks_set(a[0], sizeof ticks);
 	}
 }
 

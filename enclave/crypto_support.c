@@ -2,7 +2,7 @@
  *
  * The few things of a C library that mbedTLS's and IPsec-MB's objects refer to.
  * mbedTLS is called by one thread at a time (migrator.c admits its callers
- * alone), so nothing here locks.
+ * alone, or to the lane of control records, which is one), so nothing here locks.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -16,7 +16,7 @@ static int peer_check(struct service_call *call);
 #define IN(phase) (1u << (phase))
 #define ANY_ROLE (IN(ROLE_SOURCE) | IN(ROLE_DESTINATION))
 
-enum admission { ALONE, PER_STREAM, CONTROL };
+enum admission { ALONE, PER_STREAM, URGENT, CONTROL };
 
 /* clang-format off */
 static const struct operation {
@@ -44,7 +44,7 @@ static const struct operation {
 	[MIGRATE_REFUSE - MIGRATE_OFFER]   = {destination_refuse, IN(ROLE_DESTINATION), IN(SESSION_SECURE) | IN(SESSION_READY), ALONE},
 	[MIGRATE_CANCEL - MIGRATE_OFFER]   = {source_cancel, IN(ROLE_SOURCE), IN(SESSION_HELLO) | IN(SESSION_JOINED) | IN(SESSION_SECURE) | IN(SESSION_FINAL), ALONE},
 	[MIGRATE_SERVE - MIGRATE_OFFER]    = {source_serve, IN(ROLE_SOURCE), IN(SESSION_SERVING), ALONE},
-	[MIGRATE_FETCH - MIGRATE_OFFER]    = {source_fetch, IN(ROLE_SOURCE), IN(SESSION_SERVING), PER_STREAM},
+	[MIGRATE_FETCH - MIGRATE_OFFER]    = {source_fetch, IN(ROLE_SOURCE), IN(SESSION_SERVING), URGENT},
 	[MIGRATE_REOPEN - MIGRATE_OFFER]   = {destination_reopen, IN(ROLE_DESTINATION), IN(SESSION_FILLING), ALONE},
 	[MIGRATE_ARRIVED - MIGRATE_OFFER]  = {destination_arrived, IN(ROLE_DESTINATION), IN(SESSION_FILLING), ALONE},
 	[MIGRATE_RELEASE - MIGRATE_OFFER]  = {source_release, IN(ROLE_SOURCE), IN(SESSION_SERVING), ALONE},
@@ -53,7 +53,7 @@ static const struct operation {
 /* clang-format on */
 _Static_assert(sizeof(operations) / sizeof(operations[0]) == MIGRATE_OP_END - MIGRATE_OFFER, "one line each");
 
-/* Calls for different streams run side by side, control records beside them; any other call runs alone.
+/* Calls for different lanes run side by side: streams, the urgent one, control records. Any other call runs alone.
  * Nobody waits: the host's disorder is the host's to repair. */
 static bool admit(enum admission how, unsigned lane)
 {
@@ -89,8 +89,11 @@ static bool is_time_for(const struct operation *op)
 	       (op->phases & IN(__atomic_load_n(&session.phase, __ATOMIC_RELAXED)));
 }
 
-static int lane_of(uint64_t stream)
+/* The lane whose channel and record the call uses; -1: none. */
+static int lane_of(enum admission how, uint64_t stream)
 {
+	if (how != PER_STREAM)
+		return how == URGENT ? LANE_URGENT : LANE_CONTROL;
 	if (stream == MIGRATE_CONTROL || stream == MIGRATE_URGENT)
 		return stream == MIGRATE_CONTROL ? LANE_CONTROL : LANE_URGENT;
 	return stream < MIGRATE_STREAMS_MAX ? (int)stream : -1;
@@ -101,7 +104,7 @@ int migrate_service(struct service_call *call)
 	if (call->op < MIGRATE_OFFER || call->op >= MIGRATE_OP_END)
 		return -ENOSYS;
 	const struct operation *op = &operations[call->op - MIGRATE_OFFER];
-	int lane = op->admission == PER_STREAM ? lane_of(call->arg[0]) : LANE_CONTROL;
+	int lane = lane_of(op->admission, call->arg[0]);
 	if (lane < 0)
 		return -EINVAL;
 	/* What cannot be now does not get in the way of what is under way; what counts is the look inside. */

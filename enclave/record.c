@@ -5,7 +5,7 @@
 
 _Static_assert(offsetof(struct record, run) == sizeof(struct record_header), "header and runs are one range");
 
-/* IPsec-MB's kernels and NIST's bound on one key are far above this; it is never reached. */
+/* IPsec-MB's kernels and NIST's bound on one key are far above this. Only hosts that mean to reach it. */
 #define COUNTER_LIMIT (1ull << 32)
 
 static size_t head_size(const struct record *r)
@@ -27,13 +27,19 @@ void record_start(struct record *r, enum record_type type)
 	r->header.type = (uint8_t)type;
 }
 
+int record_may_seal(const struct channel *c)
+{
+	if (!c->open)
+		return -EPERM;
+	return c->next < COUNTER_LIMIT ? 0 : -EOVERFLOW;
+}
+
 int record_seal(struct channel *c, struct record *r)
 {
 	uint8_t iv[GCM_IV_SIZE];
-	if (!c->open)
-		return -EPERM;
-	if (c->next >= COUNTER_LIMIT)
-		return -EOVERFLOW;
+	int rc = record_may_seal(c);
+	if (rc)
+		return rc;
 	r->header.stream = c->stream;
 	r->header.counter = c->next++;
 	iv_of(r->header.counter, iv);

@@ -21,6 +21,8 @@ struct record {
 
 /* Empties it; the body is left as it is. */
 void record_start(struct record *r, enum record_type type);
+/* Is there a counter left for another one? -EOVERFLOW, or -EPERM: the channel is not open. */
+int record_may_seal(const struct channel *c);
 /* Fills counter and tag, encrypts. header.run_count, body_size, offset and total are the caller's. */
 int record_seal(struct channel *c, struct record *r);
 size_t record_size(const struct record *r);

@@ -110,7 +110,8 @@ long state_export(uint8_t *out, size_t capacity);
 /* Upper bounds of what state_export and mm_export need. */
 size_t state_export_max(void);
 size_t mm_export_max(void);
-/* Destination, before any thread ran: checks everything, then applies. -EBADMSG. */
+/* Destination, before any thread ran: the state is authentic. -EBADMSG: part of it may be applied, and nothing
+ * may run. */
 int state_import(const uint8_t *in, size_t size);
 /* Bitmap of slots that state_import filled: bit i = slot i; out has THREAD_SLOTS_MAX / 8 bytes. */
 void state_slots(uint8_t *out);

@@ -129,6 +129,10 @@ int source_send(struct service_call *call)
 		return -EINVAL;
 	if (call->out_size < RECORD_SIZE_MAX)
 		return -ENOSPC;
+	/* Before a page is taken: what is taken counts as sent. */
+	int rc = record_may_seal(&session.channel[stream]);
+	if (rc)
+		return rc;
 	struct record *r = session.record[stream];
 	uint64_t *block = &session.cursor[stream];
 	record_start(r, RECORD_PAGES);

@@ -33,6 +33,9 @@ int source_fetch(struct service_call *call)
 	uint64_t block = page / 64, wanted = 1ull << (page % 64);
 	if (!(source_stays(block) & wanted))
 		return call_nothing(call);
+	int rc = record_may_seal(&session.channel[LANE_URGENT]);
+	if (rc)
+		return rc;
 	struct record *r = session.record[LANE_URGENT];
 	record_start(r, RECORD_PAGES);
 	/* It may be on its way over a stream already, behind much else: then it goes twice. */

@@ -25,7 +25,7 @@
 static int urgent_answer(struct source *s, uint64_t page, uint8_t *record)
 {
 	struct trusted_call c = {.out = record, .out_size = RECORD_SIZE_MAX, .more = {page}};
-	int rc = trusted(s->e, MIGRATE_FETCH, MIGRATE_URGENT, &c);
+	int rc = trusted(s->e, MIGRATE_FETCH, 0, &c);
 	if (rc || c.ret[0] == 0)
 		return rc;
 	atomic_fetch_add(&s->flow.pages, c.ret[1]);

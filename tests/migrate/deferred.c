@@ -266,6 +266,45 @@ static void all_may_stay_behind(void)
 	pair_close(&p);
 }
 
+/* The channel of pages that are asked for is one, whatever stream the host names: two calls inside would use a number twice,
+ * and one would show what the other has not sealed yet. */
+static void pages_are_asked_for_one_at_a_time(void)
+{
+	static const uint64_t names[] = {MIGRATE_URGENT, MIGRATE_CONTROL, 0, 1, MIGRATE_STREAMS_MAX - 1};
+	struct pair p;
+	pair_begin(&p, 1, 500);
+	hand_over(&p, 1, 0, 500);
+	CHECK(side_ask(&p.source, MIGRATE_SERVE, 0) == 500);
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		CHECK(side_do(&p.source, POKE_MEANWHILE, names[i], (APP_BASE >> PAGE_SHIFT) + 300) == 0);
+		fetch(&p, 20 * i, &record);
+		CHECK(side_ask(&p.source, POKE_MEANWHILE_RC, 0) == EBUSY);
+		CHECK(arrive(&p, MIGRATE_URGENT, &record) == 0);
+	}
+	pair_close(&p);
+}
+
+/* Hosts that let a stream run out of numbers: no page counts as sent that was not, and none is sent. */
+static void out_of_numbers_nothing_is_lost(void)
+{
+	const uint64_t last = (1ull << 32) - 1;
+	struct pair p;
+	uint64_t ret[4];
+	pair_begin(&p, 1, 200);
+	CHECK(side_do(&p.source, POKE_COUNTER, 0, last) == 0 && side_do(&p.destination, POKE_COUNTER, 0, last) == 0);
+	pair_stop(&p);
+	pair_choose(&p, ROUND_FINAL, UINT64_MAX, 0, ret);
+	CHECK(ret[0] == 200);
+	CHECK(message_get(&p.source, MIGRATE_SEND, 0, NULL, &record) == 0 && arrive(&p, 0, &record) == 0);
+	for (int i = 0; i < 10; i++)
+		CHECK(message_get(&p.source, MIGRATE_SEND, 0, NULL, &record) == -EOVERFLOW);
+	pair_export(&p);
+	/* there is no state to be ready with */
+	CHECK(message_get(&p.destination, MIGRATE_READY, 0, NULL, &ready) < 0);
+	CHECK(side_do(&p.source, MIGRATE_CANCEL, 0, 0) == 0);
+	pair_close(&p);
+}
+
 /* Before the program runs no page may be asked for, after it none may be taken out. */
 static void order_is_kept(void)
 {
@@ -370,6 +409,8 @@ int main(void)
 	few_pages_all_go();
 	all_may_stay_behind();
 	order_is_kept();
+	pages_are_asked_for_one_at_a_time();
+	out_of_numbers_nothing_is_lost();
 	puts("deferred: each page came once, none in an old version");
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "enclave/attest.h"
 #include "enclave/rt.h"
+#include "enclave/session.h"
 #include "tests/migrate/pair.h"
 #include "tests/migrate/fake_runtime.h"
 
@@ -33,8 +34,16 @@ void host_copy_in(void *dst, uint64_t u_src, size_t size)
 	memcpy(dst, (const void *)u_src, size);
 }
 
+static struct service_call meanwhile;
+static uint8_t meanwhile_out[RECORD_SIZE_MAX];
+
 void host_copy_out(uint64_t u_dst, const void *src, size_t size)
 {
+	if (meanwhile.op) {
+		struct service_call call = meanwhile;
+		meanwhile.op = 0;
+		meanwhile.result = migrate_service(&call);
+	}
 	memcpy((void *)u_dst, src, size);
 }
 
@@ -345,6 +354,18 @@ static int poke(struct service_call *call)
 		return 0;
 	case POKE_DIRTY:
 		always[call->arg[0]] = 1;
+		return 0;
+	case POKE_COUNTER:
+		session.channel[call->arg[0]].next = call->arg[1];
+		return 0;
+	case POKE_MEANWHILE:
+		meanwhile = (struct service_call){.op = MIGRATE_FETCH,
+						  .arg = {call->arg[0], call->arg[1]},
+						  .out = (uint64_t)meanwhile_out,
+						  .out_size = sizeof(meanwhile_out)};
+		return 0;
+	case POKE_MEANWHILE_RC:
+		call->ret[0] = (uint64_t)-meanwhile.result;
 		return 0;
 	case POKE_STATE:
 		memcpy(threads, (void *)call->in, call->in_size);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The trusted half as an ordinary object: only its one entry is visible, so its private calloc, printf and friends do
+# The trusted half as an ordinary object: only its one entry, and the session, are visible, so its private calloc, printf and friends do
 # not meet the C library's.
 include enclave/crypto.mk
 MIGRATE_TRUSTED := $(B)/tests/migrate/trusted.o
@@ -10,7 +10,7 @@ $(B)/tests/migrate/enclave/%.o: enclave/%.c
 $(MIGRATE_TRUSTED): $(MIGRATE_TRUSTED_OBJS)
 	@mkdir -p $(@D)
 	$(LD) -r -o $@ $^ $(RT_CRYPTO_LIBS)
-	$(OBJCOPY) --keep-global-symbol=migrate_service $@
+	$(OBJCOPY) --keep-global-symbol=migrate_service --keep-global-symbol=session $@
 
 MIGRATE_TESTS := $(addprefix $(B)/tests/migrate/,handshake records commit deferred)
 $(MIGRATE_TESTS): $(B)/tests/migrate/%: $(B)/tests/migrate/%.o $(B)/tests/migrate/pair.o \

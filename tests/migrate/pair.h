@@ -42,6 +42,9 @@ enum poke {
 	POKE_START,	  /* as if the program had been started */
 	POKE_DIRTY,	  /* arg[0] page: always dirty from now on */
 	POKE_EXISTS,	  /* arg[0] page; ret[0] 1 if it does */
+	POKE_COUNTER,	  /* arg[0] stream, arg[1]: number of its next record */
+	POKE_MEANWHILE,	  /* arg[0], arg[1]: of a FETCH that comes while the next record is written to the host */
+	POKE_MEANWHILE_RC, /* ret[0]: what it was answered, negated */
 };
 
 void side_open(struct side *s, const struct identity *who);
