@@ -278,7 +278,7 @@ static void migrate(struct client *client, const json_t *command)
 			send_json(client->fd, json_incref(report));
 		json_decref(report);
 		/* Last: the process may end at once. */
-		if (r.rc == 0 || r.rc == -ENOTRECOVERABLE || r.rc == -EOWNERDEAD)
+		if (r.report.gone)
 			enclave_set_moved(c->e, r.rc == -EOWNERDEAD);
 	}
 	close(r.done_fd);

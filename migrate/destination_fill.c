@@ -40,7 +40,7 @@ static void connections_drop(struct destination *d)
 {
 	inflow_close(&d->flow);
 	arrivals_disconnect(&d->arrivals);
-	wire_close(&d->control); /* so the source knows */
+	destination_control(d, -1); /* so the source knows */
 	atomic_store(&d->served, false);
 }
 
@@ -125,8 +125,7 @@ static int on_attach(struct destination *d, struct fill *f, struct failure *why)
 			   ? fail(why, -EPROTO, "a connection too many")
 			   : 0;
 	address_tune(fd, SILENCE_MS);
-	wire_close(&d->control);
-	wire_init(&d->control, fd);
+	destination_control(d, fd);
 	return 0;
 }
 

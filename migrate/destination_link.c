@@ -17,6 +17,15 @@ int destination_tell(struct destination *d, enum frame_type type, const void *fi
 	return rc;
 }
 
+void destination_control(struct destination *d, int fd)
+{
+	pthread_mutex_lock(&d->send_lock);
+	wire_close(&d->control);
+	if (fd >= 0)
+		wire_init(&d->control, fd);
+	pthread_mutex_unlock(&d->send_lock);
+}
+
 int destination_link_failed(int rc, struct failure *why)
 {
 	return fail(why, rc, "the source: %s",
@@ -182,12 +191,11 @@ int destination_await(struct destination *d, uint64_t until_us)
 				continue;
 			}
 			address_tune(fd, SILENCE_MS);
-			wire_close(&d->control);
-			wire_init(&d->control, fd);
+			destination_control(d, fd);
 			continue;
 		}
 		if (wire_recv(&d->control, (struct wait){now + 2 * 1000 * 1000, -1}) == 0)
 			return 0;
-		wire_close(&d->control); /* fd -1: poll looks away */
+		destination_control(d, -1); /* poll looks away */
 	}
 }

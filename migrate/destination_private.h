@@ -48,6 +48,7 @@ struct destination {
 	uint64_t parking_us;
 	struct urgency urgency; /* of the main thread */
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
+	bool secure;			     /* the peer has shown to be the same enclave */
 	bool handed_over;		     /* RESUME succeeded: runs here */
 	uint8_t refused[1024];
 	size_t refused_size;
@@ -63,6 +64,8 @@ struct connections {
 /* destination_link.c */
 int destination_tell(struct destination *d, enum frame_type type, const void *first, size_t first_size,
 		     const void *second, size_t second_size);
+/* Another control connection in place of the last one; -1: none. */
+void destination_control(struct destination *d, int fd);
 int destination_link_failed(int rc, struct failure *why);
 /* What the source says in the FAILED that came. */
 int destination_source_failed(struct destination *d, struct failure *why);

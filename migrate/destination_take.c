@@ -34,6 +34,7 @@ static int on_evidence(struct destination *d, struct failure *why)
 	rc = trusted(d->e, MIGRATE_PEER, 0, &c);
 	if (rc)
 		return destination_enclave_failed(rc, "the source's evidence of being the same enclave", why);
+	d->secure = true;
 	return destination_tell(d, FRAME_EVIDENCE, evidence, size, NULL, 0);
 }
 
@@ -155,6 +156,14 @@ static int (*const handlers[FRAME_TYPE_COUNT])(struct destination *d, struct fai
     [FRAME_FAILED] = destination_source_failed,
 };
 
+/* Whoever has not shown to be the same enclave is listened to no further: what the other frames do costs this host something,
+ * or shows it to others. */
+static bool is_time_for(const struct destination *d, enum frame_type type)
+{
+	bool early = type == FRAME_HANDSHAKE || type == FRAME_EVIDENCE || type == FRAME_FAILED;
+	return handlers[type] && (d->secure || early);
+}
+
 int destination_until_ready(struct destination *d, struct failure *why)
 {
 	int rc;
@@ -165,7 +174,7 @@ int destination_until_ready(struct destination *d, struct failure *why)
 			return destination_flow_failed(d, why);
 		if (rc)
 			return destination_link_failed(rc, why);
-		if (!handlers[d->control.type])
+		if (!is_time_for(d, d->control.type))
 			return fail(why, -EPROTO, "the source sent frame %u out of order", d->control.type);
 		rc = handlers[d->control.type](d, why);
 		if (rc < 0 && why->code == 0)

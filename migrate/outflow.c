@@ -194,24 +194,34 @@ int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelle
 	return rc;
 }
 
-static int stream_here(struct outstream *s, uint8_t *room, int fd, struct wait wait)
+static int stream_here(struct outstream *s, uint8_t *room, int fd, uint64_t stall_us, struct wait most)
 {
 	struct frame_last stream = {s->index};
 	size_t size;
 	int rc = 0;
 	while (rc == 0 && (rc = produce(s, room, &size)) == 0) {
+		uint64_t stalled_us = now_us() + stall_us;
+		struct wait wait = {stalled_us < most.until_us ? stalled_us : most.until_us, most.wake_fd};
 		rc = wire_send(fd, FRAME_LAST, &stream, sizeof(stream), room, size, wait);
 		atomic_fetch_add(&s->flow->bytes, sizeof(struct frame_header) + sizeof(stream) + size);
 	}
 	return rc < 0 ? rc : 0;
 }
 
-int outflow_here(struct outflow *f, uint8_t *room, int fd, struct wait wait)
+int outflow_here(struct outflow *f, uint8_t *room, int fd, uint64_t stall_us, struct wait most)
 {
 	int rc = outflow_error(f);
 	for (unsigned i = 0; i < f->count && rc == 0; i++)
-		rc = stream_here(&f->stream[i], room, fd, wait);
+		rc = stream_here(&f->stream[i], room, fd, stall_us, most);
 	return rc;
+}
+
+uint64_t outflow_unsent(struct outflow *f)
+{
+	uint64_t bytes = 0;
+	for (unsigned i = 0; i < f->count; i++)
+		bytes += wire_unsent(f->stream[i].lane.fd);
+	return bytes;
 }
 
 int outflow_error(struct outflow *f)

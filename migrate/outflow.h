@@ -46,8 +46,10 @@ void outflow_round(struct outflow *f);
  * nothing moved for that long, -ECANCELED if *cancelled. */
 int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled);
 /* The enclave's ROUND call has been made: the calling thread sends it, as FRAME_LAST over that connection, while the
- * streams rest. room: RECORD_SIZE_MAX bytes. */
-int outflow_here(struct outflow *f, uint8_t *room, int fd, struct wait wait);
+ * streams rest. room: RECORD_SIZE_MAX bytes. -ETIMEDOUT if a record takes longer than stall_us, or all of it than most. */
+int outflow_here(struct outflow *f, uint8_t *room, int fd, uint64_t stall_us, struct wait most);
+/* Bytes that were given to the kernel and of which no peer has said that they came. */
+uint64_t outflow_unsent(struct outflow *f);
 int outflow_error(struct outflow *f);
 void outflow_priority(struct outflow *f, enum lane_priority priority);
 /* Ends threads (also in the middle of a round), closes connections. May be called twice. */

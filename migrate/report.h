@@ -59,6 +59,7 @@ struct migrate_switch {
 struct migrate_report {
 	enum migrate_result result;
 	struct failure failure;
+	bool gone; /* the enclave has handed over, whatever came after: the program never runs here again */
 	enum migrate_mode mode;
 	uint64_t setup_us, total_us, downtime_us, downtime_destination_us, park_us;
 	struct migrate_switch moments;

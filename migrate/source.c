@@ -227,7 +227,8 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	if (rc == 0)
 		rc = after(&s, &r->failure);
 	account(&s);
-	if (rc == -ENOTRECOVERABLE || rc == -EOWNERDEAD)
+	r->gone = s.committed;
+	if (rc && s.committed)
 		enclave_abandon(s.e);
 	else if (rc)
 		undo(&s, possible ? &only_asked : &r->failure);

@@ -34,6 +34,20 @@ int source_was_cancelled(const struct source *s, struct failure *why)
 	return fail(why, -ECANCELED, atomic_load(&s->m->program_ended) ? "the program ended" : "cancelled");
 }
 
+/* The destination's code is for people. Here some say what became of the program, which is not for anybody to say who answers
+ * there. */
+static int code_of(const struct frame_failed *said)
+{
+	switch (said->code) {
+	case -ECANCELED:
+	case -ENOTRECOVERABLE:
+	case -EOWNERDEAD:
+		return -EIO;
+	default:
+		return said->code < 0 ? said->code : -EIO;
+	}
+}
+
 int source_failed(struct source *s, struct failure *why)
 {
 	struct frame_failed said;
@@ -41,7 +55,7 @@ int source_failed(struct source *s, struct failure *why)
 		return fail(why, -EPROTO, "%s: what answers there is not optmig receive", s->to.text);
 	memcpy(&said, s->control.data, sizeof(said));
 	wire_text(said.message, sizeof(said.message));
-	return fail(why, said.code < 0 ? said.code : -EIO, "the destination: %s", said.message);
+	return fail(why, code_of(&said), "the destination: %s", said.message);
 }
 
 /* Words for an error of the link; what the destination said itself, if it did, is better. */
@@ -133,8 +147,10 @@ int source_attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struc
 	memcpy(frame.session, s->session, sizeof(frame.session));
 	rc = wire_send(*fd, FRAME_ATTACH, &frame, sizeof(frame), NULL, 0,
 		       (struct wait){now_us() + SILENCE_US, wake_fd});
-	if (rc)
+	if (rc) {
 		close(*fd);
+		*fd = -1; /* the program may get this number next */
+	}
 	return rc ? source_link_failed(s, rc, why) : 0;
 }
 
@@ -143,10 +159,8 @@ int source_reattach(struct source *s, struct failure *why)
 {
 	if (s->control.fd >= 0)
 		close(s->control.fd);
-	int rc = source_attach(s, MIGRATE_CONTROL, -1, &s->control.fd, why);
-	if (rc)
-		s->control.fd = -1;
-	return rc;
+	s->control.fd = -1;
+	return source_attach(s, MIGRATE_CONTROL, -1, &s->control.fd, why);
 }
 
 int source_connect_streams(struct source *s, int wake_fd, struct failure *why)

@@ -62,6 +62,7 @@ struct source {
 	struct carry_source *carry;
 	struct hook *hook;
 	bool offered;  /* the enclave has a session */
+	bool committed; /* it has handed over: there is nothing to go back to */
 	bool hurried;  /* and run before all others until they have */
 	bool attached; /* all connections were made once */
 	bool link_lost;
@@ -76,6 +77,7 @@ void source_progress(struct source *s, const char *phase);
 /* source_link.c: all say in *why what went wrong */
 bool source_out_of_time(const struct source *s);
 int source_timed_out(const struct source *s, struct failure *why);
+#define NO_LIMIT_US (1ull << 60)
 /* That long from now, but not longer than all of it may take. */
 struct wait source_until(const struct source *s, uint64_t us);
 int source_was_cancelled(const struct source *s, struct failure *why);

@@ -85,10 +85,16 @@ static void throttle_step(struct source *s)
 	ppoll(&polled, 1, &(struct timespec){0, THROTTLE_GO_US * 1000}, NULL);
 }
 
+/* Bytes, as far as this host knows: what its kernel still holds may take long over a slow link. */
+static uint64_t arrived(struct source *s)
+{
+	return atomic_load(&s->flow.bytes) - outflow_unsent(&s->flow) - wire_unsent(s->control.fd);
+}
+
 /* Until the destination says something. Nobody answers while bytes move, so only silence counts. */
 int source_await_answer(struct source *s, uint64_t silence_us, const char *phase, struct failure *why)
 {
-	uint64_t bytes = atomic_load(&s->flow.bytes), moved_us = now_us();
+	uint64_t bytes = arrived(s), moved_us = now_us();
 	for (;;) {
 		struct pollfd polled[2] = {{.fd = s->control.fd, .events = POLLIN},
 					   {.fd = s->m->wake_fd, .events = POLLIN}};
@@ -97,7 +103,7 @@ int source_await_answer(struct source *s, uint64_t silence_us, const char *phase
 		if (poll(polled, 2, s->throttle ? 0 : 50) != 0)
 			return 0; /* whatever it is, reading will tell */
 		source_progress(s, phase);
-		uint64_t now = now_us(), moved = atomic_load(&s->flow.bytes);
+		uint64_t now = now_us(), moved = arrived(s);
 		if (moved != bytes) {
 			bytes = moved;
 			moved_us = now;
@@ -137,7 +143,8 @@ static int round_here(struct source *s, struct failure *why)
 {
 	struct frame_round end = {s->round};
 	int rc = source_export(s, why);
-	if (rc == 0 && (rc = outflow_here(&s->flow, s->record, s->control.fd, source_until(s, SILENCE_US))))
+	if (rc == 0 && (rc = outflow_here(&s->flow, s->record, s->control.fd, SILENCE_US,
+					  source_until(s, NO_LIMIT_US))))
 		rc = source_link_failed(s, rc, why);
 	return rc ? rc : source_tell(s, FRAME_ROUND_END, &end, sizeof(end), why);
 }

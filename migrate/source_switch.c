@@ -125,7 +125,7 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	at->carried_us = now_us() - stopped_us;
 	if (rc)
 		return rc;
-	rc = here ? outflow_here(&s->flow, s->record, s->control.fd, source_until(s, s->o->switch_timeout_us))
+	rc = here ? outflow_here(&s->flow, s->record, s->control.fd, s->o->switch_timeout_us, source_until(s, NO_LIMIT_US))
 		  : outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
 	if (rc)
 		return source_link_failed(s, rc, why);
@@ -195,6 +195,7 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 	if (rc)
 		return source_enclave_failed(
 		    rc, "to hand over: what the destination holds is not what was sent", why);
+	s->committed = true;
 	source_progress(s, "commit");
 	rc = commit_until_answered(s, record, c.out_size, why);
 	if (rc)
@@ -211,7 +212,7 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 		return fail(why, -ENOTRECOVERABLE,
 			    "%s: the answer to the commit is not the destination enclave's", s->to.text);
 	if (c.ret[0] == 1) {
-		s->offered = false; /* the enclave has undone it */
+		s->offered = s->committed = false; /* the enclave has undone it */
 		return fail(why, -ECONNREFUSED,
 			    "the destination refused at the last moment; the program runs on");
 	}

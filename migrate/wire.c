@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "migrate/wire.h"
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -149,6 +151,12 @@ void wire_close(struct wire *w)
 	if (w->fd >= 0)
 		close(w->fd);
 	wire_init(w, -1);
+}
+
+uint64_t wire_unsent(int fd)
+{
+	int bytes = 0;
+	return fd >= 0 && ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
 }
 
 int wire_recv_raw(int fd, void *data, size_t size, struct wait wait)

@@ -156,6 +156,8 @@ void wire_close(struct wire *w);
 int wire_recv(struct wire *w, struct wait wait);
 /* The next frame's header, then its payload into a place of the caller's. */
 int wire_recv_header(int fd, struct frame_header *header, struct wait wait);
+/* Bytes given to the kernel that the peer has not acknowledged. fd -1: none. */
+uint64_t wire_unsent(int fd);
 int wire_recv_raw(int fd, void *data, size_t size, struct wait wait);
 
 #endif

@@ -309,6 +309,8 @@ int carry_destination_restore(struct carry_destination *d, const void *state, si
 			      struct failure *why)
 {
 	struct reader in = reader_of(state, size);
+	if (d->made)
+		return fail(why, -EBADMSG, "a second state");
 	if (reader_u32(&in) != CARRY_STATE)
 		return fail(why, -EBADMSG, "the state is not one of this version");
 	fdtable_reset(d->restore.fds, false);

@@ -10,6 +10,8 @@
  *   --hold TYPE     it comes after the next frame of its connection
  *   --forge KIND    a record of that kind of run (enum run_kind), for the program's first 64 pages, comes before it is its turn;
  *                   it is in the place of a record
+ *   --failed CODE   with --swallow: FAILED of that code is in its place
+ *   --early TYPE    a frame of that type, of zeros, comes before the source has proved anything
  *   --later 1       not before SIGUSR2
  *   --behind TYPE   not before a frame of that type has passed
  *   --down MS       after a cut nobody gets through for that long
@@ -35,7 +37,8 @@ static struct {
 	unsigned type;
 	bool cut, after, repeat, spoil, hold, forge;
 	uint32_t kind; /* of the forged */
-	unsigned down_ms, behind;
+	unsigned down_ms, behind, early;
+	int failed; /* code */
 } damage;
 static atomic_bool damaged, too_early;
 static atomic_uint_fast64_t closed_until_us;
@@ -94,6 +97,16 @@ static int send_damaged(int to, struct wire *w, struct wire *held)
 	struct wait forever = {WIRE_FOREVER, -1};
 	if (damage.forge)
 		return forge(to);
+	if (damage.early) {
+		static const uint8_t zero[64];
+		size_t size = frame_size_max((uint16_t)damage.early);
+		return wire_send(to, (enum frame_type)damage.early, zero, size < sizeof(zero) ? size : sizeof(zero), NULL, 0,
+				 forever);
+	}
+	if (damage.failed) {
+		struct frame_failed said = {.code = damage.failed, .message = "made up"};
+		return wire_send(to, FRAME_FAILED, &said, sizeof(said), NULL, 0, forever);
+	}
 	if (damage.hold) {
 		*held = *w;
 		*w = (struct wire){.fd = held->fd};
@@ -177,7 +190,15 @@ int main(int argc, char **argv)
 			atomic_store(&too_early, true);
 			continue;
 		}
+		if (!strcmp(argv[1], "--failed")) {
+			damage.failed = atoi(argv[2]);
+			continue;
+		}
 		damage.type = (unsigned)atoi(argv[2]);
+		if (!strcmp(argv[1], "--early")) {
+			damage.early = damage.type;
+			damage.type = FRAME_HANDSHAKE;
+		}
 		damage.repeat = !strcmp(argv[1], "--repeat");
 		damage.spoil = !strcmp(argv[1], "--spoil");
 		damage.hold = !strcmp(argv[1], "--hold");

@@ -23,7 +23,7 @@ $(B)/tests/migrate/frame_relay: $(B)/tests/migrate/frame_relay.o $(B)/migrate/wi
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lpthread
 CHECK_DEPS += $(B)/tests/migrate/frame_relay
-TESTS += $(addprefix tests/migrate/,links-lost-around-commit check-tells-what-a-move-would)
+TESTS += $(addprefix tests/migrate/,links-lost-around-commit strangers-decide-nothing check-tells-what-a-move-would)
 
 # Reads hostile input: with sanitizers.
 $(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/address.o host/failure.o)

@@ -146,7 +146,7 @@ static void few_go_in_the_calling_thread(void)
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
 	for (unsigned i = 0; i < STREAMS; i++)
 		lane[i].left = i; /* the first has none */
-	CHECK(outflow_here(&out, room, ends[0], wait) == 0);
+	CHECK(outflow_here(&out, room, ends[0], 5000000, wait) == 0);
 	wire_init(&there, ends[1]);
 	for (unsigned i = 1; i < STREAMS; i++)
 		for (unsigned k = 0; k < i; k++) {
@@ -160,7 +160,7 @@ static void few_go_in_the_calling_thread(void)
 	CHECK(atomic_load(&out.pages) == 3 && atomic_load(&pages_taken) == 3);
 	lane[1].left = 1;
 	send_fails_at = lane[1].made;
-	CHECK(outflow_here(&out, room, ends[0], wait) == -EIO);
+	CHECK(outflow_here(&out, room, ends[0], 5000000, wait) == -EIO);
 	send_fails_at = NEVER;
 	lane[1].made--;
 	round_send(3);
@@ -168,13 +168,52 @@ static void few_go_in_the_calling_thread(void)
 	CHECK(atomic_load(&pages_taken) == 3 + 18);
 	/* the threads rest again, at once */
 	lane[2].left = 1;
-	CHECK(outflow_here(&out, room, ends[0], wait) == 0);
+	CHECK(outflow_here(&out, room, ends[0], 5000000, wait) == 0);
 	CHECK(wire_recv(&there, wait) == 0 && there.type == FRAME_LAST);
 	CHECK(record(NULL, 2, there.data + sizeof(struct frame_last), there.size - sizeof(struct frame_last)) == 0);
 	round_send(1);
 	CHECK(inflow_wait(&in, 2, now_us() + 5000000) == 0);
 	wire_close(&there);
 	close(ends[0]);
+	end();
+}
+
+static void *slow_reader_main(void *context)
+{
+	struct wire *there = context;
+	struct wait wait = {now_us() + 20000000, -1};
+	while (wire_recv(there, wait) == 0)
+		usleep(50000);
+	return NULL;
+}
+
+/* All of it takes longer than anybody would wait for a word, but bytes move all the time. */
+static void slow_links_are_not_silent(void)
+{
+	static uint8_t room[RECORD_SIZE_MAX];
+	struct wait most = {now_us() + 20000000, -1};
+	struct wire there;
+	pthread_t reader;
+	int ends[2], size = 4096;
+	begin();
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	CHECK(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0);
+	wire_init(&there, ends[1]);
+	CHECK(pthread_create(&reader, NULL, slow_reader_main, &there) == 0);
+	lane[0].left = 30;
+	CHECK(outflow_here(&out, room, ends[0], 1000000, most) == 0);
+	shutdown(ends[0], SHUT_RDWR);
+	pthread_join(reader, NULL);
+	wire_close(&there);
+	/* nobody reads, and then there is no time left at all */
+	close(ends[0]);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	lane[0].left = 30;
+	CHECK(outflow_here(&out, room, ends[0], 100000, most) == -ETIMEDOUT);
+	most.until_us = now_us() + 100000;
+	CHECK(outflow_here(&out, room, ends[0], 10000000, most) == -ETIMEDOUT);
+	close(ends[0]);
+	close(ends[1]);
 	end();
 }
 
@@ -236,6 +275,7 @@ int main(void)
 {
 	rounds_arrive_whole();
 	few_go_in_the_calling_thread();
+	slow_links_are_not_silent();
 	a_refusing_enclave_ends_it();
 	a_lost_link_ends_it();
 	a_silent_link_is_given_up();
