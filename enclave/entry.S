@@ -112,6 +112,7 @@ ocall_exit:
 	movq %rax, T_SAVED_FS
 	stmxcsr T_SAVED_MXCSR
 	fnstcw T_SAVED_FCW
+	sfence /* whoever sees that this thread is outside believes all its stores done, non-temporal ones too */
 	movq %rsp, T_OCALL_RSP
 leave_host:
 	movq T_HOST_RSP, %rsp

@@ -110,7 +110,8 @@ static int tls_set(struct image *image, const Elf64_Phdr *ph, struct failure *wh
 	if (align & (align - 1) || align > PAGE_SIZE || ph->p_memsz > APP_END - APP_BASE)
 		return fail(why, -EINVAL, "TLS segment of %llu bytes, aligned to %llu, is not acceptable",
 			    (unsigned long long)ph->p_memsz, (unsigned long long)align);
-	image->tls_size = (ph->p_memsz + align - 1) & ~(align - 1);
+	/* It ends at the thread pointer but for what keeps its start aligned as the template's is. */
+	image->tls_size = ph->p_memsz + (-(ph->p_vaddr + ph->p_memsz) & (align - 1));
 	return 0;
 }
 

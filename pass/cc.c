@@ -151,6 +151,9 @@ int main(int argc, char **argv)
 	    "-Qunused-arguments",
 	    /* gives the pass line numbers to name, without -g; matches no remark */
 	    "-Rpass=^optmig$",
+	    /* behind the pass no comparison may become a call that polls */
+	    "-mllvm",
+	    "-disable-mergeicmps",
 	    "-fno-pic",
 	    "-fno-pie",
 	    "-D__OPTMIG__=1",

@@ -87,8 +87,8 @@ SECTIONS
 
 	/* Globals of a page and more, separated by the pass: tracked like the heap. */
 	. = PAGE;
-	.data.large : { *(SECTIONS_OF(.data.large)) } :large
-	.bss.large : { *(SECTIONS_OF(.bss.large)) } :large
+	.optmig.data : { *(.data..optmig.*) } :large
+	.optmig.bss : { *(.bss..optmig.*) } :large
 
 	/* All others: always dirty, so no store to them is tracked. */
 	. = PAGE;

@@ -244,8 +244,8 @@ static const char *image_check(const uint8_t *image)
 	for (int i = 0; i < header->e_shnum; i++) {
 		const char *name = names + section[i].sh_name;
 
-		if (!section_writable(header, phdr, &section[i]) || starts_with(name, ".data.large") ||
-		    starts_with(name, ".bss.large"))
+		if (!section_writable(header, phdr, &section[i]) || !strcmp(name, ".optmig.data") ||
+		    !strcmp(name, ".optmig.bss"))
 			continue;
 		if (section[i].sh_addr < small_start || section[i].sh_addr + section[i].sh_size > small_end)
 			return format("section %s lies outside the always-dirty globals", name);

@@ -18,6 +18,7 @@ static constexpr unsigned SHORT_INNER = 1024;
 static constexpr unsigned SHORT_OUTER = 16;
 /* A larger body hides the cost of testing the stop word each time. */
 static constexpr unsigned COUNTED_BODY_MAX = 24;
+static constexpr unsigned MALLOC_ALIGN = 16;
 /* Each exit gets its own marks: a switch that leaves a loop in a hundred ways is not worth it. */
 static constexpr unsigned EXITS_MAX = 8;
 
@@ -41,6 +42,9 @@ static void addWrite(const DataLayout &layout, const Write &write, SmallVectorIm
 			span.align = write.align;
 			span.anchor = low;
 		}
+		/* A type may promise more than malloc() gives: each store still is whole, all together are not. */
+		if (!isa<GlobalVariable>(base) && !isa<AllocaInst>(base))
+			span.align = std::min(span.align, Align(MALLOC_ALIGN));
 		return;
 	}
 	spans.push_back({base, low, high, low, write.align, write.streamed});
@@ -197,11 +201,16 @@ static void findCounter(Loop &loop, ScalarEvolution &evolution, LoopPlan &plan)
 	}
 }
 
+/* An edge that closes a cycle: from, to. */
+using Edge = std::pair<const BasicBlock *, const BasicBlock *>;
+
 static LoopPlan planLoop(Loop &loop, LoopInfo &loops, ScalarEvolution &evolution, DominatorTree &tree,
-			 const PollingFunctions &polling, DenseSet<Instruction *> &swept)
+			 const PollingFunctions &polling, ArrayRef<Edge> irreducible, DenseSet<Instruction *> &swept)
 {
 	LoopPlan plan{};
-	bool barrier = hasBarrier(loop);
+	/* a cycle inside that is no loop of its own polls, too */
+	bool barrier = hasBarrier(loop) ||
+		       any_of(irreducible, [&](const Edge &edge) { return loop.contains(edge.first); });
 
 	SmallVector<BasicBlock *, 4> latches;
 
@@ -227,17 +236,23 @@ static LoopPlan planLoop(Loop &loop, LoopInfo &loops, ScalarEvolution &evolution
 	return plan;
 }
 
-/* Cycles that are no natural loops: goto into the middle of one. */
-static void planIrreducible(Function &function, LoopInfo &loops, std::vector<LoopPlan> &plans)
+/* Of cycles that are no natural loops: goto into the middle of one. */
+static SmallVector<Edge, 8> irreducibleEdges(Function &function, LoopInfo &loops)
 {
-	SmallVector<std::pair<const BasicBlock *, const BasicBlock *>, 8> edges;
+	SmallVector<Edge, 8> edges;
 
 	FindFunctionBackedges(function, edges);
-	for (auto &[from, to] : edges) {
-		Loop *loop = loops.getLoopFor(to);
+	erase_if(edges, [&](const Edge &edge) {
+		Loop *loop = loops.getLoopFor(edge.second);
 
-		if (loop && loop->getHeader() == to && loop->contains(from))
-			continue;
+		return loop && loop->getHeader() == edge.second && loop->contains(edge.first);
+	});
+	return edges;
+}
+
+static void planIrreducible(ArrayRef<Edge> edges, std::vector<LoopPlan> &plans)
+{
+	for (auto &[from, to] : edges) {
 		LoopPlan plan{};
 		plan.header = const_cast<BasicBlock *>(to);
 		plan.latches.push_back(const_cast<BasicBlock *>(from)->getTerminator());
@@ -246,8 +261,18 @@ static void planIrreducible(Function &function, LoopInfo &loops, std::vector<Loo
 	}
 }
 
+/* A program's own of these is called by the code generator as if it were an instruction, with marks pending. */
+static bool isLikeInstruction(const Function &function)
+{
+	StringRef name = function.getName();
+
+	return name == "memcpy" || name == "memmove" || name == "memset";
+}
+
 bool pollsAtEntry(const Function &function)
 {
+	if (isLikeInstruction(function))
+		return false;
 	for (const Instruction &instruction : instructions(function))
 		if (isCall(instruction) && !isa<IntrinsicInst>(instruction))
 			return true;
@@ -289,12 +314,16 @@ Plan makePlan(Function &function, LoopInfo &loops, ScalarEvolution &evolution, D
 	      const PollingFunctions &polling)
 {
 	DenseSet<Instruction *> swept;
+	SmallVector<Edge, 8> irreducible = irreducibleEdges(function, loops);
 	Plan plan;
 
 	plan.pollAtEntry = pollsAtEntry(function);
 	for (Loop *loop : loops.getLoopsInPreorder())
-		plan.loops.push_back(planLoop(*loop, loops, evolution, tree, polling, swept));
-	planIrreducible(function, loops, plan.loops);
+		plan.loops.push_back(planLoop(*loop, loops, evolution, tree, polling, irreducible, swept));
+	planIrreducible(irreducible, plan.loops);
+	if (isLikeInstruction(function))
+		for (LoopPlan &loop : plan.loops)
+			loop.poll = Poll::None;
 	for (BasicBlock &block : function)
 		if (tree.isReachableFromEntry(&block))
 			planBlock(block, swept, plan);

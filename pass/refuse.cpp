@@ -14,6 +14,9 @@ using namespace llvm;
 namespace optmig
 {
 
+/* x86's numbers for them */
+static constexpr unsigned SPACE_GS = 256, SPACE_FS = 257;
+
 #define REMEDY_MARK                                                                                          \
 	"name what it writes as an output operand (\"=m\"), write it in C, or call __optmig_mark(pointer, "  \
 	"size) of "                                                                                          \
@@ -90,6 +93,15 @@ static bool asmHasStringStore(StringRef text)
 	return false;
 }
 
+/* With a "memory" clobber: may it write at an address that it makes itself, beside what it names? */
+static bool asmHasAddress(StringRef text)
+{
+	for (StringRef statement : asmStatements(text))
+		if (statement.contains('(') && !asmTextHarmless(statement))
+			return true;
+	return false;
+}
+
 /* The remedy for assembly: everything it may have written is marked by hand, with nothing in between. */
 static bool isFollowedByMark(const Instruction &instruction)
 {
@@ -107,16 +119,22 @@ static void checkAsm(const CallBase &call)
 {
 	auto *code = cast<InlineAsm>(call.getCalledOperand());
 	StringRef text = code->getAsmString();
-	bool clobbers = false, indirect = false;
+	const DataLayout &layout = call.getModule()->getDataLayout();
+	bool clobbers = false, indirect = false, open = false;
+	unsigned argument = 0;
 
 	for (const InlineAsm::ConstraintInfo &constraint : code->ParseConstraints()) {
 		clobbers |=
 		    constraint.Type == InlineAsm::isClobber && is_contained(constraint.Codes, "{memory}");
-		indirect |= constraint.Type == InlineAsm::isOutput && constraint.isIndirect;
+		if (constraint.Type == InlineAsm::isOutput && constraint.isIndirect) {
+			indirect = true;
+			open |= layout.getTypeStoreSize(call.getParamElementType(argument)).isZero();
+		}
+		argument += constraint.hasArg();
 	}
 	if (isFollowedByMark(call))
 		return;
-	if (asmHasStringStore(text) && (clobbers || !indirect)) {
+	if (asmHasStringStore(text)) {
 		refuse(
 		    call,
 		    "inline assembly with a string instruction (stos, movs): its writes cannot be tracked; "
@@ -126,7 +144,11 @@ static void checkAsm(const CallBase &call)
 	}
 	if (isa<CallBrInst>(call) && indirect)
 		refuse(call, "asm goto with an output in memory cannot be tracked; use an output register");
-	if (clobbers && !indirect && !asmTextHarmless(text))
+	if (open)
+		refuse(call, "inline assembly with an output in memory of no known size cannot be tracked; give it an "
+			     "array of constant length, or call __optmig_mark(pointer, size) of <optmig.h> directly "
+			     "after it");
+	if (clobbers && (indirect ? asmHasAddress(text) : !asmTextHarmless(text)))
 		refuse(call, "inline assembly that may write memory (\"memory\" clobber) cannot be "
 			     "tracked; " REMEDY_MARK);
 }
@@ -181,6 +203,25 @@ static bool intrinsicHarmless(const IntrinsicInst &call)
 	}
 }
 
+/* Does it write through a pointer that is neither an ordinary one nor relative to GS or FS? */
+static bool hasOddAddressSpace(const Instruction &instruction)
+{
+	const Value *pointer = nullptr;
+
+	if (auto *store = dyn_cast<StoreInst>(&instruction))
+		pointer = store->getPointerOperand();
+	else if (auto *update = dyn_cast<AtomicRMWInst>(&instruction))
+		pointer = update->getPointerOperand();
+	else if (auto *exchange = dyn_cast<AtomicCmpXchgInst>(&instruction))
+		pointer = exchange->getPointerOperand();
+	else if (auto *memory = dyn_cast<AnyMemIntrinsic>(&instruction))
+		pointer = memory->getRawDest();
+	if (!pointer)
+		return false;
+	unsigned space = pointer->getType()->getPointerAddressSpace();
+	return space != 0 && space != SPACE_GS && space != SPACE_FS;
+}
+
 static void checkFunction(const Function &function)
 {
 	if (function.hasFnAttribute(Attribute::Naked)) {
@@ -189,6 +230,9 @@ static void checkFunction(const Function &function)
 		return;
 	}
 	for (const Instruction &instruction : instructions(function)) {
+		if (hasOddAddressSpace(instruction))
+			refuse(instruction, "a store through a pointer of this address space cannot be tracked; use an "
+					    "ordinary pointer");
 		auto *call = dyn_cast<CallBase>(&instruction);
 
 		if (!call)

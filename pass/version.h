@@ -8,6 +8,6 @@
 #define PASS_VERSION_H
 
 #define PASS_NOTE_SECTION ".note.optmig.obj"
-#define PASS_NOTE "optmig-pass 2"
+#define PASS_NOTE "optmig-pass 3"
 
 #endif

@@ -60,9 +60,8 @@ static bool pointsToAlwaysDirty(const Value *pointer)
 {
 	SmallVector<const Value *, 4> objects;
 
-	/* other address spaces are FS- and GS-relative: TLS, or nothing of the application's */
 	if (pointer->getType()->getPointerAddressSpace() != 0)
-		return true;
+		return true; /* relative to GS or FS: TLS, or nothing of the application's; others are refused */
 	getUnderlyingObjects(pointer, objects, nullptr, 0);
 	return !objects.empty() && all_of(objects, isAlwaysDirty);
 }
@@ -153,6 +152,8 @@ bool isKnownWriter(const Instruction &instruction)
 static void asmWrites(CallBase &call, const DataLayout &layout, SmallVectorImpl<Write> &writes)
 {
 	auto *code = cast<InlineAsm>(call.getCalledOperand());
+	StringRef text = code->getAsmString();
+	bool streamed = text.contains("movnt") || text.contains("maskmov") || text.contains("movdir");
 	unsigned argument = 0;
 
 	for (const InlineAsm::ConstraintInfo &constraint : code->ParseConstraints()) {
@@ -160,7 +161,7 @@ static void asmWrites(CallBase &call, const DataLayout &layout, SmallVectorImpl<
 			continue;
 		if (constraint.Type == InlineAsm::isOutput && constraint.isIndirect)
 			writes.push_back({call.getArgOperand(argument),
-					  layout.getTypeStoreSize(call.getParamElementType(argument))});
+					  layout.getTypeStoreSize(call.getParamElementType(argument)), Align(1), streamed});
 		argument++;
 	}
 }
@@ -248,10 +249,64 @@ SmallVector<Lane, 16> scatterLanes(IRBuilder<> &builder, CallBase &scatter)
 	return lanes;
 }
 
+static bool hasFloat(Type *type)
+{
+	if (auto *record = dyn_cast<StructType>(type))
+		return any_of(record->elements(), hasFloat);
+	return type->isFPOrFPVectorTy();
+}
+
+/* The code generator makes calls of libm out of most intrinsics that compute with floating point, and libm polls. (The
+ * compiler's own library, for 128 bits, does not.) */
+static bool isLibcMath(const Instruction &instruction)
+{
+	auto *call = dyn_cast<IntrinsicInst>(&instruction);
+
+	if (!call)
+		return instruction.getOpcode() == Instruction::FRem;
+	StringRef name = call->getCalledFunction()->getName();
+	Type *scalar = call->getType()->getScalarType();
+
+	if (isa<ConstrainedFPIntrinsic>(call))
+		return true;
+	if (name.starts_with("llvm.x86.") || name.starts_with("llvm.masked.") || name.starts_with("llvm.vector.") ||
+	    name.starts_with("llvm.experimental.vector."))
+		return false;
+	switch (call->getIntrinsicID()) {
+	case Intrinsic::fabs:
+	case Intrinsic::copysign:
+	case Intrinsic::arithmetic_fence:
+	case Intrinsic::canonicalize:
+		return false;
+	case Intrinsic::sqrt:
+	case Intrinsic::fmuladd:
+	case Intrinsic::minnum:
+	case Intrinsic::maxnum:
+	case Intrinsic::minimum:
+	case Intrinsic::maximum:
+		return !scalar->isFloatTy() && !scalar->isDoubleTy();
+	case Intrinsic::lround:
+	case Intrinsic::llround:
+	case Intrinsic::lrint:
+	case Intrinsic::llrint:
+	case Intrinsic::get_fpenv:
+	case Intrinsic::set_fpenv:
+	case Intrinsic::reset_fpenv:
+	case Intrinsic::get_fpmode:
+	case Intrinsic::set_fpmode:
+	case Intrinsic::reset_fpmode:
+		return true;
+	default:
+		return hasFloat(call->getType());
+	}
+}
+
 bool isCall(const Instruction &instruction)
 {
 	auto *call = dyn_cast<CallBase>(&instruction);
 
+	if (isLibcMath(instruction))
+		return true;
 	if (!call || call->isInlineAsm())
 		return false;
 	return !isa<IntrinsicInst>(call) || isLibcMemory(instruction);
@@ -273,7 +328,8 @@ void separateLargeGlobals(Module &module)
 			continue;
 		if (module.getDataLayout().getTypeAllocSize(global.getValueType()) < PAGE_SIZE)
 			continue;
-		global.setSection((global.getInitializer()->isNullValue() ? ".bss.large." : ".data.large.") +
+		/* names that -fdata-sections makes of no global of C, and that say which need no room in the file */
+		global.setSection((global.getInitializer()->isNullValue() ? ".bss..optmig." : ".data..optmig.") +
 				  global.getName().str());
 	}
 }

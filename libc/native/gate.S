@@ -167,17 +167,56 @@ GATE(restore):
 	ud2
 
 #ifndef OUTSIDE
-/* Come here only if a test has set the stop word: counts. Like the real one it changes flags only. */
+/* Come here only if a test has set the stop word: counts, and calls what the test wants called, but not from there again. Like
+ * the real one it changes flags only. */
 	.globl	__optmig_safepoint
 	.type	__optmig_safepoint, @function
 __optmig_safepoint:
 	lock incq __optmig_native_stops
+	cmpq	$0, __optmig_native_at_stop
+	jne	1f
+	ret
+1:	push	%rbp
+	mov	%rsp, %rbp
+	push	%rax
+	push	%rbx
+	push	%rcx
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%r8
+	push	%r9
+	push	%r10
+	push	%r11
+	sub	$512, %rsp
+	and	$-16, %rsp
+	fxsave64 (%rsp)
+	cld
+	mov	__optmig_native_at_stop, %rbx
+	movq	$0, __optmig_native_at_stop
+	call	*%rbx
+	mov	%rbx, __optmig_native_at_stop
+	fxrstor64 (%rsp)
+	lea	-80(%rbp), %rsp
+	pop	%r11
+	pop	%r10
+	pop	%r9
+	pop	%r8
+	pop	%rdi
+	pop	%rsi
+	pop	%rdx
+	pop	%rcx
+	pop	%rbx
+	pop	%rax
+	pop	%rbp
 	ret
 
 	.bss
 	.balign	8
-	.globl	__optmig_native_stops
+	.globl	__optmig_native_stops, __optmig_native_at_stop
 __optmig_native_stops:
+	.quad	0
+__optmig_native_at_stop:
 	.quad	0
 #endif
 

@@ -28,6 +28,7 @@ __optmig_mark_range:
 __optmig_mark:
 	test	%rsi, %rsi
 	jz	1f
+	sfence			/* the stores may have been non-temporal */
 	lea	-1(%rdi, %rsi), %rsi
 	shr	$PAGE_SHIFT, %rdi
 	shr	$PAGE_SHIFT, %rsi

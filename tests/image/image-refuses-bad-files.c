@@ -42,6 +42,25 @@ static void good(void)
 	image_close(&image);
 }
 
+/* Thread-local data end at the thread pointer, less what keeps their start as aligned as the template's is. */
+static void tls_reaches_its_start(void)
+{
+	static struct elf_file f;
+	struct image_options options = elf_options();
+	struct image image;
+
+	elf_build(&f);
+	f.ph[PH_TLS].p_vaddr = APP_BASE + 0x554;
+	f.ph[PH_TLS].p_memsz = 0x1b10;
+	f.ph[PH_TLS].p_align = PAGE_SIZE;
+	if (elf_parse(&f, sizeof(f), &image, NULL) || image_derive(&image, &options, NULL) ||
+	    image.config.tls_size != 0x1b10 + 0xf9c) {
+		printf("thread-local data aligned to pages: a wrong size\n");
+		failures++;
+	}
+	image_close(&image);
+}
+
 /* Each case damages one thing in a good file. */
 #define CASES(X)                                                                                             \
 	X(not_elf, f->eh.e_ident[0] = 'x')                                                                   \
@@ -267,6 +286,7 @@ static void survives_random_damage(void)
 int main(void)
 {
 	good();
+	tls_reaches_its_start();
 	names_functions();
 	refuses();
 	names_another_abi();

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every way of storing that C has is run on memory that straddles pages; then
- * memory before and after is compared with the marks: a page that differs and
- * is not marked fails. Compiled by optmig-cc at every optimization level.
+ * Every way of storing that C has is run on memory that straddles pages; then, and
+ * at every safepoint on the way, memory before and after is compared with the marks:
+ * a page that differs and is not marked fails. Compiled by optmig-cc at every
+ * optimization level.
  */
 #include <complex.h>
 #include <fenv.h>
 #include <immintrin.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -23,10 +25,13 @@
 #define NOINLINE __attribute__((noinline))
 #define ARENA ((uint8_t *)0x1000000000)
 #define ARENA_SIZE (64 * PAGE_SIZE)
+#define SAFEPOINTS_MAX 50 /* at which one run is looked at */
 #define MARKS ((volatile uint8_t *)MARKS_BASE)
 
 static uint8_t *shadow;
-static unsigned failed, overmarked;
+static unsigned failed, overmarked, safepoints, all_safepoints;
+static const char *running; /* which test, if one is */
+extern void (*__optmig_native_at_stop)(void);
 
 /* ---- the stores: each gets a pointer into the arena ---- */
 
@@ -512,6 +517,75 @@ static void string_pad(void *p)
 	strncpy(p, text, 6000);
 }
 
+/* What looks like an instruction and is a call of libm, which has safepoints. */
+static void before_sine(void *p)
+{
+	double *d = p;
+
+	d[0] = source[5];
+	d[1] = sin(d[0]);
+	d[600] = pow(d[1], 3.5);
+	d[601] = floor(d[600]);
+}
+static void before_remainder(void *p)
+{
+	double *d = p;
+
+	d[0] = source[5];
+	d[1] = fmod(d[0], source[6]);
+	d[2] = (double)lround(d[1]);
+}
+static void sines(void *p)
+{
+	double *d = p;
+
+	for (int i = 0; i < 3000; i++)
+		d[i] = sin(source[i]);
+}
+static void powers(void *p)
+{
+	float *f = p;
+
+	for (int i = 0; i < 3000; i++) {
+		f[i] = powf((float)source[i], 1.5f);
+		f[i + 3000] = fmodf(f[i], 7.5f);
+	}
+}
+
+/* A cycle that is no loop, in one. */
+NOINLINE static void fill_around_a_cycle(long *a, long n, volatile int *flag, int k)
+{
+	for (long i = 0; i < n; i++) {
+		a[i] = i;
+		if (k & 1)
+			goto middle;
+	head:
+		if (*flag == 1)
+			continue;
+	middle:
+		if (*flag != 2)
+			goto head;
+	}
+}
+static void into_the_middle(void *p)
+{
+	static volatile int one = 1;
+
+	fill_around_a_cycle(p, 3000, &one, source[7]);
+}
+
+/* The type promises more than where it lies holds. */
+struct __attribute__((aligned(64))) lines {
+	long value[8];
+};
+static void over_aligned(void *p)
+{
+	struct lines *lines = p;
+
+	lines->value[0] = 1;
+	lines->value[7] = 2;
+}
+
 __attribute__((target("avx512f,avx512vl"))) NOINLINE static void compress(void *p)
 {
 	_mm512_mask_compressstoreu_epi32(p, 0x5555, _mm512_set1_epi32(7));
@@ -609,6 +683,12 @@ static const struct test {
     CASE(sorted, 4),
     CASE(wide_set, 4),
     CASE(string_pad, 1),
+    CASE(before_sine, 8),
+    CASE(before_remainder, 8),
+    CASE(sines, 8),
+    CASE(powers, 4),
+    CASE(into_the_middle, 8),
+    CASE(over_aligned, 16),
     CASE_ON(AVX512, compress, 4),
     CASE_ON(AVX512, scatter, 4),
     CASE_ON(AVX512, scatter_masked, 8),
@@ -636,23 +716,55 @@ static uint8_t mark_of(const uint8_t *p)
 	return MARKS[((uintptr_t)p >> PAGE_SHIFT) & MARKS_MASK];
 }
 
+static bool differs(unsigned at)
+{
+	const uint64_t *now = (const uint64_t *)(ARENA + at), *was = (const uint64_t *)(shadow + at);
+
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof(*now); i++)
+		if (now[i] != was[i])
+			return true;
+	return false;
+}
+
+/* Is each page that differs from what it was marked? */
+static void compare_pages(bool at_end)
+{
+	for (unsigned at = 0; at < ARENA_SIZE; at += PAGE_SIZE) {
+		bool marked = mark_of(ARENA + at), changed = (at_end || !marked) && differs(at);
+
+		if (changed && !marked) {
+			printf("%s%s: page %u changed, not marked\n", running, at_end ? "" : ", at a safepoint",
+			       at / PAGE_SIZE);
+			failed++;
+		}
+		overmarked += at_end && !changed && marked;
+	}
+}
+
+/* A thread that parks here may find its pages sent as the marks say, and go on elsewhere. */
+static void at_safepoint(void)
+{
+	if (running && ++safepoints <= SAFEPOINTS_MAX)
+		compare_pages(false);
+}
+
 static void check(const struct test *test, unsigned before_end)
 {
+	char name[100];
+
 	for (unsigned i = 0; i < ARENA_SIZE; i++)
 		ARENA[i] = (uint8_t)(i * 31 + 0x80);
 	memcpy(shadow, ARENA, ARENA_SIZE);
 	memset((void *)&MARKS[(uintptr_t)ARENA >> PAGE_SHIFT & MARKS_MASK], 0, ARENA_SIZE >> PAGE_SHIFT);
+	snprintf(name, sizeof(name), "%s at %u bytes before a page", test->name, before_end);
+	running = name;
+	all_safepoints += safepoints;
+	safepoints = 0;
+	*(volatile uint8_t *)STOP_WORD = 1;
 	test->run(ARENA + 4 * PAGE_SIZE - before_end);
-	for (unsigned at = 0; at < ARENA_SIZE; at += PAGE_SIZE) {
-		bool changed = memcmp(ARENA + at, shadow + at, PAGE_SIZE) != 0;
-
-		if (changed && !mark_of(ARENA + at)) {
-			printf("%s at %u bytes before a page: page %u changed, not marked\n", test->name,
-			       before_end, at / PAGE_SIZE);
-			failed++;
-		}
-		overmarked += !changed && mark_of(ARENA + at);
-	}
+	*(volatile uint8_t *)STOP_WORD = 0;
+	compare_pages(true);
+	running = NULL;
 }
 
 int main(void)
@@ -663,6 +775,7 @@ int main(void)
 	int level = vector_level();
 
 	*(volatile uint8_t *)TRACK_WORD = 1;
+	__optmig_native_at_stop = at_safepoint;
 	shadow = malloc(ARENA_SIZE);
 	for (int i = 0; i < 4096; i++)
 		source[i] = (i * 37) % 101;
@@ -681,6 +794,6 @@ int main(void)
 			runs++;
 		}
 	}
-	printf("%u runs, %u pages missed, %u marked in vain\n", runs, failed, overmarked);
+	printf("%u runs, %u safepoints, %u pages missed, %u marked in vain\n", runs, all_safepoints, failed, overmarked);
 	return failed != 0;
 }
