@@ -85,11 +85,11 @@ static struct control *control_serve(const struct run_args *a, struct enclave *e
 	struct control *control;
 	char numbered[64];
 
-	if (!control_open(a->name, e, false, &control, why))
+	if (!control_open(a->name, e, 0, &control, why))
 		return control;
 	if (why->code == -EEXIST && !a->named) {
 		snprintf(numbered, sizeof(numbered), "%.48s.%d", a->name, getpid());
-		if (!control_open(numbered, e, false, &control, why))
+		if (!control_open(numbered, e, 0, &control, why))
 			return control;
 	}
 	if (!a->named)

@@ -384,24 +384,44 @@ static void *server_main(void *context)
 	}
 }
 
-/* A socket under a name of its own first, so that it is never there without answering, and replaces another's
- * in one step. */
-static int listen_at(struct control *c, bool take_over, struct failure *why)
+/* Who has that socket now; 0: nobody. */
+static pid_t bearer_at(const char *path)
 {
-	char temporary[sizeof(c->path) + 16];
-	int fd = take_over ? -ENOENT : socket_at(c->path, connect);
-	if (fd >= 0) {
-		close(fd);
-		return fail(why, -EEXIST, "a program called %s runs here already: choose another with --name",
-			    c->name);
-	}
-	snprintf(temporary, sizeof(temporary), "%s.%d", c->path, getpid());
+	struct ucred who = {0};
+	socklen_t size = sizeof(who);
+	int fd = socket_at(path, connect);
+	if (fd < 0)
+		return 0;
+	/* 0: of another container */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) || who.pid == 0)
+		who.pid = -1;
+	close(fd);
+	return who.pid;
+}
+
+/* Where it answers nobody yet. */
+static int bind_beside(const char *path, char *temporary, size_t size, struct failure *why)
+{
+	snprintf(temporary, size, "%s.%d", path, getpid());
 	unlink(temporary);
 	mode_t mask = umask(0177);
-	fd = socket_at(temporary, bind);
+	int fd = socket_at(temporary, bind);
 	umask(mask);
+	return fd < 0 ? fail(why, fd, "%s: %s", temporary, strerror(-fd)) : fd;
+}
+
+/* A socket under a name of its own first, so that it is never there without answering, and replaces another's
+ * in one step. */
+static int listen_at(struct control *c, pid_t replaces, struct failure *why)
+{
+	char temporary[sizeof(c->path) + 16];
+	pid_t bearer = bearer_at(c->path);
+	if (bearer && bearer != replaces)
+		return fail(why, -EEXIST, "a program called %s runs here already: choose another with --name",
+			    c->name);
+	int fd = bind_beside(c->path, temporary, sizeof(temporary), why);
 	if (fd < 0)
-		return fail(why, fd, "%s: %s", temporary, strerror(-fd));
+		return fd;
 	if (listen(fd, CLIENTS_MAX) || rename(temporary, c->path)) {
 		int rc = fail(why, -errno, "%s: %s", c->path, strerror(errno));
 		unlink(temporary);
@@ -412,8 +432,20 @@ static int listen_at(struct control *c, bool take_over, struct failure *why)
 	return 0;
 }
 
-int control_open(const char *name, struct enclave *e, bool take_over, struct control **out,
-		 struct failure *why)
+int control_possible(const char *name, pid_t *bearer, struct failure *why)
+{
+	char path[sizeof(((struct control *)0)->path)], temporary[sizeof(path) + 16];
+	int rc = control_path(name, path, sizeof(path) - 12, why);
+	int fd = rc ? rc : bind_beside(path, temporary, sizeof(temporary), why);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	unlink(temporary);
+	*bearer = bearer_at(path);
+	return 0;
+}
+
+int control_open(const char *name, struct enclave *e, pid_t replaces, struct control **out, struct failure *why)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	if (!c)
@@ -421,7 +453,7 @@ int control_open(const char *name, struct enclave *e, bool take_over, struct con
 	int rc = control_path(name, c->path, sizeof(c->path) - 12, why);
 	if (rc == 0) {
 		snprintf(c->name, sizeof(c->name), "%s", name);
-		rc = listen_at(c, take_over, why);
+		rc = listen_at(c, replaces, why);
 	}
 	if (rc) {
 		free(c);
@@ -446,14 +478,7 @@ int control_open(const char *name, struct enclave *e, bool take_over, struct con
 /* The name may be a later home's by now. */
 static void unlink_own(const struct control *c)
 {
-	struct ucred who;
-	socklen_t size = sizeof(who);
-	int fd = socket_at(c->path, connect);
-	if (fd < 0)
-		return;
-	bool own = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid == getpid();
-	close(fd);
-	if (own)
+	if (bearer_at(c->path) == getpid())
 		unlink(c->path);
 }
 

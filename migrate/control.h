@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include "host/enclave.h"
 
 struct control;
@@ -27,10 +28,11 @@ int control_path(const char *name, char *out, size_t size, struct failure *why);
 /* A connected socket. -ENOENT if no such program runs here. */
 int control_connect(const char *name, int *fd, struct failure *why);
 
-/* Serves e under that name until closed. -EEXIST if another program has it here. take_over: it is the same
- * program's own earlier home, whose socket is replaced. */
-int control_open(const char *name, struct enclave *e, bool take_over, struct control **out,
-		 struct failure *why);
+/* Could a program have a control socket under that name? *bearer: the process whose program has it now, 0 if none. */
+int control_possible(const char *name, pid_t *bearer, struct failure *why);
+/* Serves e under that name until closed. -EEXIST if another program has it here, unless its process is the one to be
+ * replaced: the same program's earlier home. replaces 0: none is. */
+int control_open(const char *name, struct enclave *e, pid_t replaces, struct control **out, struct failure *why);
 /* The program has ended: ends a migration under way, removes the socket. NULL is fine. */
 void control_close(struct control *c);
 

@@ -33,8 +33,9 @@ static int name_check(struct destination *d, struct failure *why)
 	int fd;
 	if (!control_name_ok(d->name))
 		return fail(why, -EINVAL, "not a name for a program");
-	if (control_connect(d->name, &fd, &ignored))
-		return 0;
+	int possible = control_possible(d->name, &d->bearer, why);
+	if (possible || d->bearer == 0 || control_connect(d->name, &fd, &ignored))
+		return possible;
 	static const char question[] = "{\"command\":\"status\"}\n";
 	char answer[4096] = "";
 	struct wait wait = {now_us() + 2 * 1000 * 1000, -1};
@@ -134,17 +135,31 @@ static void *epilogue_main(void *context)
 	return NULL;
 }
 
+/* Under its name, or, if another program took that meanwhile, with the process number. */
+static struct control *control_serve(struct destination *d)
+{
+	struct control *control;
+	struct failure why;
+	char numbered[MIGRATE_NAME_MAX];
+	if (control_open(d->name, d->e, d->bearer, &control, &why) == 0)
+		return control;
+	snprintf(numbered, sizeof(numbered), "%.48s.%d", d->name, getpid());
+	if (why.code == -EEXIST && control_open(numbered, d->e, 0, &control, &why) == 0) {
+		log_line("%s: another program took this name meanwhile; this one is called %s here", d->name, numbered);
+		return control;
+	}
+	log_line("%s: cannot be controlled: %s", d->name, why.message);
+	return NULL;
+}
+
 static enum enclave_end live_here(struct destination *d, int *status)
 {
-	struct control *control = NULL;
-	struct failure why;
 	pthread_t epilogue, neighbours;
 	uint8_t running = 1;
 	prctl(PR_SET_PDEATHSIG, 0); /* the program outlives the service that brought it */
 	if (signals_forward(d->e))
 		log_line("%s: signals will not reach the program", d->name);
-	if (control_open(d->name, d->e, true, &control, &why))
-		log_line("%s: cannot be controlled: %s", d->name, why.message);
+	struct control *control = control_serve(d);
 	if (send(d->channel_fd, &running, 1, MSG_NOSIGNAL) < 0)
 		log_line("%s: the receive service is gone", d->name);
 	if (!d->deferred) {
@@ -169,6 +184,7 @@ static enum enclave_end live_here(struct destination *d, int *status)
 		log_line("%s: ended with status %d", d->name, *status);
 	if (d->deferred && epilogue_runs) {
 		/* The source waits for a word: pages that are still there are of no use to anybody. */
+		atomic_store(&d->died, end == ENCLAVE_DIED);
 		atomic_store(&d->ended, true);
 		destination_wake(d);
 		pthread_join(epilogue, NULL);

@@ -81,6 +81,14 @@ static void end(struct destination *d, struct fill *f, enum frame_type word, uin
 	say_end(d, f);
 }
 
+static void end_program(struct destination *d, struct fill *f)
+{
+	struct frame_end how = {atomic_load(&d->died)};
+	memcpy(f->word, &how, sizeof(how));
+	f->word_size = sizeof(how);
+	end(d, f, FRAME_BYE, END_TOLD_US);
+}
+
 /* All streams have brought what they had; what was asked for may still be on its way. */
 static int try_end(struct destination *d, struct fill *f, struct failure *why)
 {
@@ -176,7 +184,7 @@ static int fill_step(struct destination *d, struct fill *f, struct failure *why)
 	if (polled[2].revents && read(d->wake_fd, &count, sizeof(count)) < 0)
 		return 0; /* another time */
 	if (f->end == 0 && atomic_load(&d->ended))
-		end(d, f, FRAME_BYE, END_TOLD_US);
+		end_program(d, f);
 	if (f->end == 0 && atomic_load(&d->served))
 		rc = try_end(d, f, why);
 	if (rc == 0 && f->end == 0 && connection_lost(d))

@@ -29,6 +29,7 @@ struct destination {
 	const struct destination_options *o;
 	const struct frame_hello *hello;
 	char name[MIGRATE_NAME_MAX];
+	pid_t bearer; /* process that has this name here, the program's earlier home; 0: none */
 	int channel_fd;
 	int wake_fd; /* a stream failed */
 	struct wire control;
@@ -42,6 +43,7 @@ struct destination {
 	atomic_bool served; /* the source has sent them all */
 	atomic_bool filling;
 	atomic_bool ended; /* the program, while they were still there */
+	atomic_bool died;  /* ... and not by itself */
 	struct carry_destination *carry;
 	struct hook *hook;
 	struct softsgx_stats before;

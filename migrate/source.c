@@ -227,6 +227,8 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	if (rc == 0)
 		rc = after(&s, &r->failure);
 	account(&s);
+	if (rc == 0)
+		r->failure = (struct failure){0}; /* of a connection that was made again */
 	r->gone = s.committed;
 	if (rc && s.committed)
 		enclave_abandon(s.e);

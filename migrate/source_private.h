@@ -63,6 +63,7 @@ struct source {
 	struct hook *hook;
 	bool offered;  /* the enclave has a session */
 	bool committed; /* it has handed over: there is nothing to go back to */
+	bool died;	/* at its new home, before all its pages had come */
 	bool hurried;  /* and run before all others until they have */
 	bool attached; /* all connections were made once */
 	bool link_lost;

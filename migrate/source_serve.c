@@ -99,6 +99,7 @@ static void stop_serving(struct source *s)
 static int on_frame(struct source *s, struct failure *why)
 {
 	struct trusted_call c = {.in = s->control.data, .in_size = s->control.size};
+	struct frame_end how = {0};
 	int rc;
 	switch (s->control.type) {
 	case FRAME_ARRIVED:
@@ -106,6 +107,9 @@ static int on_frame(struct source *s, struct failure *why)
 		rc = trusted(s->e, MIGRATE_RELEASE, 0, &c);
 		return rc ? source_enclave_failed(rc, "the word that all pages have arrived", why) : 1;
 	case FRAME_BYE:
+		if (s->control.size == sizeof(how))
+			memcpy(&how, s->control.data, sizeof(how));
+		s->died = how.died;
 		return 1; /* the program has ended there */
 	default:
 		return 0;
@@ -169,7 +173,7 @@ static int connect_again(struct source *s, struct failure *why)
 	return rc;
 }
 
-int source_serve(struct source *s, struct failure *why)
+static int serve_until_over(struct source *s, struct failure *why)
 {
 	while (serve_once(s, why)) {
 		uint64_t lost_us = now_us();
@@ -193,4 +197,15 @@ int source_serve(struct source *s, struct failure *why)
 		}
 	}
 	return 0;
+}
+
+int source_serve(struct source *s, struct failure *why)
+{
+	int rc = serve_until_over(s, why);
+	if (rc == 0 && s->died)
+		rc = fail(why, -EOWNERDEAD,
+			  "%s took over the program, and its enclave died there before %llu pages that stayed behind had all "
+			  "arrived (the log there says of what): the program is lost",
+			  s->to.text, (unsigned long long)s->left);
+	return rc;
 }

@@ -118,6 +118,11 @@ struct frame_resumed {
 	uint64_t downtime_us; /* from PARKING to running, on the destination's clock */
 } __attribute__((packed));
 
+/* BYE of a destination whose program has ended while pages were still to come. (A source's holds signals.) */
+struct frame_end {
+	uint64_t died; /* it did not end by itself: its enclave is lost */
+} __attribute__((packed));
+
 /* Moments on CLOCK_MONOTONIC, in microseconds. */
 uint64_t now_us(void);
 #define WIRE_FOREVER UINT64_MAX
