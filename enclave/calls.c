@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -263,8 +264,27 @@ int64_t call_out(struct thread *t, uint64_t nr, const uint64_t arg[6])
 	}
 }
 
+/* How much of its buffer getsockopt() reads, for the few options that do: what is to be looked for. */
+static uint32_t option_reads(uint64_t nr, const uint64_t in[6])
+{
+	static const struct {
+		int level, name;
+		uint32_t size;
+	} options[] = {
+		{IPPROTO_TCP, 35 /* TCP_ZEROCOPY_RECEIVE */, 64},
+		{IPPROTO_IP, 41 /* IP_MSFILTER */, 16},
+		{IPPROTO_IP, 48 /* MCAST_MSFILTER */, 144},
+		{IPPROTO_IPV6, 48, 144},
+	};
+	for (unsigned i = 0; nr == SYS_getsockopt && i < sizeof options / sizeof options[0]; i++)
+		if (options[i].level == (int)in[1] && options[i].name == (int)in[2])
+			return options[i].size;
+	return 0;
+}
+
 /* room: what the SOCKADDR's buffer holds. */
-static int64_t lay_out(struct marshal *m, const struct call *c, const uint64_t in[6], uint64_t out[6], uint32_t *room)
+static int64_t lay_out(struct marshal *m, const struct call *c, uint64_t nr, const uint64_t in[6], uint64_t out[6],
+		       uint32_t *room)
 {
 	for (int i = 0; i < 6; i++) {
 		uint64_t a = in[i], size = c->arg[i].size;
@@ -324,8 +344,9 @@ static int64_t lay_out(struct marshal *m, const struct call *c, const uint64_t i
 			out[i] = marshal_room(m, *room);
 			out[size] = marshal_room(m, 4);
 			host_copy_out(out[size], room, 4);
-			/* getsockopt reads its buffer for some options */
-			host_copy_out(out[i], (void *)a, *room);
+			/* What else is in the buffer is nobody's: it may be an old secret. */
+			uint32_t reads = option_reads(nr, in);
+			host_copy_out(out[i], (void *)a, reads < *room ? reads : *room);
 			break;
 		}
 		case SOCKLEN:
@@ -397,7 +418,7 @@ int64_t calls_host(struct thread *t, uint64_t nr, const uint64_t arg[6])
 	uint64_t out[6];
 	uint32_t room = 0;
 	memcpy(out, arg, sizeof out);
-	int64_t rc = lay_out(&m, c, arg, out, &room);
+	int64_t rc = lay_out(&m, c, nr, arg, out, &room);
 	if (rc < 0)
 		return rc;
 	rc = believe(c, nr, arg, out, call_out(t, nr, out));

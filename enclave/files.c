@@ -161,7 +161,6 @@ static int64_t do_ioctl(struct thread *t, const uint64_t a[6])
 	return -ENOTTY;
 }
 
-#define FLOCK_SIZE 32
 static int64_t do_fcntl(struct thread *t, const uint64_t a[6])
 {
 	switch ((int)a[1]) {
@@ -171,14 +170,19 @@ static int64_t do_fcntl(struct thread *t, const uint64_t a[6])
 	case 36 /* F_OFD_GETLK */:
 	case 37:
 	case 38: {
-		if (!mm_app_range(a[2], FLOCK_SIZE))
+		struct flock app, lock;
+		if (!mm_app_range(a[2], sizeof app))
 			return -EFAULT;
+		memcpy(&app, (const void *)a[2], sizeof app);
+		memset(&lock, 0, sizeof lock); /* what lies between its members stays inside */
+		lock.l_type = app.l_type, lock.l_whence = app.l_whence, lock.l_pid = app.l_pid;
+		lock.l_start = app.l_start, lock.l_len = app.l_len;
 		struct marshal m = marshal_begin(t);
-		uint64_t at = marshal_room(&m, FLOCK_SIZE);
-		host_copy_out(at, (const void *)a[2], FLOCK_SIZE);
+		uint64_t at = marshal_room(&m, sizeof lock);
+		host_copy_out(at, &lock, sizeof lock);
 		int64_t rc = call_out(t, SYS_fcntl, (const uint64_t[6]){a[0], a[1], at});
 		if (rc >= 0)
-			app_write(a[2], at, FLOCK_SIZE);
+			app_write(a[2], at, sizeof lock);
 		return call_bounded(rc, INT_MAX);
 	}
 	case F_DUPFD:

@@ -91,7 +91,11 @@ static int64_t do_poll(struct thread *t, uint64_t app_fds, uint64_t count)
 	if (count && !mm_app_range(app_fds, count * sizeof(struct pollfd)))
 		return -EFAULT;
 	uint64_t at = marshal_room(&m, count * sizeof(struct pollfd));
-	host_copy_out(at, (const void *)app_fds, count * sizeof(struct pollfd));
+	for (uint64_t i = 0; i < count; i++) {
+		struct pollfd p = ((const struct pollfd *)app_fds)[i];
+		p.revents = 0; /* whatever was there before */
+		host_copy_out(at + i * sizeof p, &p, sizeof p);
+	}
 	int64_t rc = poll_out(t, at, count);
 	if (rc < 0)
 		return rc;

@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -21,12 +24,16 @@ static uint64_t seed = 7;
 static bool honest_epoll;
 static uint64_t control_at, control_size; /* recvmsg: control data from this seed on, 0 none; how much it says there is */
 static struct epoll_event offered;
+static uint8_t shown[256]; /* what a call's buffer held when the host got it */
+static int shown_argument = -1; /* which argument that is; -1: none is looked at */
 
 void host_answer(struct thread *t, struct call_area *area)
 {
 	(void)t;
 	area->result = answer;
 	area->interrupted = 0;
+	if (shown_argument >= 0)
+		memcpy(shown, (void *)area->arg[shown_argument], sizeof(shown));
 	if (honest_epoll && area->nr == SYS_epoll_ctl) {
 		memcpy(&offered, (void *)area->arg[3], sizeof(offered));
 		area->result = 0;
@@ -263,12 +270,71 @@ static void events_are_the_programs(struct thread *t)
 	honest_epoll = false;
 }
 
+#define SECRET 0xd7
+static bool is_shown(size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		if (shown[i] == SECRET)
+			return true;
+	return false;
+}
+
+/* What a call only writes is not the host's to read: buffers hold what was there before. */
+static void buffers_show_nothing(struct thread *t)
+{
+	static const struct {
+		unsigned nr, argument, level, name;
+		bool reads;
+	} calls[] = {
+	    {SYS_accept, 1, 0, 0, false},
+	    {SYS_accept4, 1, 0, 0, false},
+	    {SYS_getsockname, 1, 0, 0, false},
+	    {SYS_getpeername, 1, 0, 0, false},
+	    {SYS_recvfrom, 4, 0, 0, false},
+	    {SYS_getsockopt, 3, SOL_SOCKET, SO_ERROR, false},
+	    {SYS_getsockopt, 3, IPPROTO_TCP, TCP_INFO, false},
+	    {SYS_getsockopt, 3, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, true},
+	};
+	uint32_t size = BUFFER;
+	answer = -EIO;
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		uint64_t a[7] = {calls[i].nr, 3, calls[i].level, calls[i].name, 0, 0, 0};
+		a[1 + calls[i].argument] = (uint64_t)buffer(0);
+		a[2 + calls[i].argument] = (uint64_t)buffer(1);
+		memset(buffer(0), SECRET, BUFFER);
+		memcpy(buffer(1), &size, sizeof(size));
+		memcpy(t->ctx.call, a, sizeof(a));
+		memset(((struct call_area *)t->area)->data, 0, 0x8000);
+		shown_argument = calls[i].argument;
+		CHECK(files_call(t, calls[i].nr, t->ctx.call + 1) == -EIO);
+		CHECK(is_shown(0, BUFFER) == calls[i].reads);
+	}
+	struct pollfd polled[2] = {{.fd = 3, .events = POLLIN}, {.fd = 4, .events = POLLOUT}};
+	struct flock lock;
+	for (int i = 0; i < 2; i++)
+		memset(&polled[i].revents, SECRET, sizeof(polled[i].revents));
+	memcpy(buffer(0), polled, sizeof(polled));
+	shown_argument = 0;
+	call(t, SYS_poll, (uint64_t)buffer(0), 2, 0, 0);
+	CHECK(!is_shown(0, sizeof(polled)));
+	memset(&lock, SECRET, sizeof(lock));
+	lock.l_type = F_WRLCK;
+	lock.l_whence = SEEK_SET;
+	lock.l_start = lock.l_len = lock.l_pid = 0;
+	memcpy(buffer(0), &lock, sizeof(lock));
+	shown_argument = 2;
+	call(t, SYS_fcntl, 3, F_SETLK, (uint64_t)buffer(0), 0);
+	CHECK(!is_shown(0, sizeof(lock)));
+	shown_argument = -1;
+}
+
 int main(void)
 {
 	enclave_begin();
 	struct thread *t = thread_self();
 	CHECK(mm_mmap(HEAP_BASE + (4u << 20), 1 << 20, 3, 0x12) > 0);
 	every_call(t);
+	buffers_show_nothing(t);
 	control_data_is_bounded(t);
 	results_are_bounded(t);
 	addresses_are_the_programs(t);
