@@ -57,11 +57,12 @@ static uint64_t left_ms(struct thread *t)
 	return left < 0x7fffffff ? left : 0x7fffffff;
 }
 
-/* One wait outside; time-out argument number `at` is brought up to date before each try. */
-static int64_t wait_out(struct thread *t, uint64_t nr, uint64_t out[6], int at)
+/* One wait outside; time-out argument number `at` is brought up to date before each try. again: what the last one brought
+ * was nothing. */
+static int64_t wait_out(struct thread *t, uint64_t nr, uint64_t out[6], int at, bool again)
 {
 	/* With a mask of its own, what was pending before counts as well. */
-	bool interrupted = t->reissued || t->ctx.in_sigsuspend;
+	bool interrupted = again || t->reissued || t->ctx.in_sigsuspend;
 	for (;;) {
 		if (interrupted) {
 			if (call_must_park())
@@ -77,9 +78,9 @@ static int64_t wait_out(struct thread *t, uint64_t nr, uint64_t out[6], int at)
 	}
 }
 
-static int64_t poll_out(struct thread *t, uint64_t u_fds, uint64_t count)
+static int64_t poll_out(struct thread *t, uint64_t u_fds, uint64_t count, bool again)
 {
-	int64_t rc = wait_out(t, SYS_poll, (uint64_t[6]){u_fds, count}, 2);
+	int64_t rc = wait_out(t, SYS_poll, (uint64_t[6]){u_fds, count}, 2, again);
 	return rc > (int64_t)count || rc < -4095 ? -EIO : rc;
 }
 
@@ -91,20 +92,27 @@ static int64_t do_poll(struct thread *t, uint64_t app_fds, uint64_t count)
 	if (count && !mm_app_range(app_fds, count * sizeof(struct pollfd)))
 		return -EFAULT;
 	uint64_t at = marshal_room(&m, count * sizeof(struct pollfd));
-	for (uint64_t i = 0; i < count; i++) {
-		struct pollfd p = ((const struct pollfd *)app_fds)[i];
-		p.revents = 0; /* whatever was there before */
-		host_copy_out(at + i * sizeof p, &p, sizeof p);
+	for (bool again = false;; again = true) {
+		for (uint64_t i = 0; i < count; i++) {
+			struct pollfd p = ((const struct pollfd *)app_fds)[i];
+			p.revents = 0; /* whatever was there before */
+			host_copy_out(at + i * sizeof p, &p, sizeof p);
+		}
+		int64_t rc = poll_out(t, at, count, again), ready = 0;
+		if (rc < 0)
+			return rc;
+		/* How many there are is counted here: who trusts the number looks for what is not there. */
+		for (uint64_t i = 0; i < count; i++) {
+			struct pollfd *p = (struct pollfd *)app_fds + i;
+			short got = ((const volatile struct pollfd *)at)[i].revents;
+			got = p->fd < 0 ? 0 : got & (p->events | POLLERR | POLLHUP | POLLNVAL);
+			p->revents = got;
+			ready += got != 0;
+		}
+		marks_set(app_fds, count * sizeof(struct pollfd));
+		if (ready || clock_mono_ns() >= t->ctx.deadline_ns)
+			return ready;
 	}
-	int64_t rc = poll_out(t, at, count);
-	if (rc < 0)
-		return rc;
-	for (uint64_t i = 0; i < count; i++) {
-		struct pollfd *p = (struct pollfd *)app_fds + i;
-		p->revents = ((const volatile struct pollfd *)at)[i].revents & (p->events | POLLERR | POLLHUP | POLLNVAL);
-	}
-	marks_set(app_fds, count * sizeof(struct pollfd));
-	return rc;
 }
 
 static const short select_events[3] = {POLLIN, POLLOUT, POLLPRI};
@@ -132,7 +140,7 @@ static int64_t do_select(struct thread *t, uint64_t count, const uint64_t app_se
 		if (p.events)
 			host_copy_out(at + n++ * sizeof p, &p, sizeof p);
 	}
-	int64_t rc = poll_out(t, at, n);
+	int64_t rc = poll_out(t, at, n, false);
 	if (rc < 0)
 		return rc;
 	uint64_t got[3][SELECT_MAX / 64] = {0};
@@ -174,7 +182,7 @@ static int64_t do_epoll_wait(struct thread *t, const uint64_t a[6])
 	if (!mm_app_range(a[1], (uint64_t)most * EPOLL_EVENT_SIZE))
 		return -EFAULT;
 	uint64_t at = marshal_room(&m, (uint64_t)most * EPOLL_EVENT_SIZE);
-	int64_t rc = wait_out(t, SYS_epoll_wait, (uint64_t[6]){a[0], at, (uint64_t)most}, 3);
+	int64_t rc = wait_out(t, SYS_epoll_wait, (uint64_t[6]){a[0], at, (uint64_t)most}, 3, false);
 	if (rc > most || rc < -4095)
 		return -EIO;
 	int64_t found = 0;

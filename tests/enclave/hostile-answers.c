@@ -24,6 +24,8 @@ static uint64_t seed = 7;
 static bool honest_epoll;
 static uint64_t control_at, control_size; /* recvmsg: control data from this seed on, 0 none; how much it says there is */
 static struct epoll_event offered;
+static struct pollfd polled[2]; /* poll: answered with these, after an empty answer */
+static unsigned polls;
 static uint8_t shown[256]; /* what a call's buffer held when the host got it */
 static int shown_argument = -1; /* which argument that is; -1: none is looked at */
 
@@ -40,6 +42,10 @@ void host_answer(struct thread *t, struct call_area *area)
 	} else if (honest_epoll && area->nr == SYS_epoll_wait) {
 		memcpy((void *)area->arg[1], &offered, sizeof(offered));
 		area->result = 1;
+	} else if (polls && area->nr == SYS_poll) {
+		for (int i = 0; i < 2; i++)
+			((struct pollfd *)area->arg[0])[i].revents = polls == 1 ? polled[i].revents : 0;
+		polls -= polls > 1;
 	} else if (control_at && area->nr == SYS_recvmsg) {
 		uint64_t *message = (uint64_t *)area->arg[1];
 		uint8_t *control = (uint8_t *)message[4];
@@ -309,14 +315,14 @@ static void buffers_show_nothing(struct thread *t)
 		CHECK(files_call(t, calls[i].nr, t->ctx.call + 1) == -EIO);
 		CHECK(is_shown(0, BUFFER) == calls[i].reads);
 	}
-	struct pollfd polled[2] = {{.fd = 3, .events = POLLIN}, {.fd = 4, .events = POLLOUT}};
+	struct pollfd fds[2] = {{.fd = 3, .events = POLLIN}, {.fd = 4, .events = POLLOUT}};
 	struct flock lock;
 	for (int i = 0; i < 2; i++)
-		memset(&polled[i].revents, SECRET, sizeof(polled[i].revents));
-	memcpy(buffer(0), polled, sizeof(polled));
+		memset(&fds[i].revents, SECRET, sizeof(fds[i].revents));
+	memcpy(buffer(0), fds, sizeof(fds));
 	shown_argument = 0;
 	call(t, SYS_poll, (uint64_t)buffer(0), 2, 0, 0);
-	CHECK(!is_shown(0, sizeof(polled)));
+	CHECK(!is_shown(0, sizeof(fds)));
 	memset(&lock, SECRET, sizeof(lock));
 	lock.l_type = F_WRLCK;
 	lock.l_whence = SEEK_SET;
@@ -326,6 +332,26 @@ static void buffers_show_nothing(struct thread *t)
 	call(t, SYS_fcntl, 3, F_SETLK, (uint64_t)buffer(0), 0);
 	CHECK(!is_shown(0, sizeof(lock)));
 	shown_argument = -1;
+}
+
+/* poll() tells of as many descriptors as have events, and of none that was not asked about. */
+static void polls_add_up(struct thread *t)
+{
+	static const int64_t wrong[] = {1, 2};
+	struct pollfd p[2];
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		struct pollfd asked[2] = {{.fd = 3, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+		answer = wrong[i];
+		polls = 3;
+		polled[0].revents = polled[1].revents = POLLIN;
+		memcpy(buffer(0), asked, sizeof(asked));
+		CHECK(call(t, SYS_poll, (uint64_t)buffer(0), 2, ~0ull, 0) == 1 && polls == 1);
+		memcpy(p, buffer(0), sizeof(p));
+		CHECK(p[0].revents == POLLIN && p[1].revents == 0);
+		polled[0].revents = 0;
+		CHECK(call(t, SYS_poll, (uint64_t)buffer(0), 2, 1, 0) == 0);
+	}
+	polls = 0;
 }
 
 int main(void)
@@ -340,5 +366,6 @@ int main(void)
 	addresses_are_the_programs(t);
 	random_stays_random(t);
 	events_are_the_programs(t);
+	polls_add_up(t);
 	return 0;
 }
