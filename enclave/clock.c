@@ -66,8 +66,9 @@ uint64_t clock_mono_ns(void)
 	host_now(&mono, &real);
 	uint64_t now = mono + (uint64_t)mono_offset;
 	uint64_t last = __atomic_load_n(&mono_last, __ATOMIC_RELAXED);
-	/* as signed: before its beginning is not in the far future */
-	while ((int64_t)(now - last) > 0)
+	/* as signed: before its beginning is not in the far future. By itself, for a difference goes round: steps forwards
+	 * would lead back in the end. */
+	while ((int64_t)now > (int64_t)last)
 		if (__atomic_compare_exchange_n(&mono_last, &last, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			return now;
 	return last;
@@ -92,7 +93,7 @@ uint64_t clock_cpu_ns(int which)
 	const volatile struct time_page *u = (const volatile struct time_page *)u_page;
 	uint64_t now = (u ? u->cpu_ns[which] & ~(1ull << 63) : 0) + cpu_offset[which];
 	uint64_t last = __atomic_load_n(&cpu_last[which], __ATOMIC_RELAXED);
-	while ((int64_t)(now - last) > 0)
+	while ((int64_t)now > (int64_t)last)
 		if (__atomic_compare_exchange_n(&cpu_last[which], &last, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			return now;
 	return last;

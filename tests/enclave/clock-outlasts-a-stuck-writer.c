@@ -42,7 +42,7 @@ static int is_near(const char *what, uint64_t is, uint64_t wanted)
 
 int main(void)
 {
-	uint8_t carried[16];
+	uint8_t carried[16 + 8 * CPU_CLOCKS];
 	struct writer w = {.base = carried, .capacity = sizeof(carried)};
 	int wrong = 0;
 
@@ -52,6 +52,8 @@ int main(void)
 	/* it came from a machine whose clock said 50 s, at this moment: it is behind this one's from now on */
 	put_u64(&w, 50 * S);
 	put_u64(&w, 1000 * S);
+	for (int i = 0; i < CPU_CLOCKS; i++)
+		put_u64(&w, 1ull << 62);
 	struct reader r = {.base = carried, .size = sizeof(carried)};
 	clock_import(&r);
 	clock_go();
@@ -67,5 +69,19 @@ int main(void)
 	page.seq = 4;
 	set(120 * S, 1020 * S);
 	wrong += is_near("after all that", clock_mono_ns(), 70 * S);
+	/* forwards by half of what there is at most, again and again: once around */
+	uint64_t last = clock_mono_ns(), used = clock_cpu_ns(CPU_ALL);
+	for (int i = 1; i <= 8; i++) {
+		page.seq += 2;
+		set(120 * S + i * (1ull << 62), 1020 * S);
+		page.cpu_ns[CPU_ALL] = i * (1ull << 62);
+		uint64_t now = clock_mono_ns(), used_now = clock_cpu_ns(CPU_ALL);
+		if (now < last || used_now < used) {
+			printf("backwards, at step %d\n", i);
+			wrong++;
+		}
+		last = now;
+		used = used_now;
+	}
 	return wrong != 0;
 }
