@@ -24,8 +24,11 @@ struct action {
 	uint64_t mask;
 };
 
-/* The C library's own, of no use to anybody else. */
-#define LIBRARY_SIGNALS (BIT(32) | BIT(33) | BIT(34))
+/* What somebody outside may send: no exception (its handler would see one that never was, between any two instructions), no
+ * signal of the C library's own, none that tells of what the runtime does itself. */
+#define OUTSIDE_SIGNALS \
+	(BIT(SIGHUP) | BIT(SIGINT) | BIT(SIGQUIT) | BIT(SIGTERM) | BIT(SIGUSR1) | BIT(SIGUSR2) | BIT(SIGWINCH) | BIT(SIGALRM) | \
+	 BIT(SIGCHLD))
 
 static struct action action[SIGNALS + 1]; /* changed by whole words only; a torn read is a racing program's own */
 static uint64_t process_pending, sent_by_host; /* of those pending: not by this program itself */
@@ -532,7 +535,7 @@ static bool blocked_somewhere(int signum)
 
 int64_t signal_process(int signum, bool from_host)
 {
-	if (signum < 1 || signum > SIGNALS || (from_host && (LIBRARY_SIGNALS & BIT(signum) || state_is_destination())))
+	if (signum < 1 || signum > SIGNALS || (from_host && (!(OUTSIDE_SIGNALS & BIT(signum)) || state_is_destination())))
 		return -EINVAL;
 	if (ignored(signum) && !blocked_somewhere(signum))
 		return -1;

@@ -15,7 +15,8 @@
 #define TIMER_SIGNAL (SIGRTMIN + 4)
 #define CPU_LOOK_US_MIN 1000
 
-/* SIGTSTP and SIGCONT stay with the process: they stop and continue it as a whole. */
+/* SIGTSTP and SIGCONT stay with the process: they stop and continue it as a whole. The enclave takes these and no
+ * others (OUTSIDE_SIGNALS in enclave/signal.c). */
 static const int forwarded[] = {SIGHUP,	 SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
 				SIGUSR2, SIGWINCH, SIGALRM, SIGCHLD};
 

@@ -10,7 +10,10 @@ ENCLAVE_TESTS := $(addprefix $(B)/tests/enclave/,pages hostile-answers futexes)
 $(ENCLAVE_TESTS): $(B)/tests/enclave/%: $(B)/tests/enclave/%.o $(B)/tests/enclave/support.o $(ENCLAVE_UNIT_OBJS)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lpthread
+EXCEPTIONS_TEST := $(B)/tests/enclave/exceptions
+$(EXCEPTIONS_TEST): $(EXCEPTIONS_TEST).o $(B)/tests/enclave/support.o $(addprefix $(B)/tests/enclave/enclave/,fault.o signal.o) $(ENCLAVE_UNIT_OBJS)
+	$(CC) -o $@ $^ -lpthread
 CLOCK_TEST := $(B)/tests/enclave/clock-outlasts-a-stuck-writer
 $(CLOCK_TEST): $(CLOCK_TEST).o $(B)/tests/enclave/enclave/clock.o
 	$(CC) -o $@ $^
-TESTS += $(ENCLAVE_TESTS) $(CLOCK_TEST)
+TESTS += $(ENCLAVE_TESTS) $(EXCEPTIONS_TEST) $(CLOCK_TEST)

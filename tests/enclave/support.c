@@ -16,6 +16,8 @@
 #include "enclave/signal.h"
 #include "sgx/arch.h"
 
+#define WEAK __attribute__((weak)) /* a test may have the real one, or its own */
+
 static atomic_ulong accepted;
 static uint8_t exists[(4ull << 30) >> PAGE_SHIFT];
 
@@ -34,7 +36,7 @@ static void map(uint64_t start, uint64_t size, int prot)
 	}
 }
 
-void __attribute__((weak)) page_wanted(uint64_t page)
+void WEAK page_wanted(uint64_t page)
 {
 	printf("page %#lx is waited for, and nobody brings it\n", (unsigned long)page);
 	exit(1);
@@ -194,29 +196,29 @@ void call_park_again(struct thread *t)
 	abort();
 }
 
-void signal_self(struct thread *t, int signum)
+void WEAK signal_self(struct thread *t, int signum)
 {
 	(void)t, (void)signum;
 }
 
-int signal_take(struct thread *t, uint64_t set, uint8_t info[128])
+int WEAK signal_take(struct thread *t, uint64_t set, uint8_t info[128])
 {
 	(void)t, (void)set, (void)info;
 	return 0;
 }
 
-uint64_t signal_pending_anywhere(void)
+uint64_t WEAK signal_pending_anywhere(void)
 {
 	return 0;
 }
 
-int64_t signal_mask_for(struct thread *t, uint64_t app_set)
+int64_t WEAK signal_mask_for(struct thread *t, uint64_t app_set)
 {
 	(void)t, (void)app_set;
 	return 0;
 }
 
-void signal_mask_back(struct thread *t)
+void WEAK signal_mask_back(struct thread *t)
 {
 	(void)t;
 }
