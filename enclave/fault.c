@@ -18,9 +18,8 @@
 #define VECTOR_UD 6
 #define VECTOR_PF 14
 /* The signal a program gets for an exception of its own, as from the kernel. */
-static struct fault fault_of(const struct sgx_gprsgx *g, const struct sgx_exinfo *x)
+static struct fault fault_of(unsigned vector, const struct sgx_gprsgx *g, const struct sgx_exinfo *x)
 {
-	unsigned vector = SGX_EXITINFO_VECTOR(g->exitinfo);
 	struct fault f = {.signum = SIGSEGV, .code = SI_KERNEL, .vector = vector};
 	switch (vector) {
 	case 0:
@@ -67,9 +66,8 @@ static const char *const fault_name[32] = {[0] = "divide error", [1] = "debug", 
 	[17] = "alignment check", [19] = "SIMD error"};
 
 /* The call area of this thread may hold a half-made ocall, but the enclave is dead now: text may go there. */
-static uint64_t die_text(struct thread *t, uint64_t why, const struct sgx_gprsgx *g, uint64_t addr)
+static uint64_t die_text(struct thread *t, uint64_t why, unsigned vector, const struct sgx_gprsgx *g, uint64_t addr)
 {
-	unsigned vector = SGX_EXITINFO_VECTOR(g->exitinfo);
 	struct text msg = {0};
 	text_str(&msg, vector < 32 && fault_name[vector] ? fault_name[vector] : "exception");
 	text_str(&msg, " at instruction ");
@@ -87,14 +85,14 @@ static uint64_t die_text(struct thread *t, uint64_t why, const struct sgx_gprsgx
 
 /* The program's own doing: its handler's business, or its end by that signal, which the host is told behind the
  * reason. */
-static struct fault_answer program_fault(struct thread *t, enum fatal why, struct sgx_gprsgx *g, uint8_t *xsave,
-					 const struct sgx_exinfo *x)
+static struct fault_answer program_fault(struct thread *t, enum fatal why, unsigned vector, struct sgx_gprsgx *g,
+					 uint8_t *xsave, const struct sgx_exinfo *x)
 {
 	struct fault_answer answer = {0, 0};
-	struct fault f = fault_of(g, x);
+	struct fault f = fault_of(vector, g, x);
 	int rc = in_runtime(g->rip) ? -EFAULT : signal_fault(t, g, xsave, &f, &answer.page);
 	if (rc == -EFAULT)
-		answer.fatal = die_text(t, why | (uint64_t)f.signum << FATAL_SIGNAL_SHIFT, g, f.addr);
+		answer.fatal = die_text(t, why | (uint64_t)f.signum << FATAL_SIGNAL_SHIFT, vector, g, f.addr);
 	return answer;
 }
 
@@ -107,16 +105,20 @@ struct fault_answer fault_c(struct thread *t, uint64_t op)
 
 	if (rt_dead())
 		return (struct fault_answer){rt_dead(), 0};
-	if (op != ECALL_FAULT || !SGX_EXITINFO_VALID(g->exitinfo))
+	uint32_t info = g->exitinfo;
+	unsigned vector = SGX_EXITINFO_VECTOR(info);
+	if (op != ECALL_FAULT || !SGX_EXITINFO_VALID(info))
 		return resume;
+	/* Once: the processor writes it anew with the next one, but the host may come again without any. */
+	g->exitinfo = 0;
 	__atomic_fetch_add(&faults, 1, __ATOMIC_RELAXED);
-	if (SGX_EXITINFO_VECTOR(g->exitinfo) == VECTOR_UD && in_runtime(g->rip) && signal_fault_return(t, g, frame))
+	if (vector == VECTOR_UD && in_runtime(g->rip) && signal_fault_return(t, g, frame))
 		return resume;
-	if (SGX_EXITINFO_VECTOR(g->exitinfo) != VECTOR_PF)
-		return program_fault(t, FATAL_EXCEPTION, g, frame, x);
+	if (vector != VECTOR_PF)
+		return program_fault(t, FATAL_EXCEPTION, vector, g, frame, x);
 	uint64_t addr = x->maddr;
 	if (t->accepting) /* the fault may not need what its thread holds */
-		return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, g, addr), 0};
+		return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, vector, g, addr), 0};
 	switch (mm_fault(addr)) {
 	case 0:
 		break;
@@ -133,10 +135,10 @@ struct fault_answer fault_c(struct thread *t, uint64_t op)
 			t->fault_repeats = 0;
 		t->fault_addr = addr;
 		if (++t->fault_repeats > FAULT_REPEATS_MAX)
-			return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, g, addr), 0};
+			return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, vector, g, addr), 0};
 		break;
 	default:
-		return program_fault(t, FATAL_SEGV, g, frame, x);
+		return program_fault(t, FATAL_SEGV, vector, g, frame, x);
 	}
 	return resume;
 }

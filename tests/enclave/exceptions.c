@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Signals that a host makes up: those of a program's own exceptions are not among what it may send.
+ * Signals and exceptions that a host makes up: a program's own are not among those it may send, and one that the
+ * processor has saved is answered once.
  */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include "enclave/entry.h"
 #include "enclave/signal.h"
 #include "enclave/timer.h"
+#include "sgx/arch.h"
 #include "tests/enclave/support.h"
 
 void host_answer(struct thread *t, struct call_area *area)
@@ -51,6 +54,8 @@ bool timer_raised(int signum, uint32_t tid, struct timer_rung *rung)
 }
 
 #define HANDLER (APP_BASE + 0x800)
+#define CODE (APP_BASE + 0x900)
+#define STACK (HEAP_BASE + (6u << 20))
 
 static void handle(struct thread *t, int signum)
 {
@@ -73,10 +78,41 @@ static void host_sends_what_hosts_send(struct thread *t)
 	}
 }
 
+static struct sgx_gprsgx *registers(struct thread *t)
+{
+	return (struct sgx_gprsgx *)((uint8_t *)t - THREAD_RECORD + THREAD_SSA + PAGE_SIZE) - 1;
+}
+
+/* An exception of the program's, as the processor leaves it. */
+static struct sgx_gprsgx *raise_exception(struct thread *t, unsigned vector, uint64_t addr, uint32_t code)
+{
+	struct sgx_gprsgx *g = registers(t);
+	struct sgx_exinfo *x = (struct sgx_exinfo *)g - 1;
+	*g = (struct sgx_gprsgx){.rip = CODE, .rsp = STACK, .exitinfo = 1u << 31 | SGX_EXITTYPE_HARDWARE << 8 | vector};
+	*x = (struct sgx_exinfo){.maddr = addr, .errcd = code};
+	t->ctx.signal_mask = 0;
+	return g;
+}
+
+static void exceptions_are_answered_once(struct thread *t)
+{
+	handle(t, SIGILL);
+	for (int i = 0; i < 3; i++) {
+		struct sgx_gprsgx *g = raise_exception(t, 6, 0, 0);
+		CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE);
+		CHECK(g->rip == (uint64_t)context_signal && g->rsp < STACK);
+		struct sgx_gprsgx before = *g;
+		for (int k = 0; k < 3; k++)
+			CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE && memcmp(&before, g, sizeof(before)) == 0);
+	}
+}
+
 int main(void)
 {
 	enclave_begin();
 	struct thread *t = thread_self();
+	CHECK(mm_mmap(HEAP_BASE + (4u << 20), 4 << 20, 3, 0x12) > 0);
 	host_sends_what_hosts_send(t);
+	exceptions_are_answered_once(t);
 	return 0;
 }
