@@ -10,11 +10,13 @@
 
 struct interest {
 	uint64_t data;
+	uint64_t told; /* in which answer last */
 	int32_t epoll_fd, fd;
 	uint32_t events;
 	uint32_t generation; /* a token of an earlier use of this entry is not one of this */
 	uint32_t next;	     /* in its bucket or the free list; index + 1, 0 at the end */
-	uint32_t used;
+	uint16_t used;
+	uint16_t armed; /* EPOLLONESHOT: how often it may be told of before it is armed again */
 };
 
 /* Numbers that dup made share one open file: by any of them a set is the same set, and what is registered by one
@@ -27,7 +29,7 @@ struct alias {
 };
 
 #define PER_PAGE (PAGE_SIZE / sizeof(struct interest))
-#define PAGES 1024
+#define PAGES 1300
 #define BUCKETS 1024
 
 static struct spin
@@ -35,6 +37,7 @@ static struct spin
 static struct interest *page[PAGES];
 static uint32_t entries; /* in pages that exist */
 static uint32_t free_list, bucket[BUCKETS];
+static uint64_t answers;
 static struct alias alias[ALIASES_MAX];
 static uint32_t alias_count, last_file;
 
@@ -83,11 +86,11 @@ static int grow(void)
 	return 0;
 }
 
-static void use(uint32_t index, int32_t epoll_fd, int32_t fd, uint32_t events, uint64_t data)
+static void use(uint32_t index, int32_t epoll_fd, int32_t fd, uint32_t events, uint16_t armed, uint64_t data)
 {
 	struct interest *e = entry(index);
 	uint32_t *head = bucket_of(fd);
-	*e = (struct interest){data, epoll_fd, fd, events, e->generation, *head, 1};
+	*e = (struct interest){data, 0, epoll_fd, fd, events, e->generation, *head, 1, armed};
 	*head = index + 1;
 }
 
@@ -139,7 +142,7 @@ static int64_t add(struct thread *t, const uint64_t arg[6], const struct epoll_e
 		free_list = entry(index)->next;
 		/* One of the same name is found after this one: what it stood for is gone if the host takes
 		 * another. */
-		use(index, epoll_fd, fd, event->events, event->data.u64);
+		use(index, epoll_fd, fd, event->events, 1, event->data.u64);
 		token = token_of(index);
 	}
 	spin_unlock(&lock);
@@ -159,6 +162,20 @@ static int64_t add(struct thread *t, const uint64_t arg[6], const struct epoll_e
 	return rc;
 }
 
+/* The mask is about to change. Each other thread may be on its way back with an event of before: if there was no bound on
+ * those, as many are let through, and the one that is armed now. */
+static void rearm(struct interest *e, uint32_t events)
+{
+	uint16_t most = (uint16_t)(CONFIG->thread_count + 1);
+	if (!(e->events & EPOLLONESHOT))
+		e->armed = most;
+	else if (events & EPOLLONESHOT && e->armed < most)
+		e->armed++;
+	e->events |= events; /* an event of either mask may be on its way */
+	if (!(events & EPOLLONESHOT))
+		e->events &= ~(uint32_t)EPOLLONESHOT;
+}
+
 static int64_t modify(struct thread *t, const uint64_t arg[6], const struct epoll_event *event)
 {
 	spin_lock(&lock);
@@ -168,7 +185,7 @@ static int64_t modify(struct thread *t, const uint64_t arg[6], const struct epol
 	if (link) {
 		token = token_of(index);
 		before = entry(index)->events;
-		entry(index)->events |= event->events; /* an event of either mask may be on its way */
+		rearm(entry(index), event->events);
 	}
 	spin_unlock(&lock);
 	if (!link)
@@ -176,9 +193,12 @@ static int64_t modify(struct thread *t, const uint64_t arg[6], const struct epol
 	int64_t rc = ask_host(t, arg, event->events, token);
 	spin_lock(&lock);
 	if (token_of(index) == token) {
-		entry(index)->events = rc < 0 ? before : event->events;
+		struct interest *e = entry(index);
+		e->events = rc < 0 ? before : event->events;
 		if (rc == 0)
-			entry(index)->data = event->data.u64;
+			e->data = event->data.u64;
+		else if (before & event->events & EPOLLONESHOT && e->armed)
+			e->armed--;
 	}
 	spin_unlock(&lock);
 	return rc;
@@ -211,16 +231,29 @@ int64_t interest_control(struct thread *t, const uint64_t arg[6])
 	}
 }
 
-bool interest_event(int epoll_fd, uint32_t *events, uint64_t *data)
+uint64_t interest_answer(void)
+{
+	spin_lock(&lock);
+	uint64_t answer = ++answers;
+	spin_unlock(&lock);
+	return answer;
+}
+
+bool interest_event(int epoll_fd, uint64_t answer, uint32_t *events, uint64_t *data)
 {
 	uint32_t index = (uint32_t)*data;
 	bool ok = false;
 	spin_lock(&lock);
-	if (index < entries && entry(index)->used && token_of(index) == *data &&
-	    same_set(entry(index)->epoll_fd, epoll_fd)) {
-		*events &= entry(index)->events | EPOLLERR | EPOLLHUP;
-		*data = entry(index)->data;
+	struct interest *e = index < entries ? entry(index) : NULL;
+	if (e && e->used && token_of(index) == *data && same_set(e->epoll_fd, epoll_fd) && e->told != answer &&
+	    (e->armed || !(e->events & EPOLLONESHOT))) {
+		*events &= e->events | EPOLLERR | EPOLLHUP;
+		*data = e->data;
 		ok = *events != 0;
+	}
+	if (ok) {
+		e->told = answer;
+		e->armed -= e->events & EPOLLONESHOT ? 1 : 0;
 	}
 	spin_unlock(&lock);
 	return ok;
@@ -329,7 +362,7 @@ void interest_export(struct writer *w)
 			continue;
 		put_u64(w, e->data);
 		put_u64(w, (uint64_t)(uint32_t)e->epoll_fd << 32 | (uint32_t)e->fd);
-		put_u64(w, e->events);
+		put_u64(w, (uint64_t)e->armed << 32 | e->events);
 	}
 }
 
@@ -365,7 +398,7 @@ void interest_import(struct reader *r)
 			free_list = i + 1;
 			continue;
 		}
-		uint64_t data = get_u64(r), fds = get_u64(r);
-		use(i, (int32_t)(fds >> 32), (int32_t)fds, (uint32_t)get_u64(r), data);
+		uint64_t data = get_u64(r), fds = get_u64(r), events = get_u64(r);
+		use(i, (int32_t)(fds >> 32), (int32_t)fds, (uint32_t)events, (uint16_t)(events >> 32), data);
 	}
 }

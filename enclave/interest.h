@@ -14,9 +14,11 @@
 struct thread;
 
 int64_t interest_control(struct thread *t, const uint64_t arg[6]); /* epoll_ctl */
-/* Turns the host's event (mask and token) into the program's. False: no such interest, or nothing asked for.
- */
-bool interest_event(int epoll_fd, uint32_t *events, uint64_t *data);
+/* A number for one answer of the host's. */
+uint64_t interest_answer(void);
+/* Turns an event of that answer (mask and token) into the program's. False: no such interest, nothing asked for, told of
+ * before in this answer, or not to be told of until it is armed again. */
+bool interest_event(int epoll_fd, uint64_t answer, uint32_t *events, uint64_t *data);
 /* Descriptors that are closed are in no set, unless a dup of theirs is open; sets: they may have been sets
  * themselves. */
 void interest_closed(uint64_t first, uint64_t last, bool sets);

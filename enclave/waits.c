@@ -182,24 +182,27 @@ static int64_t do_epoll_wait(struct thread *t, const uint64_t a[6])
 	if (!mm_app_range(a[1], (uint64_t)most * EPOLL_EVENT_SIZE))
 		return -EFAULT;
 	uint64_t at = marshal_room(&m, (uint64_t)most * EPOLL_EVENT_SIZE);
-	int64_t rc = wait_out(t, SYS_epoll_wait, (uint64_t[6]){a[0], at, (uint64_t)most}, 3, false);
-	if (rc > most || rc < -4095)
-		return -EIO;
-	int64_t found = 0;
-	for (int64_t i = 0; i < rc; i++) {
-		struct epoll_event event;
-		uint64_t data;
-		uint32_t events;
-		host_copy_in(&event, at + (uint64_t)i * EPOLL_EVENT_SIZE, sizeof event);
-		events = event.events;
-		data = event.data.u64;
-		if (!interest_event((int)a[0], &events, &data))
-			continue;
-		event = (struct epoll_event){.events = events, .data.u64 = data};
-		memcpy((void *)(a[1] + (uint64_t)found++ * EPOLL_EVENT_SIZE), &event, sizeof event);
+	for (bool again = false;; again = true) {
+		int64_t rc = wait_out(t, SYS_epoll_wait, (uint64_t[6]){a[0], at, (uint64_t)most}, 3, again), found = 0;
+		if (rc > most || rc < -4095)
+			return -EIO;
+		if (rc < 0)
+			return rc;
+		uint64_t answer = interest_answer();
+		for (int64_t i = 0; i < rc; i++) {
+			struct epoll_event event;
+			host_copy_in(&event, at + (uint64_t)i * EPOLL_EVENT_SIZE, sizeof event);
+			uint32_t events = event.events;
+			uint64_t data = event.data.u64;
+			if (!interest_event((int)a[0], answer, &events, &data))
+				continue;
+			event = (struct epoll_event){.events = events, .data.u64 = data};
+			memcpy((void *)(a[1] + (uint64_t)found++ * EPOLL_EVENT_SIZE), &event, sizeof event);
+		}
+		marks_set(a[1], (uint64_t)found * EPOLL_EVENT_SIZE);
+		if (found || clock_mono_ns() >= t->ctx.deadline_ns)
+			return found;
 	}
-	marks_set(a[1], (uint64_t)found * EPOLL_EVENT_SIZE);
-	return rc < 0 ? rc : found;
 }
 
 /* With another signal mask until it is over, which its own -EINTR hands to the handler's frame. */

@@ -24,6 +24,8 @@ static uint64_t seed = 7;
 static bool honest_epoll;
 static uint64_t control_at, control_size; /* recvmsg: control data from this seed on, 0 none; how much it says there is */
 static struct epoll_event offered;
+static int offered_times = 1; /* in one answer */
+static unsigned strange;      /* so many answers before have a token that is none */
 static struct pollfd polled[2]; /* poll: answered with these, after an empty answer */
 static unsigned polls;
 static uint8_t shown[256]; /* what a call's buffer held when the host got it */
@@ -40,8 +42,12 @@ void host_answer(struct thread *t, struct call_area *area)
 		memcpy(&offered, (void *)area->arg[3], sizeof(offered));
 		area->result = 0;
 	} else if (honest_epoll && area->nr == SYS_epoll_wait) {
-		memcpy((void *)area->arg[1], &offered, sizeof(offered));
-		area->result = 1;
+		struct epoll_event e = offered;
+		e.data.u64 = strange ? ~0ull : e.data.u64;
+		strange -= strange != 0;
+		for (int i = 0; i < offered_times; i++)
+			memcpy((void *)(area->arg[1] + i * sizeof(e)), &e, sizeof(e));
+		area->result = offered_times;
 	} else if (polls && area->nr == SYS_poll) {
 		for (int i = 0; i < 2; i++)
 			((struct pollfd *)area->arg[0])[i].revents = polls == 1 ? polled[i].revents : 0;
@@ -260,19 +266,49 @@ static void events_are_the_programs(struct thread *t)
 	memcpy(&e, buffer(1), sizeof(e));
 	CHECK(e.events == EPOLLIN && e.data.u64 == 0x1122334455667788);
 	struct epoll_event good = offered;
-	CHECK(call(t, SYS_epoll_wait, 12, (uint64_t)buffer(1), 4, ~0ull) == 0); /* of another set */
+	CHECK(call(t, SYS_epoll_wait, 12, (uint64_t)buffer(1), 4, 0) == 0); /* of another set */
 	offered.events = EPOLLPRI;
-	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 0); /* not asked for */
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 0); /* not asked for */
 	for (int i = 0; i < 1000; i++) {
 		offered = good;
 		offered.data.u64 = random_below(&seed, 1u << 30) << 33 | random_below(&seed, 1u << 30);
 		if (offered.data.u64 != good.data.u64)
-			CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 0);
+			CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 0);
 	}
 	offered = good;
+	offered_times = 3;
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 1); /* the same one */
+	strange = 3;
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 1 && strange == 0);
+	offered_times = 1;
 	answer = 0;
 	CHECK(call(t, SYS_close, 11, 0, 0, 0) == 0);
-	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 0); /* closed */
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 0); /* closed */
+	/* told of once, until it is armed again */
+	e = (struct epoll_event){.events = EPOLLIN | EPOLLONESHOT, .data.u64 = 5};
+	memcpy(buffer(0), &e, sizeof(e));
+	CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_ADD, 11, (uint64_t)buffer(0)) == 0);
+	for (int i = 0; i < 3; i++) {
+		offered.events = EPOLLIN;
+		CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, ~0ull) == 1);
+		CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 0);
+		offered.events = EPOLLHUP;
+		CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 0);
+		CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_MOD, 11, (uint64_t)buffer(0)) == 0);
+	}
+	/* what other threads were told of before it became one stays theirs, and the one event comes */
+	e.events = EPOLLIN;
+	memcpy(buffer(0), &e, sizeof(e));
+	CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_MOD, 11, (uint64_t)buffer(0)) == 0);
+	for (int i = 0; i < 100; i++)
+		CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 1);
+	e.events = EPOLLIN | EPOLLONESHOT;
+	memcpy(buffer(0), &e, sizeof(e));
+	CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_MOD, 11, (uint64_t)buffer(0)) == 0);
+	offered.events = EPOLLIN;
+	for (unsigned i = 0; i < CONFIG->thread_count + 1; i++)
+		CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 1);
+	CHECK(call(t, SYS_epoll_wait, 10, (uint64_t)buffer(1), 4, 0) == 0);
 	honest_epoll = false;
 }
 
