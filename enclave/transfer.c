@@ -188,8 +188,10 @@ struct message {
 };
 _Static_assert(sizeof(struct message) == 56, "struct msghdr");
 
-int64_t transfer_message(struct thread *t, const uint64_t a[6], bool send)
+/* *more: a part of it went, and the rest is to follow. */
+static int64_t message_part(struct thread *t, const uint64_t a[6], bool send, bool *more)
 {
+	*more = false;
 	if (!mm_app_range(a[1], sizeof(struct message)))
 		return -EFAULT;
 	struct message app, out = {0};
@@ -244,8 +246,8 @@ int64_t transfer_message(struct thread *t, const uint64_t a[6], bool send)
 		if (rc <= 0)
 			return so_far(t, rc);
 		t->ctx.result += rc;
-		bool more = !app.name && (rc == size || size > WRITE_WHOLE);
-		return more ? transfer_message(t, a, true) : t->ctx.result;
+		*more = !app.name && (rc == size || size > WRITE_WHOLE);
+		return t->ctx.result;
 	}
 	rc = call_bounded(rc, a[2] & MSG_TRUNC ? INT_MAX : size);
 	if (rc < 0)
@@ -265,6 +267,15 @@ int64_t transfer_message(struct thread *t, const uint64_t a[6], bool send)
 		ancillary_in(t, out.control, back.control_size, app.control, control_room, &app.control_size, &app.flags);
 	memcpy((void *)a[1], &app, sizeof app);
 	marks_set(a[1], sizeof app);
+	return rc;
+}
+
+int64_t transfer_message(struct thread *t, const uint64_t a[6], bool send)
+{
+	bool more = true;
+	int64_t rc = 0;
+	while (more)
+		rc = message_part(t, a, send, &more);
 	return rc;
 }
 

@@ -390,6 +390,19 @@ static void polls_add_up(struct thread *t)
 	polls = 0;
 }
 
+/* A message goes in as many parts as it has bytes, if it must, and so does a vector. The last few go as a whole or not. */
+#define LONG (32u << 10)
+static void long_messages_go(struct thread *t)
+{
+	uint64_t part[2] = {HEAP_BASE + (4u << 20), LONG};
+	uint64_t message[7] = {0, 0, (uint64_t)buffer(1), 1};
+	memcpy(buffer(1), part, sizeof(part));
+	memcpy(buffer(0), message, sizeof(message));
+	answer = 1;
+	CHECK(call(t, SYS_sendmsg, 3, (uint64_t)buffer(0), 0, 0) >= LONG - BUFFER);
+	CHECK(call(t, SYS_writev, 3, (uint64_t)buffer(1), 1, 0) >= LONG - BUFFER);
+}
+
 int main(void)
 {
 	enclave_begin();
@@ -403,5 +416,6 @@ int main(void)
 	random_stays_random(t);
 	events_are_the_programs(t);
 	polls_add_up(t);
+	long_messages_go(t);
 	return 0;
 }
