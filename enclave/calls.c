@@ -390,6 +390,14 @@ static void take_back(const struct call *c, uint64_t nr, const uint64_t in[6], c
 	}
 }
 
+/* Of those that tell how much room they need when they have none. */
+static bool is_xattr_get(uint64_t nr)
+{
+	return nr == SYS_getxattr || nr == SYS_lgetxattr || nr == SYS_fgetxattr || nr == SYS_listxattr ||
+	       nr == SYS_llistxattr || nr == SYS_flistxattr;
+}
+_Static_assert(XATTR_SIZE_MAX == XATTR_LIST_MAX, "one bound for both");
+
 /* The host's word, if it is one the kernel could have said. */
 static int64_t believe(const struct call *c, uint64_t nr, const uint64_t in[6], const uint64_t out[6], int64_t rc)
 {
@@ -405,6 +413,8 @@ static int64_t believe(const struct call *c, uint64_t nr, const uint64_t in[6], 
 	default:
 		if (nr == SYS_recvfrom && in[3] & MSG_TRUNC) /* the real size is asked for */
 			return rc <= INT_MAX ? rc : -EIO;
+		if (!in[c->result - AT_MOST] && is_xattr_get(nr)) /* likewise */
+			return rc <= XATTR_SIZE_MAX ? rc : -EIO;
 		return (uint64_t)rc <= out[c->result - AT_MOST] ? rc : -EIO;
 	}
 }

@@ -403,6 +403,25 @@ static void long_messages_go(struct thread *t)
 	CHECK(call(t, SYS_writev, 3, (uint64_t)buffer(1), 1, 0) >= LONG - BUFFER);
 }
 
+/* With no room it is asked how much would be needed, and no more than a kernel has is believed. */
+static void attributes_have_sizes(struct thread *t)
+{
+	static const unsigned one[] = {SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr};
+	static const unsigned list[] = {SYS_listxattr, SYS_llistxattr, SYS_flistxattr};
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned k = 0; k < sizeof(answers) / sizeof(*answers); k++) {
+			answer = answers[k];
+			int64_t wanted = answer < -4095 || answer > 65536 ? -EIO : answer;
+			uint64_t name = (uint64_t)buffer(0), room = (uint64_t)buffer(1);
+			lay_canaries();
+			strcpy((char *)buffer(0), "name");
+			CHECK(call(t, one[i], name, name, k % 2 ? room : 0, 0) == wanted);
+			CHECK(call(t, list[i], name, k % 2 ? room : 0, 0, 0) == wanted);
+			CHECK(canaries_live(BUFFER) && buffer(1)[0] == 0);
+			CHECK(call(t, list[i], name, room, 8, 0) <= 8);
+		}
+}
+
 int main(void)
 {
 	enclave_begin();
@@ -417,5 +436,6 @@ int main(void)
 	events_are_the_programs(t);
 	polls_add_up(t);
 	long_messages_go(t);
+	attributes_have_sizes(t);
 	return 0;
 }
