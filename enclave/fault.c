@@ -119,7 +119,11 @@ struct fault_answer fault_c(struct thread *t, uint64_t op)
 	uint64_t addr = x->maddr;
 	if (t->accepting) /* the fault may not need what its thread holds */
 		return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, vector, g, addr), 0};
-	switch (mm_fault(addr)) {
+	int rc = mm_fault(addr);
+	/* No doing of the program's: code and constants are there, unless the host takes them away. */
+	if (rc == -EFAULT && mm_fault_is_strange(addr, x->errcd))
+		rc = -EEXIST;
+	switch (rc) {
 	case 0:
 		break;
 	case -EBUSY:

@@ -93,6 +93,45 @@ int chunks_prepare(uint64_t page, uint64_t count)
 	return 0;
 }
 
+/* What the loader puts there and nobody ever takes away: the runtime's own, and of the program what is not written. Noted
+ * in the beginning: the fault handler could not read program headers that are gone themselves. */
+#define LOADED_MAX 64
+static struct loaded {
+	uint64_t start, end;
+	uint32_t rights; /* PF_R, PF_W, PF_X */
+} loaded[LOADED_MAX];
+static unsigned loaded_count;
+
+static void loaded_add(uint64_t start, uint64_t size, uint32_t rights)
+{
+	uint64_t end = (start + size + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
+	if (loaded_count == LOADED_MAX)
+		rt_die(FATAL_INTERNAL, "the image has too many segments");
+	loaded[loaded_count++] = (struct loaded){start & ~(uint64_t)(PAGE_SIZE - 1), end, rights};
+}
+
+static void loaded_init(void)
+{
+	const Elf64_Phdr *h = (const Elf64_Phdr *)CONFIG->phdr;
+	loaded_count = 0;
+	loaded_add(STOP_WORD, PAGE_SIZE, PF_R | PF_W);
+	for (uint32_t i = 0; i < CONFIG->phdr_count; i++)
+		if (h[i].p_type == PT_LOAD && h[i].p_memsz && h[i].p_vaddr != OUTSIDE_BASE &&
+		    (h[i].p_vaddr < APP_BASE || !(h[i].p_flags & PF_W)))
+			loaded_add(h[i].p_vaddr, h[i].p_memsz, h[i].p_flags);
+}
+
+#define CODE_WRITE 2u /* of a page fault's error code */
+#define CODE_FETCH 16u
+bool mm_fault_is_strange(uint64_t addr, uint32_t code)
+{
+	uint32_t needs = code & CODE_FETCH ? PF_X : code & CODE_WRITE ? PF_W : PF_R;
+	for (unsigned i = 0; i < loaded_count; i++)
+		if (addr >= loaded[i].start && addr < loaded[i].end)
+			return loaded[i].rights & needs;
+	return false;
+}
+
 void mm_init(void)
 {
 	const struct image_config *c = CONFIG;
@@ -114,6 +153,7 @@ void mm_init(void)
 			state_set(p, PG_ACCEPTED | PG_MAPPED | PG_IMAGE);
 	for (uint64_t p = 0; p < c->heap_static >> PAGE_SHIFT; p++)
 		state_set(heap_first() + p, PG_ACCEPTED);
+	loaded_init();
 	mmap_init();
 }
 

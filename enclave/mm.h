@@ -18,6 +18,9 @@ bool mm_chunk_ready(uint64_t page);
  * -EINPROGRESS: its content is still to come from elsewhere. -EFAULT: the application has no right to it.
  * -ENOMEM: the host has no page. */
 int mm_fault(uint64_t addr);
+/* A fault at addr with this error code (the processor's): does the image allow the access, and is the page one that
+ * nobody but the host takes away? */
+bool mm_fault_is_strange(uint64_t addr, uint32_t code);
 /* Is [addr, addr+size) mapped memory of the application? For pointers the application passes. */
 bool mm_app_range(uint64_t addr, uint64_t size);
 /* Likewise, mapped or not: an address that cannot be the runtime's. */

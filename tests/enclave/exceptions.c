@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Signals and exceptions that a host makes up: a program's own are not among those it may send, and one that the
- * processor has saved is answered once.
+ * Signals and exceptions that a host makes up: a program's own are not among those it may send, one that the processor
+ * has saved is answered once, and none comes of a page of the program's code that the host takes away.
  */
+#include <elf.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -107,12 +108,67 @@ static void exceptions_are_answered_once(struct thread *t)
 	}
 }
 
+#define TEXT (APP_BASE + 0x10000)
+#define CONSTANTS (APP_BASE + 0x20000)
+#define READ 4u
+#define WRITE 6u
+#define FETCH 20u
+
+/* An image with code and constants, behind the writable part. */
+static void image_has_segments(void)
+{
+	static const Elf64_Phdr headers[] = {
+	    {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = TEXT, .p_memsz = 2 * PAGE_SIZE},
+	    {.p_type = PT_LOAD, .p_flags = PF_R, .p_vaddr = CONSTANTS, .p_memsz = 10},
+	    {.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_vaddr = APP_BASE, .p_memsz = IMAGE_SIZE},
+	};
+	struct image_config *c = (void *)CONFIG_BASE;
+	c->phdr = (uint64_t)headers;
+	c->phdr_count = sizeof(headers) / sizeof(*headers);
+	mm_init();
+}
+
+/* A fault that the program did not make is none of its handler's; it is the end where the page does not come back. */
+static void missing_code_is_an_attack(struct thread *t)
+{
+	static const struct {
+		uint64_t addr;
+		uint32_t code;
+		bool own;
+	} faults[] = {
+	    {TEXT, READ, false},
+	    {TEXT + PAGE_SIZE, FETCH, false},
+	    {TEXT, WRITE, true},
+	    {TEXT + 2 * PAGE_SIZE, READ, true},
+	    {CONSTANTS + 100, READ, false},
+	    {CONSTANTS, WRITE, true},
+	    {CONSTANTS, FETCH, true},
+	    {CONSTANTS + PAGE_SIZE, READ, true},
+	    {STOP_WORD, READ, false},
+	    {0, READ, true},
+	};
+	handle(t, SIGSEGV);
+	for (unsigned i = 0; i < sizeof(faults) / sizeof(*faults); i++) {
+		struct sgx_gprsgx *g = raise_exception(t, 14, faults[i].addr, faults[i].code);
+		CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE);
+		CHECK(g->rip == (faults[i].own ? (uint64_t)context_signal : CODE));
+	}
+	for (int i = 0; i < 1000; i++) {
+		raise_exception(t, 14, TEXT, READ);
+		CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE);
+	}
+	raise_exception(t, 14, TEXT, READ);
+	CHECK((fault_c(t, ECALL_FAULT).fatal & 0xff) == FATAL_PAGE_ATTACK);
+}
+
 int main(void)
 {
 	enclave_begin();
 	struct thread *t = thread_self();
+	image_has_segments();
 	CHECK(mm_mmap(HEAP_BASE + (4u << 20), 4 << 20, 3, 0x12) > 0);
 	host_sends_what_hosts_send(t);
 	exceptions_are_answered_once(t);
+	missing_code_is_an_attack(t);
 	return 0;
 }
