@@ -29,6 +29,7 @@
 #define TAG_REALTIME 2u /* a timer of the wall clock */
 #define TAG_EPOLL 4u
 #define TAG_SIGNAL 8u /* signalfd.c */
+#define TAG_OPEN 16u  /* given out, and not closed since */
 #define TAG_OWN (TAG_RANDOM | TAG_SIGNAL) /* what is read of it must never be the host's */
 static uint8_t fd_tag[TAGGED_FDS];
 
@@ -59,22 +60,22 @@ static void fds_closed(uint64_t first, uint64_t last)
 	interest_closed(first, last, sets || tags & TAG_EPOLL);
 }
 
-/* A number the host has just given out. It cannot be one that is open as a random device, and one that is to be
- * must fit the table: or the next read would give the host's bytes. */
+/* A number the host has just given out. It cannot be one that is open: two files by one number, one of them perhaps a random
+ * device, whose next read would give the host's bytes. One that is to be such a device must fit the table. */
 static int64_t new_fd(struct thread *t, int64_t fd, uint8_t tag)
 {
 	if (fd < 0)
 		return fd;
-	if (tag_of((uint32_t)fd) & TAG_OWN)
-		return -EIO;
 	if (fd >= TAGGED_FDS) {
 		if (!(tag & TAG_OWN))
 			return fd;
 		ocall(t, OCALL_SYSCALL, SYS_close, (const uint64_t[6]){(uint64_t)fd}, NULL);
 		return -EMFILE;
 	}
-	__atomic_store_n(&fd_tag[fd], tag, __ATOMIC_RELAXED);
-	return fd;
+	uint8_t closed = 0;
+	return __atomic_compare_exchange_n(&fd_tag[fd], &closed, tag | TAG_OPEN, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+		       ? fd
+		       : -EIO;
 }
 
 int64_t files_new(struct thread *t, int64_t fd)
@@ -84,7 +85,7 @@ int64_t files_new(struct thread *t, int64_t fd)
 
 bool files_own(uint64_t fd)
 {
-	return tag_of(fd) != 0;
+	return tag_of(fd) & ~TAG_OPEN;
 }
 
 static int64_t new_dup(struct thread *t, int64_t fd, uint64_t from)
@@ -401,7 +402,7 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 	case SYS_dup2:
 	case SYS_dup3: {
 		uint32_t from = (uint32_t)a[0], to = (uint32_t)a[1];
-		uint8_t tag = tag_of(from), before = tag_of(to);
+		uint8_t tag = tag_of(from) | TAG_OPEN, before = tag_of(to);
 		int64_t rc = calls_host(t, nr, a);
 		if (rc < 0 || from == to)
 			return rc;

@@ -180,6 +180,8 @@ static void control_data_is_bounded(struct thread *t)
 	static const uint64_t sizes[] = {0, 8, 16, 20, 24, 64, 1 << 20, ~0ull};
 	unsigned parts = 0;
 	for (unsigned i = 0; i < 20000; i++) {
+		answer = 0;
+		CHECK(call(t, SYS_close_range, 0, 31, 0, 0) == 0); /* any number may be a new one */
 		lay_canaries();
 		uint64_t part[2] = {(uint64_t)buffer(1), 8};
 		uint64_t message[7] = {0, 0, (uint64_t)buffer(2), 1, (uint64_t)buffer(3), BUFFER, 0};
@@ -422,6 +424,29 @@ static void attributes_have_sizes(struct thread *t)
 		}
 }
 
+/* A new descriptor's number is not that of one that is open. */
+static void numbers_are_new(struct thread *t)
+{
+	answer = 20;
+	CHECK(call(t, SYS_socket, 1, 1, 0, 0) == 20);
+	CHECK(call(t, SYS_socket, 1, 1, 0, 0) == -EIO && call(t, SYS_accept, 20, 0, 0, 0) == -EIO);
+	CHECK(call(t, SYS_dup, 20, 0, 0, 0) == -EIO && call(t, SYS_fcntl, 20, F_DUPFD, 0, 0) == -EIO);
+	CHECK(call(t, SYS_epoll_create1, 0, 0, 0, 0) == -EIO && call(t, SYS_timerfd_create, 1, 0, 0, 0) == -EIO);
+	answer = 21;
+	CHECK(call(t, SYS_dup2, 3, 21, 0, 0) == 21 && call(t, SYS_dup2, 20, 21, 0, 0) == 21);
+	CHECK(call(t, SYS_eventfd2, 0, 0, 0, 0) == -EIO && call(t, SYS_dup2, 3, 20, 0, 0) == -EIO);
+	answer = 0;
+	CHECK(call(t, SYS_close, 21, 0, 0, 0) == 0);
+	answer = 21;
+	CHECK(call(t, SYS_eventfd2, 0, 0, 0, 0) == 21);
+	answer = 0;
+	CHECK(call(t, SYS_close_range, 20, 21, 0, 0) == 0);
+	answer = 20;
+	CHECK(call(t, SYS_socket, 1, 1, 0, 0) == 20);
+	answer = 21;
+	CHECK(call(t, SYS_socket, 1, 1, 0, 0) == 21);
+}
+
 int main(void)
 {
 	enclave_begin();
@@ -437,5 +462,6 @@ int main(void)
 	polls_add_up(t);
 	long_messages_go(t);
 	attributes_have_sizes(t);
+	numbers_are_new(t);
 	return 0;
 }
