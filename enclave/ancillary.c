@@ -107,20 +107,20 @@ void ancillary_in(struct thread *t, uint64_t u_from, uint64_t u_size, uint64_t a
 	host_copy_in(data, u_from, u_size);
 	for (uint64_t i = 0; header_get(data, u_size, i, &h); i += ALIGNED(h.size)) {
 		unsigned which = lookup(&h);
-		uint64_t n = h.size - sizeof h;
+		uint64_t said = h.size - sizeof h, n = said;
 		if (which < KNOWN && !known[which].size)
 			n = take_descriptors(t, data + i + sizeof h, n);
 		if (which == KNOWN || n == 0 || (known[which].size && n != known[which].size)) {
 			*flags |= MSG_CTRUNC;
 			break;
 		}
-		if (n != h.size - sizeof h)
+		if (n != said)
 			*flags |= MSG_CTRUNC;
 		h.size = sizeof h + n;
 		memcpy((void *)(app + *size), &h, sizeof h);
 		memcpy((void *)(app + *size + sizeof h), data + i + sizeof h, n);
 		*size += ALIGNED(h.size) < room - *size ? ALIGNED(h.size) : room - *size;
-		if (n != h.size - sizeof h)
+		if (n != said)
 			break;
 	}
 	marks_set(app, *size);

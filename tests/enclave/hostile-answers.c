@@ -23,6 +23,7 @@ static int64_t answer;
 static uint64_t seed = 7;
 static bool honest_epoll;
 static uint64_t control_at, control_size; /* recvmsg: control data from this seed on, 0 none; how much it says there is */
+static uint8_t control[64]; /* recvmsg: or else this, of that size */
 static struct epoll_event offered;
 static int offered_times = 1; /* in one answer */
 static unsigned strange;      /* so many answers before have a token that is none */
@@ -52,16 +53,21 @@ void host_answer(struct thread *t, struct call_area *area)
 		for (int i = 0; i < 2; i++)
 			((struct pollfd *)area->arg[0])[i].revents = polls == 1 ? polled[i].revents : 0;
 		polls -= polls > 1;
+	} else if (!control_at && control_size && area->nr == SYS_recvmsg) {
+		uint64_t *message = (uint64_t *)area->arg[1];
+		memcpy((void *)message[4], control, control_size);
+		message[5] = control_size;
+		((uint32_t *)message)[12] = 0;
 	} else if (control_at && area->nr == SYS_recvmsg) {
 		uint64_t *message = (uint64_t *)area->arg[1];
-		uint8_t *control = (uint8_t *)message[4];
+		uint8_t *data = (uint8_t *)message[4];
 		static const uint32_t levels[] = {SOL_SOCKET, 0, 41, 7}, types[] = {SCM_RIGHTS, 29, 8, 50, 3};
 		for (unsigned i = 0; i + 24 <= 256; i += 24) {
 			uint64_t size = random_below(&control_at, 8) ? 16 + random_below(&control_at, 24) : ~0ull - 7;
 			uint32_t rest[4] = {levels[random_below(&control_at, 4)], types[random_below(&control_at, 5)],
 					    (uint32_t)random_below(&control_at, 20) - 1, 9};
-			memcpy(control + i, &size, sizeof(size));
-			memcpy(control + i + 8, rest, sizeof(rest));
+			memcpy(data + i, &size, sizeof(size));
+			memcpy(data + i + 8, rest, sizeof(rest));
 		}
 		message[5] = control_size;
 	} else {
@@ -202,6 +208,22 @@ static void control_data_is_bounded(struct thread *t)
 	}
 	control_at = 0;
 	CHECK(parts > 100);
+	/* descriptors of which one cannot be: nothing that stands behind it comes */
+	const uint64_t sizes_said[2] = {24, 20};
+	const int32_t parts_said[2][4] = {{SOL_SOCKET, SCM_RIGHTS, 30, -1}, {IPPROTO_IP, IP_TTL, 64, 0}};
+	uint64_t part[2] = {(uint64_t)buffer(1), 8};
+	uint64_t message[7] = {0, 0, (uint64_t)buffer(2), 1, (uint64_t)buffer(3), BUFFER, 0};
+	memcpy(buffer(2), part, sizeof(part));
+	memcpy(buffer(0), message, sizeof(message));
+	for (int i = 0; i < 2; i++) {
+		memcpy(control + i * 24, &sizes_said[i], 8);
+		memcpy(control + i * 24 + 8, parts_said[i], 16);
+	}
+	control_size = 48;
+	CHECK(call(t, SYS_recvmsg, 3, (uint64_t)buffer(0), 0, 0) == 8);
+	memcpy(message, buffer(0), sizeof(message));
+	CHECK(message[5] == 24 && message[6] & MSG_CTRUNC);
+	control_size = 0;
 }
 
 /* Nothing of the runtime's is a buffer. */
