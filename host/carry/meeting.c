@@ -140,6 +140,7 @@ int meeting_hand(int meeting_fd, int fd)
 
 int meeting_take(int meeting_fd)
 {
+	enum { ROOM = (CMSG_SPACE(sizeof(int)) - CMSG_LEN(0)) / sizeof(int) };
 	char space[CMSG_SPACE(sizeof(int))], byte;
 	struct iovec part = {&byte, 1};
 	struct msghdr message = {
@@ -148,12 +149,15 @@ int meeting_take(int meeting_fd)
 		return -errno;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
 	struct stat st;
-	int fd;
-	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+	int fd[ROOM];
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(sizeof(int)))
 		return -EBADMSG;
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	close(fd);
+	unsigned count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(fd, CMSG_DATA(c), count * sizeof(int));
+	if (count == 1 && fstat(fd[0], &st) == 0 && S_ISREG(st.st_mode))
+		return fd[0];
+	/* with what the alignment had room for beside it */
+	for (unsigned i = 0; i < count; i++)
+		close(fd[i]);
 	return -EBADMSG;
 }

@@ -14,11 +14,13 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/carry/meeting.h"
 #include "tests/carry/program.h"
 #include "tests/carry/testbed.h"
 
@@ -536,6 +538,37 @@ static void locks_of_each(enum outcome outcome)
 	unlink(path);
 }
 
+static int lowest_free(void)
+{
+	int fd = dup(0);
+	close(fd);
+	return fd;
+}
+
+/* One descriptor at a time crosses a meeting: of two, none stays behind with who refuses them. */
+static void two_at_once_are_refused(void)
+{
+	char space[CMSG_SPACE(2 * sizeof(int))] = {0}, byte = 0;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	int pair[2], fd = open(path, O_RDWR | O_CREAT, 0600), files[2] = {fd, fd};
+	CHECK(fd >= 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	int lowest = lowest_free();
+	*c = (struct cmsghdr){
+	    .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(files))};
+	memcpy(CMSG_DATA(c), files, sizeof(files));
+	CHECK(sendmsg(pair[0], &message, 0) == 1);
+	CHECK(meeting_take(pair[1]) == -EBADMSG && lowest_free() == lowest);
+	CHECK(meeting_hand(pair[0], fd) == 0 && meeting_take(pair[1]) == lowest);
+	close(lowest);
+	close(pair[0]);
+	close(pair[1]);
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	CHECK(mkdtemp(directory));
@@ -550,6 +583,7 @@ int main(void)
 	locks_move();
 	locks_for_reading();
 	locks_both_share();
+	two_at_once_are_refused();
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
 		rmdir(directory);
 		printf("machines with locks of their own need root (mount namespaces)\n");
