@@ -176,8 +176,12 @@ static int write_all(int fd, const uint8_t *data, size_t size)
 static int image_write(const char *path, const struct image *image, struct failure *why)
 {
 	char temporary[4096];
+	struct stat st;
 	int fd, rc;
 
+	/* rename() would put the image in the place of a device, or of the link itself */
+	if (!lstat(path, &st) && !S_ISREG(st.st_mode))
+		return fail(why, -EEXIST, "%s: is there already and no regular file: give -o another name", path);
 	if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary))
 		return fail(why, -ENAMETOOLONG, "%s: name too long", path);
 	fd = mkostemp(temporary, O_CLOEXEC);

@@ -31,6 +31,15 @@ expect "json" "$("$optmig" print "$work/image" | awk '$1 == "MRENCLAVE" { print 
 	"$("$optmig" print --json "$work/image" | sed -n 's/.*"mrenclave": "\(.*\)".*/\1/p')"
 expect "what the image holds" 0 "$(scripts/check-image "$work/image" >"$work/err" 2>&1; echo $?)"
 
+ln -s /dev/null "$work/link" && mkfifo "$work/fifo"
+for there in link fifo; do
+	said=$("$optmig" sign --key "$work/key" -o "$work/$there" "$work/program" 2>&1)
+	expect "an image in the place of a $there" "1 optmig: $work/$there: is there already and no regular file: give -o another name" \
+		"$? $said"
+	expect "a key in the place of a $there" 1 "$("$optmig" keygen "$work/$there" 2>/dev/null; echo $?)"
+done
+expect "they are still there" "symbolic link fifo" "$(stat -c %F "$work/link" "$work/fifo" | xargs)"
+
 run exit 42; expect "exit 42" 42 $rc
 run abort; expect "abort" 134 $rc
 run wild; expect "a wild store" 139 $rc
