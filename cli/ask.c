@@ -1,13 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/ask.h"
 #include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "migrate/control.h"
+#include "migrate/wire.h"
+
+static int pid_of(int fd)
+{
+	struct ucred who;
+	socklen_t size = sizeof(who);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 ? (int)who.pid : 0;
+}
 
 int ask_open(struct ask *a, const char *name, json_t *question, struct failure *why)
 {
+	*a = (struct ask){.name = name, .until_us = now_us() + CONTROL_SILENCE_US};
 	int fd, rc = control_connect(name, &fd, why);
 	if (rc == 0) {
+		a->pid = pid_of(fd);
 		a->stream = fdopen(fd, "r+");
 		if (!a->stream) {
 			close(fd);
@@ -19,6 +31,7 @@ int ask_open(struct ask *a, const char *name, json_t *question, struct failure *
 		fputc('\n', a->stream);
 		if (fflush(a->stream)) {
 			fclose(a->stream);
+			a->stream = NULL;
 			rc = fail(why, -EPIPE, "%s does not listen", name);
 		}
 	}
@@ -26,11 +39,27 @@ int ask_open(struct ask *a, const char *name, json_t *question, struct failure *
 	return rc;
 }
 
+/* False: it has not come in time. */
+static bool first_comes(struct ask *a)
+{
+	struct pollfd polled = {.fd = fileno(a->stream), .events = POLLIN};
+	int n;
+	do {
+		uint64_t now = now_us();
+		n = poll(&polled, 1, now < a->until_us ? (int)((a->until_us - now + 999) / 1000) : 0);
+	} while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
 json_t *ask_next(struct ask *a)
 {
 	char *line = NULL;
 	size_t capacity = 0;
 	json_t *answer = NULL;
+	a->silent = a->until_us && !first_comes(a);
+	if (a->silent)
+		return NULL;
+	a->until_us = 0;
 	if (getline(&line, &capacity, a->stream) > 0)
 		answer = json_loads(line, 0, NULL);
 	free(line);
@@ -42,8 +71,25 @@ void ask_close(struct ask *a)
 	fclose(a->stream);
 }
 
-int ask_failed(const json_t *answer, struct failure *why)
+int ask_listens(const char *name, struct failure *why)
 {
+	struct ask a;
+	int rc = ask_open(&a, name, json_pack("{s:s}", "command", "status"), why);
+	if (rc)
+		return rc;
+	json_t *answer = ask_next(&a);
+	ask_close(&a);
+	rc = ask_failed(&a, answer, why);
+	json_decref(answer);
+	return rc;
+}
+
+int ask_failed(const struct ask *a, const json_t *answer, struct failure *why)
+{
+	if (a->silent)
+		return fail(why, -ETIMEDOUT,
+			    "%s does not answer: if its process %d was stopped, kill -CONT lets it go on", a->name,
+			    a->pid);
 	const json_t *error = json_object_get(answer, "error");
 	const char *message = json_string_value(json_object_get(error, "message"));
 	if (!answer)

@@ -31,11 +31,11 @@ static bool could_move(const char *name, const struct migrate_options *o, json_t
 		if (ended)
 			*forecast = json_incref(json_object_get(answer, "forecast"));
 		if (ended && !possible)
-			ask_failed(answer, why);
+			ask_failed(&ask, answer, why);
 		json_decref(answer);
 	}
 	if (!ended)
-		ask_failed(NULL, why);
+		ask_failed(&ask, NULL, why);
 	ask_close(&ask);
 	return possible;
 }

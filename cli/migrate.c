@@ -194,14 +194,14 @@ static int follow(struct ask *ask, const struct migrate_args *a)
 			continue;
 		int code =
 		    !strcmp(result, "completed") || !strcmp(result, "started") ? EXIT_DONE : EXIT_FAILED;
-		if (code == EXIT_FAILED && ask_failed(answer, &why))
+		if (code == EXIT_FAILED && ask_failed(ask, answer, &why))
 			command_failed(&why);
 		else if (!a->json && !strcmp(result, "completed"))
 			print_report(answer, a);
 		json_decref(answer);
 		return code;
 	}
-	ask_failed(NULL, &why);
+	ask_failed(ask, NULL, &why);
 	return failed(a, &why);
 }
 

@@ -24,22 +24,49 @@ static bool name_of(char *file)
 	return control_name_ok(file);
 }
 
+static json_t *silent_json(const struct ask *ask, const struct failure *why)
+{
+	return json_pack("{s:s, s:o, s:{s:i, s:s}}", "name", ask->name, "pid",
+			 ask->pid ? json_integer(ask->pid) : json_null(), "error", "code", -why->code, "message",
+			 why->message);
+}
+
 /* NULL for a socket whose process is gone: it says nothing of a program. */
-static json_t *status_of(const char *name)
+static json_t *status_of(struct ask *ask)
 {
 	struct failure why;
-	struct ask ask;
-	json_t *status;
+	json_t *status = ask_next(ask);
 
-	if (ask_open(&ask, name, json_pack("{s:s}", "command", "status"), &why))
-		return NULL;
-	status = ask_next(&ask);
-	ask_close(&ask);
-	if (ask_failed(status, &why)) {
-		json_decref(status);
-		return NULL;
+	ask_close(ask);
+	if (!ask_failed(ask, status, &why))
+		return status;
+	json_decref(status);
+	return why.code == -ETIMEDOUT ? silent_json(ask, &why) : NULL;
+}
+
+/* All are asked before the first answer is waited for: many that are silent take no longer than one. */
+static void ask_all(struct dirent **entries, int count, json_t *programs)
+{
+	struct ask *ask = calloc((size_t)count + 1, sizeof(*ask));
+	json_t **status = calloc((size_t)count + 1, sizeof(*status));
+	struct failure why;
+
+	for (int i = 0; ask && status && i < count; i++) {
+		const char *name = entries[i]->d_name;
+		int rc = name_of(entries[i]->d_name) ? ask_open(&ask[i], name, json_pack("{s:s}", "command", "status"), &why)
+						     : -ENOENT;
+
+		if (rc == -ETIMEDOUT)
+			status[i] = silent_json(&ask[i], &why);
 	}
-	return status;
+	for (int i = 0; ask && status && i < count; i++) {
+		if (ask[i].stream)
+			status[i] = status_of(&ask[i]);
+		if (status[i])
+			json_array_append_new(programs, status[i]);
+	}
+	free(ask);
+	free(status);
 }
 
 static int list(json_t *programs, struct failure *why)
@@ -54,13 +81,9 @@ static int list(json_t *programs, struct failure *why)
 	count = scandir(directory, &entries, NULL, alphasort);
 	if (count < 0)
 		return fail(why, -errno, "%s: %s", directory, strerror(errno));
-	for (int i = 0; i < count; i++) {
-		json_t *status = name_of(entries[i]->d_name) ? status_of(entries[i]->d_name) : NULL;
-
-		if (status)
-			json_array_append_new(programs, status);
+	ask_all(entries, count, programs);
+	for (int i = 0; i < count; i++)
 		free(entries[i]);
-	}
 	free(entries);
 	return 0;
 }
@@ -81,6 +104,13 @@ static void print_text(const json_t *programs)
 	printf("%-24s %8s %-8s %8s %12s  %s\n", "NAME", "PID", "STATE", "THREADS", "MEMORY", "MRENCLAVE");
 	json_array_foreach(programs, i, p)
 	{
+		if (json_object_get(p, "error")) {
+			char pid[16] = "?";
+			if (json_is_integer(json_object_get(p, "pid")))
+				snprintf(pid, sizeof(pid), "%d", (int)json_integer_value(json_object_get(p, "pid")));
+			printf("%-24s %8s does not answer\n", json_string_value(json_object_get(p, "name")), pid);
+			continue;
+		}
 		printf("%-24s %8lld %-8s %8lld %11lldK  %.16s\n",
 		       json_string_value(json_object_get(p, "name")),
 		       json_integer_value(json_object_get(p, "pid")),

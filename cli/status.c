@@ -52,7 +52,7 @@ int command_status(int argc, char **argv)
 		return command_failed(&why);
 	json_t *answer = ask_next(&ask);
 	ask_close(&ask);
-	if (ask_failed(answer, &why))
+	if (ask_failed(&ask, answer, &why))
 		return command_failed(&why);
 	if (json) {
 		json_dumpf(answer, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);

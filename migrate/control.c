@@ -84,10 +84,13 @@ int control_path(const char *name, char *out, size_t size, struct failure *why)
 
 static int socket_at(const char *path, int (*act)(int, const struct sockaddr *, socklen_t))
 {
+	/* connect() waits while a process that was stopped has as many clients as its queue holds: then -EAGAIN */
+	struct timeval silence = {.tv_sec = CONTROL_SILENCE_US / 1000000};
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof(silence));
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
 	if (act(fd, (struct sockaddr *)&at, sizeof(at)) == 0)
 		return fd;
@@ -103,6 +106,8 @@ int control_connect(const char *name, int *fd, struct failure *why)
 	if (rc)
 		return rc;
 	rc = socket_at(path, connect);
+	if (rc == -EAGAIN)
+		return fail(why, -ETIMEDOUT, "%s does not answer: was its process stopped?", name);
 	if (rc < 0)
 		return rc == -ENOENT || rc == -ECONNREFUSED
 			   ? fail(why, -ENOENT, "no program called %s runs here; optmig ps lists them", name)
@@ -312,13 +317,20 @@ static void cancel(struct client *client)
 	send_error(client->fd, &why);
 }
 
+/* Whoever asked while this process was stopped has been told that it does not answer: nothing may happen now. */
+static bool hung_up(int fd)
+{
+	struct pollfd polled = {.fd = fd};
+	return poll(&polled, 1, 0) > 0 && polled.revents & POLLHUP;
+}
+
 static void *client_main(void *context)
 {
 	struct client *client = context;
 	struct control *c = client->c;
 	char line[LINE_MAX_SIZE];
 	struct failure why;
-	if (read_line(client->fd, line, sizeof(line)) == 0) {
+	if (read_line(client->fd, line, sizeof(line)) == 0 && !hung_up(client->fd)) {
 		json_t *command = json_loads(line, 0, NULL);
 		const char *name = json_string_value(json_object_get(command, "command"));
 		if (name && !strcmp(name, "status"))
@@ -384,14 +396,14 @@ static void *server_main(void *context)
 	}
 }
 
-/* Who has that socket now; 0: nobody. */
+/* Who has that socket now; 0: nobody, -EAGAIN: somebody who does not answer. */
 static pid_t bearer_at(const char *path)
 {
 	struct ucred who = {0};
 	socklen_t size = sizeof(who);
 	int fd = socket_at(path, connect);
 	if (fd < 0)
-		return 0;
+		return fd == -EAGAIN ? fd : 0;
 	/* 0: of another container */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) || who.pid == 0)
 		who.pid = -1;
@@ -416,7 +428,7 @@ static int listen_at(struct control *c, pid_t replaces, struct failure *why)
 {
 	char temporary[sizeof(c->path) + 16];
 	pid_t bearer = bearer_at(c->path);
-	if (bearer && bearer != replaces)
+	if (bearer && (bearer != replaces || bearer == -EAGAIN))
 		return fail(why, -EEXIST, "a program called %s runs here already: choose another with --name",
 			    c->name);
 	int fd = bind_beside(c->path, temporary, sizeof(temporary), why);

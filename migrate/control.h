@@ -25,8 +25,10 @@ bool control_name_ok(const char *name);
 /* /run/optmig for root, else $XDG_RUNTIME_DIR/optmig; OPTMIG_RUNTIME_DIR goes before both. */
 int control_directory(char *out, size_t size, struct failure *why);
 int control_path(const char *name, char *out, size_t size, struct failure *why);
-/* A connected socket. -ENOENT if no such program runs here. */
+/* A connected socket. -ENOENT if no such program runs here, -ETIMEDOUT if it accepts nobody. */
 int control_connect(const char *name, int *fd, struct failure *why);
+/* So long is waited for a program that accepts nobody, or that does not answer. */
+#define CONTROL_SILENCE_US (5ull * 1000 * 1000)
 
 /* Could a program have a control socket under that name? *bearer: the process whose program has it now, 0 if none. */
 int control_possible(const char *name, pid_t *bearer, struct failure *why);

@@ -74,6 +74,31 @@ signalled() # how, signal..., -> rc
 for how in compute sleep read; do signalled $how TERM; expect "TERM while it does $how" 15 $rc; done
 signalled default TERM; expect "TERM, not handled" 143 $rc
 signalled deaf TERM TERM; expect "TERM twice to one that is deaf" 143 $rc
+
+# One that was stopped holds up nobody, and is named.
+for name in stopped other; do
+	"$optmig" run --name "$name" "$work/image" default </dev/null >"$work/$name.out" 2>&1 &
+	for _ in $(seq 200); do grep -q ready "$work/$name.out" && break; sleep 0.05; done
+done
+stopped=$(jobs -p | tail -n 2 | head -n 1)
+kill -STOP "$stopped"
+for command in ps "ps --json" "status stopped" "cancel stopped" "check stopped" "migrate stopped tcp:127.0.0.1:1 --detach"; do
+	timeout 20 "$optmig" $command >"$work/${command%% t*}.said" 2>&1 &
+	asked+=($!)
+done
+for pid in "${asked[@]}"; do wait "$pid"; codes+=" $?"; done
+expect "codes with one that is stopped" " 0 0 1 1 1 1" "$codes"
+expect "ps lists both" "other running stopped does" "$(awk '/^other|^stopped/ { print $1, $3 }' "$work/ps.said" | xargs)"
+expect "ps --json lists both" "2 1" "$(grep -c '"name"' "$work/ps --json.said") $(grep -c '"error"' "$work/ps --json.said")"
+for command in status cancel check migrate; do
+	expect "$command of one that is stopped" \
+		"optmig: stopped does not answer: if its process $stopped was stopped, kill -CONT lets it go on" \
+		"$(cat "$work/$command stopped.said")"
+done
+kill -CONT "$stopped"
+expect "what it was asked meanwhile" 1 "$("$optmig" status stopped --json | grep -c '"migrating":false.*"last":null')"
+kill $(jobs -p)
+wait
 expect "sockets left" "" "$(ls "$OPTMIG_RUNTIME_DIR")"
 
 expect "a key is overwritten" 1 "$("$optmig" keygen "$work/key" 2>/dev/null; echo $?)"
