@@ -35,7 +35,8 @@ struct session {
 
 struct receive {
 	const struct receive_options *o;
-	int listener, signal_fd;
+	int listener; /* -1: ending, nobody is let in any more */
+	int signal_fd;
 	struct pending pending[PENDING_MAX];
 	unsigned pending_count;
 	struct session session[SESSIONS_MAX];
@@ -240,18 +241,37 @@ static void pending_serve(struct receive *r, unsigned i)
 
 /* ---- the loop ---- */
 
+/* Whoever connects from now on is refused by the kernel. A second time only the programs hear of it. */
+static void end(struct receive *r, int number)
+{
+	unsigned living = 0;
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		if (!r->session[i].pid)
+			continue;
+		hear_session(&r->session[i]);
+		living += r->session[i].runs;
+		kill(r->session[i].pid, r->session[i].runs ? number : SIGKILL);
+	}
+	if (!r->ending) {
+		close(r->listener);
+		r->listener = -1;
+		while (r->pending_count)
+			close(r->pending[--r->pending_count].fd);
+	}
+	r->ending = true;
+	if (living)
+		log_line("%s: passed on to the programs that came; waiting for %u of them to end", strsignal(number),
+			 living);
+}
+
 static void hear_signal(struct receive *r)
 {
 	struct signalfd_siginfo info;
 	while (read(r->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD) {
+		if (info.ssi_signo == SIGCHLD)
 			reap(r);
-			continue;
-		}
-		r->ending = true;
-		for (unsigned i = 0; i < SESSIONS_MAX; i++)
-			if (r->session[i].pid)
-				kill(r->session[i].pid, r->session[i].runs ? (int)info.ssi_signo : SIGKILL);
+		else
+			end(r, (int)info.ssi_signo);
 	}
 }
 
@@ -268,7 +288,7 @@ static void turn(struct receive *r)
 	struct pollfd polled[2 + PENDING_MAX + SESSIONS_MAX];
 	unsigned pending = r->pending_count;
 	polled[0] = (struct pollfd){.fd = r->signal_fd, .events = POLLIN};
-	polled[1] = (struct pollfd){.fd = r->ending ? -1 : r->listener, .events = POLLIN};
+	polled[1] = (struct pollfd){.fd = r->listener, .events = POLLIN};
 	for (unsigned i = 0; i < pending; i++)
 		polled[2 + i] = (struct pollfd){.fd = r->pending[i].fd, .events = POLLIN};
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
@@ -316,7 +336,8 @@ int receive_run(const struct receive_options *o, int *status, struct failure *wh
 	log_line("waiting for programs on %s", o->at.text);
 	while (!r.over && !(r.ending && !any_session(&r)))
 		turn(&r);
-	close(r.listener);
+	if (r.listener >= 0)
+		close(r.listener);
 	close(r.signal_fd);
 	*status = r.over ? r.status : 0;
 	return 0;
