@@ -41,7 +41,7 @@ struct receive {
 	unsigned pending_count;
 	struct session session[SESSIONS_MAX];
 	bool ending;
-	bool over;
+	bool over; /* --once: the program that came has ended, with status */
 	int status;
 };
 
@@ -82,6 +82,15 @@ static _Noreturn void session_main(struct receive *r, const struct frame_hello *
 	_exit(r->o->exit_status(end, status));
 }
 
+/* Of --once: it has come, whether it still runs or not. */
+static bool has_come(const struct receive *r)
+{
+	bool come = r->over;
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		come |= r->session[i].pid && r->session[i].runs;
+	return come;
+}
+
 /* Takes over fd. */
 static void session_begin(struct receive *r, const struct frame_hello *hello, int fd)
 {
@@ -92,6 +101,10 @@ static void session_begin(struct receive *r, const struct frame_hello *hello, in
 			s = &r->session[i];
 	if (session_find(r, hello->session)) {
 		say_failed(fd, -EALREADY, "this session is being received already");
+	} else if (r->o->once && has_come(r)) {
+		say_failed(fd, -EBUSY,
+			   "another program came already, and with --once receive takes one: start another receive, at "
+			   "another port");
 	} else if (!s) {
 		say_failed(fd, -EBUSY, "too many sessions");
 	} else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel)) {
@@ -143,7 +156,7 @@ static void session_ended(struct receive *r, struct session *s, int how)
 	if (WIFSIGNALED(how))
 		log_line("process %d, %s, was ended by a signal: %s", (int)s->pid,
 			 s->runs ? "home of a program" : "which was receiving one", strsignal(WTERMSIG(how)));
-	if (r->o->once && s->runs) {
+	if (r->o->once && s->runs && !r->over) {
 		r->over = true;
 		r->status = status;
 	}
@@ -334,7 +347,8 @@ int receive_run(const struct receive_options *o, int *status, struct failure *wh
 		return fail(why, -errno, "%s", strerror(errno));
 	}
 	log_line("waiting for programs on %s", o->at.text);
-	while (!r.over && !(r.ending && !any_session(&r)))
+	/* With --once, another program may have been on its way when the first came: it is not left alone. */
+	while (!(r.over || r.ending) || any_session(&r))
 		turn(&r);
 	if (r.listener >= 0)
 		close(r.listener);
