@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,10 +40,34 @@ static int command_help(const struct command *command, int argc, char **argv)
 	opterr = 0;
 	dup2(STDOUT_FILENO, STDERR_FILENO);
 	command->run(argc, argv);
-	return EXIT_DONE;
+	return ferror(stderr) ? EXIT_FAILED : EXIT_DONE;
 }
 
-int main(int argc, char **argv)
+/* Nothing that is opened later may take the place of one that was closed: what is meant for the user would go there. */
+static bool standard_streams_open(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* An answer that did not reach whoever asked is a failure, whatever it says. */
+static int answered(int code)
+{
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return code;
+	fprintf(stderr, "optmig: the answer cannot be written to standard output%s%s\n", errno ? ": " : "",
+		errno ? strerror(errno) : "");
+	return code ? code : EXIT_FAILED;
+}
+
+static int dispatch(int argc, char **argv)
 {
 	if (argc < 2)
 		return help(stderr);
@@ -60,4 +86,13 @@ int main(int argc, char **argv)
 	}
 	fprintf(stderr, "optmig: no command \"%s\"; optmig --help lists them\n", argv[1]);
 	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	if (!standard_streams_open()) {
+		fprintf(stderr, "optmig: /dev/null: %s\n", strerror(errno));
+		return EXIT_FAILED;
+	}
+	return answered(dispatch(argc, argv));
 }

@@ -336,6 +336,7 @@ int receive_run(const struct receive_options *o, int *status, struct failure *wh
 	int rc = address_listen(&o->at, &r.listener, why);
 	if (rc)
 		return rc;
+	signal(SIGPIPE, SIG_IGN); /* whoever read the log may have gone */
 	signals_block();
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);

@@ -56,6 +56,18 @@ run alarm; expect "an alarm" 142 $rc
 run -- arguments "a b" --trace; expect "arguments" $'a b\n--trace' "$out"
 GREETING=hello run environment; expect "environment" hello "$out"
 
+# An answer that cannot be written, and streams that are closed
+expect "an answer on a full disk" "1 optmig: the answer cannot be written to standard output: No space left on device" \
+	"$(said=$("$optmig" print "$work/image" 2>&1 >/dev/full); echo "$? $said")"
+expect "closed streams" 42 "$("$optmig" run "$work/image" exit 42 <&- >&- 2>&-; echo $?)"
+"$optmig" run --name closed "$work/image" default <&- 2>&- >"$work/out" &
+for _ in $(seq 200); do grep -q ready "$work/out" && break; sleep 0.05; done
+expect "what takes their place" "/dev/null /dev/null" "$(readlink /proc/$!/fd/0 /proc/$!/fd/2 | xargs)"
+expect "a move's answers go nowhere else" "1 optmig: tcp:127.0.0.1:1: cannot connect: Connection refused" \
+	"$(said=$("$optmig" migrate closed tcp:127.0.0.1:1 --json 2>&1 >&-); echo "$? $said")"
+kill $!
+wait $!
+
 signalled() # how, signal..., -> rc
 {
 	local how=$1; shift
