@@ -18,6 +18,7 @@
 #include "cli/command.h"
 #include "host/device.h"
 #include "host/vdso.h"
+#include "migrate/address.h"
 #include "migrate/report.h"
 
 static const char usage[] =
@@ -154,6 +155,7 @@ int command_check(int argc, char **argv)
 	    {NULL, 0, NULL, 0},
 	};
 	struct migrate_options o = migrate_options_default();
+	struct failure why;
 	bool ok[ITEM_COUNT], json = false;
 	int option;
 
@@ -170,6 +172,10 @@ int command_check(int argc, char **argv)
 	if (argc - optind > 2)
 		return command_usage(usage);
 	if (optind < argc) {
+		if (argv[optind + 1] && address_check(argv[optind + 1], &why)) {
+			command_failed(&why);
+			return EXIT_USAGE;
+		}
 		o.only_check = true;
 		snprintf(o.to, sizeof(o.to), "%s", argv[optind + 1] ? argv[optind + 1] : "");
 		return check_move(argv[optind], &o, json);

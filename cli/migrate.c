@@ -8,6 +8,7 @@
 #include "abi/migrate.h"
 #include "cli/ask.h"
 #include "cli/command.h"
+#include "migrate/address.h"
 #include "migrate/report.h"
 
 static const char usage[] =
@@ -35,14 +36,35 @@ struct migrate_args {
 	bool detach, json;
 };
 
-static bool number_parse(const char *text, double scale, uint64_t *out)
+#define HOUR_MS (3600u * 1000)
+#define BANDWIDTH_MAX (1ull << 50)
+
+/* What an option's number may be, in its unit, and how many of what it becomes that is. */
+struct number {
+	double min, max, scale;
+	bool whole;
+	const char *unit; /* with a space before it, or empty */
+};
+static const struct number downtime_limit = {0, HOUR_MS, 1000, false, " ms"};
+static const struct number switch_timeout = {1, HOUR_MS, 1000, false, " ms"};
+static const struct number timeout = {0, 1000 * 3600, 1e6, false, " s"};
+static const struct number streams = {1, MIGRATE_STREAMS_MAX, 1, true, ""};
+
+static bool number_parse(const char *option, const char *text, const struct number *n, uint64_t *out,
+			 struct failure *why)
 {
 	char *end;
 	double value = strtod(text, &end);
-	if (end == text || *end || !(value >= 0 && value < 1e12))
-		return false;
-	*out = (uint64_t)(value * scale);
-	return true;
+	*out = 0;
+	if (end != text && !*end && value >= n->min && value <= n->max)
+		*out = (uint64_t)(value * n->scale);
+	else
+		end = NULL;
+	if (end && (!n->whole || value == (double)*out))
+		return true;
+	fail(why, -EINVAL, "--%s cannot be \"%s\": a %snumber from %.0f to %.0f%s", option, text,
+	     n->whole ? "whole " : "", n->min, n->max, n->unit);
+	return false;
 }
 
 static bool args_parse(int argc, char **argv, struct migrate_args *a, struct failure *why)
@@ -63,25 +85,26 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 	    {NULL, 0, NULL, 0},
 	};
 	struct migrate_options *o = &a->options;
-	uint64_t streams;
+	uint64_t number;
 	bool good = true;
-	int option, index = 0;
+	int option;
 	*a = (struct migrate_args){.options = migrate_options_default()};
-	while (good && (option = getopt_long(argc, argv, "", options, &index)) != -1) {
+	while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'm':
 			good = migrate_mode_parse(optarg, &o->mode, why) == 0;
 			break;
 		case 'd':
-			good = number_parse(optarg, 1000, &o->downtime_limit_us);
+			good = number_parse("downtime-limit", optarg, &downtime_limit, &o->downtime_limit_us, why);
 			break;
 		case 'b':
-			good = size_parse(optarg, &o->bandwidth);
+			good = size_parse(optarg, &o->bandwidth) && o->bandwidth <= BANDWIDTH_MAX;
+			if (!good)
+				fail(why, -EINVAL, "--bandwidth cannot be \"%s\": bytes per second, up to 1024T", optarg);
 			break;
 		case 's':
-			good = number_parse(optarg, 1, &streams) && streams > 0 &&
-			       streams <= MIGRATE_STREAMS_MAX;
-			o->streams = good ? (unsigned)streams : 0;
+			good = number_parse("streams", optarg, &streams, &number, why);
+			o->streams = (unsigned)number;
 			break;
 		case 't':
 			o->tcp_established = true;
@@ -91,17 +114,21 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 			break;
 		case 'f':
 			good = files_option(optarg, &o->files_ignore);
+			if (!good)
+				fail(why, -EINVAL, "--files cannot be \"%s\": check or ignore", optarg);
 			break;
 		case 'h':
 			good = strlen(optarg) < sizeof(o->hook);
 			if (good)
 				strcpy(o->hook, optarg);
+			else
+				fail(why, -EINVAL, "--hook: a path of less than %zu characters", sizeof(o->hook));
 			break;
 		case 'T':
-			good = number_parse(optarg, 1e6, &o->timeout_us);
+			good = number_parse("timeout", optarg, &timeout, &o->timeout_us, why);
 			break;
 		case 'S':
-			good = number_parse(optarg, 1000, &o->switch_timeout_us);
+			good = number_parse("switch-timeout", optarg, &switch_timeout, &o->switch_timeout_us, why);
 			break;
 		case 'D':
 			a->detach = true;
@@ -112,10 +139,8 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 		default:
 			return false;
 		}
-		if (!good && !why->code)
-			fail(why, -EINVAL, "--%s cannot be \"%s\"", options[index].name, optarg);
 	}
-	if (!good || optind != argc - 2 || strlen(argv[optind + 1]) >= sizeof(o->to))
+	if (!good || optind != argc - 2 || address_check(argv[optind + 1], why))
 		return false;
 	a->name = argv[optind];
 	strcpy(o->to, argv[optind + 1]);

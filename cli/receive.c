@@ -54,6 +54,10 @@ int command_receive(int argc, char **argv)
 	}
 	if (optind != argc - 1)
 		return command_usage(usage);
+	if (address_check(argv[optind], &why)) {
+		command_failed(&why);
+		return EXIT_USAGE;
+	}
 	if (address_parse(argv[optind], &o.at, &why))
 		return command_failed(&why);
 	if (access(o.destination.image_dir, R_OK | X_OK)) {

@@ -36,19 +36,34 @@ static int split(char *text, char **host, char **port)
 	return 0;
 }
 
+/* Into copy, of the size of an address's text. */
+static int parts(const char *text, char *copy, char **host, char **port, struct failure *why)
+{
+	if (strlen(text) >= sizeof(((struct address *)0)->text))
+		return fail(why, -EINVAL, "address too long");
+	strcpy(copy, text);
+	if (split(copy, host, port))
+		return fail(why, -EINVAL, "\"%s\" is not an address, which is tcp:HOST:PORT or tcp:[IPV6]:PORT",
+			    text);
+	return 0;
+}
+
+int address_check(const char *text, struct failure *why)
+{
+	char copy[sizeof(((struct address *)0)->text)], *host, *port;
+	return parts(text, copy, &host, &port, why);
+}
+
 int address_parse(const char *text, struct address *out, struct failure *why)
 {
 	char copy[sizeof(out->text)], *host, *port;
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
 	memset(out, 0, sizeof(*out));
-	if (strlen(text) >= sizeof(copy))
-		return fail(why, -EINVAL, "address too long");
-	strcpy(copy, text);
+	int rc = parts(text, copy, &host, &port, why);
+	if (rc)
+		return rc;
 	strcpy(out->text, text);
-	if (split(copy, &host, &port))
-		return fail(why, -EINVAL, "%s: not an address, which is tcp:HOST:PORT or tcp:[IPV6]:PORT",
-			    text);
-	int rc = getaddrinfo(*host ? host : NULL, port, &hints, &found);
+	rc = getaddrinfo(*host ? host : NULL, port, &hints, &found);
 	if (rc)
 		return fail(why, -EINVAL, "%s: %s", text, gai_strerror(rc));
 	memcpy(&out->at, found->ai_addr, found->ai_addrlen);

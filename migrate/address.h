@@ -16,6 +16,8 @@ struct address {
 	socklen_t size;
 };
 
+/* Is it written like one? Nothing is looked up. -EINVAL. */
+int address_check(const char *text, struct failure *why);
 /* Names are looked up. An empty HOST is every local address. */
 int address_parse(const char *text, struct address *out, struct failure *why);
 /* A listening socket. */

@@ -129,7 +129,22 @@ refused() # what it says of options that make no sense, and its exit code
 	status=$?
 	printf '%s\n%s\n' "${said%%$'\n'*}" "$status"
 }
-expect "a time-out of nothing" $'optmig: --timeout cannot be "soon"\n2' "$(refused migrate it tcp:127.0.0.1:1 --timeout soon)"
+value() # option, value, what it may be
+{
+	expect "--$1 $2" "optmig: --$1 cannot be \"$2\": $3"$'\n2' "$(refused migrate it tcp:127.0.0.1:1 "--$1" "$2")"
+}
+value timeout soon "a number from 0 to 3600000 s"
+value timeout 1e11 "a number from 0 to 3600000 s"
+value switch-timeout 0 "a number from 1 to 3600000 ms"
+value streams 7 "a whole number from 1 to 6"
+value streams 1.5 "a whole number from 1 to 6"
+value bandwidth x "bytes per second, up to 1024T"
+for of in "migrate it" "check it" receive; do
+	for address in "" nowhere tcp:127.0.0.1; do
+		expect "$of \"$address\"" "optmig: \"$address\" is not an address, which is tcp:HOST:PORT or tcp:[IPV6]:PORT"$'\n2' \
+			"$(refused $of "$address")"
+	done
+done
 expect "a heap of nothing" $'optmig: --heap cannot be "big"\n2' "$(refused sign --key k -o i --heap big p)"
 expect "no directory of images" "optmig: $work/none: No such file or directory"$'\n1' \
 	"$(refused receive tcp:127.0.0.1:1 --image-dir "$work/none")"

@@ -151,7 +151,9 @@ static void addresses_are_parsed(void)
 	CHECK(address_parse("tcp:[::1]:80", &a, &why) == 0 && a.at.ss_family == AF_INET6);
 	CHECK(address_parse("tcp::80", &a, &why) == 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		CHECK(address_parse(bad[i], &a, &why) == -EINVAL && why.message[0]);
+		CHECK(address_parse(bad[i], &a, &why) == -EINVAL && address_check(bad[i], &why) == -EINVAL &&
+		      why.message[0]);
+	CHECK(address_check("tcp:no.such.host.:80", &why) == 0);
 }
 
 int main(void)
