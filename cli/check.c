@@ -173,7 +173,7 @@ int command_check(int argc, char **argv)
 		return command_usage(usage);
 	if (optind < argc) {
 		if (argv[optind + 1] && address_check(argv[optind + 1], &why)) {
-			command_failed(&why);
+			command_failed_json(json, &why);
 			return EXIT_USAGE;
 		}
 		o.only_check = true;

@@ -47,6 +47,10 @@ bool json_option(int argc, char **argv, bool *json);
 void hex_format(const uint8_t *bytes, unsigned size, char *out);
 /* Prints "optmig: MESSAGE" and returns EXIT_FAILED. */
 int command_failed(const struct failure *why);
+/* The same; first, if json, as an object on standard output, where whoever asked looks for it. */
+int command_failed_json(bool json, const struct failure *why);
+/* Is --json among the arguments, which may be wrong? */
+bool json_asked(int argc, char **argv);
 /* "usage: optmig USAGE" on standard error; returns EXIT_USAGE. */
 int command_usage(const char *usage);
 

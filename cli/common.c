@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,26 @@ int command_failed(const struct failure *why)
 {
 	fprintf(stderr, "optmig: %s\n", why->message);
 	return EXIT_FAILED;
+}
+
+int command_failed_json(bool json, const struct failure *why)
+{
+	if (json) {
+		json_t *out = json_pack("{s:i, s:s, s:{s:i, s:s}}", "schema_version", 1, "result", "failed",
+					"error", "code", -why->code, "message", why->message);
+		json_dumpf(out, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+		putchar('\n');
+		json_decref(out);
+	}
+	return command_failed(why);
+}
+
+bool json_asked(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		if (!strcmp(argv[i], "--json"))
+			return true;
+	return false;
 }
 
 bool files_option(const char *text, bool *ignore)

@@ -88,7 +88,7 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 	uint64_t number;
 	bool good = true;
 	int option;
-	*a = (struct migrate_args){.options = migrate_options_default()};
+	*a = (struct migrate_args){.options = migrate_options_default(), .json = json_asked(argc, argv)};
 	while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'm':
@@ -133,7 +133,7 @@ static bool args_parse(int argc, char **argv, struct migrate_args *a, struct fai
 		case 'D':
 			a->detach = true;
 			break;
-		case 'j':
+		case 'j': /* abbreviated: json_asked() has not seen it */
 			a->json = true;
 			break;
 		default:
@@ -189,19 +189,6 @@ static void print_report(const json_t *r, const struct migrate_args *a)
 	print_reasons(r);
 }
 
-/* What went wrong, where whoever asked looks for it. */
-static int failed(const struct migrate_args *a, const struct failure *why)
-{
-	if (a->json) {
-		json_t *out = json_pack("{s:i, s:s, s:{s:i, s:s}}", "schema_version", 1, "result", "failed",
-					"error", "code", -why->code, "message", why->message);
-		json_dumpf(out, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-		putchar('\n');
-		json_decref(out);
-	}
-	return command_failed(why);
-}
-
 /* Reads until the report. */
 static int follow(struct ask *ask, const struct migrate_args *a)
 {
@@ -227,7 +214,7 @@ static int follow(struct ask *ask, const struct migrate_args *a)
 		return code;
 	}
 	ask_failed(ask, NULL, &why);
-	return failed(a, &why);
+	return command_failed_json(a->json, &why);
 }
 
 int command_migrate(int argc, char **argv)
@@ -238,14 +225,14 @@ int command_migrate(int argc, char **argv)
 	if (!args_parse(argc, argv, &a, &why)) {
 		if (!why.code)
 			return command_usage(usage);
-		failed(&a, &why);
+		command_failed_json(a.json, &why);
 		return EXIT_USAGE;
 	}
 	json_t *question = migrate_options_json(&a.options);
 	json_object_set_new(question, "command", json_string("migrate"));
 	json_object_set_new(question, "detach", json_boolean(a.detach));
 	if (ask_open(&ask, a.name, question, &why))
-		return failed(&a, &why);
+		return command_failed_json(a.json, &why);
 	int code = follow(&ask, &a);
 	ask_close(&ask);
 	return code;

@@ -104,9 +104,9 @@ int command_print(int argc, char **argv)
 	if (optind != argc - 1)
 		return command_usage(usage);
 	if (image_open(argv[optind], &image, &why))
-		return command_failed(&why);
+		return command_failed_json(json, &why);
 	if (image_derive_signed(&image, &why) || facts_of(&image, &facts, &why)) {
-		code = command_failed(&why);
+		code = command_failed_json(json, &why);
 	} else if (json) {
 		code = print_json(&image, &facts);
 	} else {

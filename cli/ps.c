@@ -132,7 +132,7 @@ int command_ps(int argc, char **argv)
 	if (optind != argc)
 		return command_usage(usage);
 	if (list(programs, &why))
-		return command_failed(&why);
+		return command_failed_json(json, &why);
 	if (!json) {
 		print_text(programs);
 		json_decref(programs);

@@ -49,11 +49,11 @@ int command_status(int argc, char **argv)
 	if (optind != argc - 1)
 		return command_usage(usage);
 	if (ask_open(&ask, argv[optind], json_pack("{s:s}", "command", "status"), &why))
-		return command_failed(&why);
+		return command_failed_json(json, &why);
 	json_t *answer = ask_next(&ask);
 	ask_close(&ask);
 	if (ask_failed(&ask, answer, &why))
-		return command_failed(&why);
+		return command_failed_json(json, &why);
 	if (json) {
 		json_dumpf(answer, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
 		putchar('\n');

@@ -33,7 +33,8 @@ struct control {
 	pthread_cond_t changed;
 	unsigned clients;
 	struct migration *migration; /* under way, or NULL */
-	json_t *last;		     /* report of the last one */
+	json_t *last;		     /* report of the last move */
+	json_t *ended;		     /* of the last that ended, be it a move or a check */
 	bool closing;
 };
 
@@ -228,12 +229,16 @@ static bool claim(struct control *c, struct migration *m)
 	return free_now;
 }
 
-static void unclaim(struct control *c, json_t *report)
+static void unclaim(struct control *c, json_t *report, bool moved)
 {
 	pthread_mutex_lock(&c->lock);
 	c->migration = NULL;
-	json_decref(c->last);
-	c->last = json_incref(report);
+	json_decref(c->ended);
+	c->ended = json_incref(report);
+	if (moved) {
+		json_decref(c->last);
+		c->last = json_incref(report);
+	}
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -265,16 +270,16 @@ static void migrate(struct client *client, const json_t *command)
 	if (rc) {
 		fail(&why, rc, "cannot start: %s", strerror(-rc));
 		send_error(client->fd, &why);
-		unclaim(c, NULL);
+		unclaim(c, NULL, false);
 	} else {
 		if (detached)
-			send_json(client->fd, json_pack("{s:s}", "result", "started"));
+			send_json(client->fd, json_pack("{s:i, s:s}", "schema_version", 1, "result", "started"));
 		watch(client, &r, detached);
 		pthread_join(thread, NULL);
 		json_t *report = migrate_report_json(&r.report);
 		json_decref(r.report.leaves_destination);
 		json_decref(r.report.carried);
-		unclaim(c, report);
+		unclaim(c, report, !options.only_check);
 		if (r.rc == 0)
 			log_line("%s: moved to %s", c->name, options.to);
 		else if (r.report.result != RESULT_POSSIBLE)
@@ -306,8 +311,8 @@ static void cancel(struct client *client)
 		migration_cancel(c->migration);
 	while (c->migration && !c->closing)
 		pthread_cond_wait(&c->changed, &c->lock);
-	const char *result = any && c->last ? json_string_value(json_object_get(c->last, "result")) : NULL;
-	json_t *answer = result ? json_pack("{s:s}", "result", result) : NULL;
+	const char *result = any && c->ended ? json_string_value(json_object_get(c->ended, "result")) : NULL;
+	json_t *answer = result ? json_pack("{s:i, s:s}", "schema_version", 1, "result", result) : NULL;
 	pthread_mutex_unlock(&c->lock);
 	if (answer) {
 		send_json(client->fd, answer);
@@ -514,5 +519,6 @@ void control_close(struct control *c)
 	close(c->listener);
 	close(c->wake_fd);
 	json_decref(c->last);
+	json_decref(c->ended);
 	free(c);
 }

@@ -5,8 +5,8 @@
  *
  *   {"command":"status"}              -> one object
  *   {"command":"migrate","to":...,}   -> progress, at most ten a second, then the report ("result")
- *   {"command":"migrate",...,"detach":true} -> {"result":"started"}
- *   {"command":"cancel"}              -> {"result":"cancelled"} or an error
+ *   {"command":"migrate",...,"detach":true} -> {"schema_version":1,"result":"started"}
+ *   {"command":"cancel"}              -> {"schema_version":1,"result":"cancelled"}, or how else it ended, or an error
  *
  * A client of migrate that hangs up cancels, unless it detached.
  */

@@ -133,6 +133,10 @@ value() # option, value, what it may be
 {
 	expect "--$1 $2" "optmig: --$1 cannot be \"$2\": $3"$'\n2' "$(refused migrate it tcp:127.0.0.1:1 "--$1" "$2")"
 }
+for command in "migrate it tcp:127.0.0.1:1 --bandwidth x" "status nobody" "print $work/none"; do
+	said=$("$optmig" $command --json 2>/dev/null)
+	expect "$command, as JSON" '{"schema_version":1,"result":"failed","error":{"code":' "${said:0:54}"
+done
 value timeout soon "a number from 0 to 3600000 s"
 value timeout 1e11 "a number from 0 to 3600000 s"
 value switch-timeout 0 "a number from 1 to 3600000 ms"
