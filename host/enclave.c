@@ -30,8 +30,9 @@ static int image_load(struct enclave *e, struct image *image, const char *path, 
 	return 0;
 }
 
-static int device_load(struct enclave *e, const struct image *image, struct failure *why)
+static int device_load(struct enclave *e, const struct image *image, const char *path, struct failure *why)
 {
+	struct failure inner;
 	int rc = device_open(&e->device, why);
 
 	if (rc)
@@ -41,7 +42,8 @@ static int device_load(struct enclave *e, const struct image *image, struct fail
 	rc = kick_signal_install(e->device.op.sigaction);
 	if (rc)
 		return fail(why, rc, "cannot install a signal handler: %s", strerror(-rc));
-	return loader_build(&e->device, image, &e->map, why);
+	rc = loader_build(&e->device, image, &e->map, &inner);
+	return rc ? fail(why, rc, "%s: %.300s", path, inner.message) : 0;
 }
 
 static int parts_make(struct enclave *e, struct failure *why)
@@ -88,7 +90,7 @@ int enclave_load(const char *image_path, struct enclave **out, struct failure *w
 	if (!rc)
 		rc = parts_make(e, why);
 	if (!rc)
-		rc = device_load(e, &image, why);
+		rc = device_load(e, &image, image_path, why);
 	if (!rc)
 		rc = clock_give(e, why);
 	image_close(&image);

@@ -295,21 +295,24 @@ int image_parse(uint8_t *file, size_t file_size, struct image *image, struct fai
 	return rc;
 }
 
-static int file_read(int fd, uint8_t **out, size_t *out_size)
+static int file_read(int fd, uint8_t **out, size_t *out_size, const char *path, struct failure *why)
 {
 	struct stat st;
 	uint8_t *data;
 	size_t done = 0;
 
 	if (fstat(fd, &st) < 0)
-		return -errno;
+		return fail(why, -errno, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	if (st.st_size < 1 || (uint64_t)st.st_size > IMAGE_FILE_SIZE_MAX)
-		return -EFBIG;
+		return fail(why, -EINVAL, "%s: not a regular file", path);
+	if (st.st_size < 1)
+		return fail(why, -ENODATA, "%s: the file is empty", path);
+	if ((uint64_t)st.st_size > IMAGE_FILE_SIZE_MAX)
+		return fail(why, -EFBIG, "%s: larger than an image can be, which is %llu bytes", path,
+			    (unsigned long long)IMAGE_FILE_SIZE_MAX);
 	data = malloc(st.st_size);
 	if (!data)
-		return -ENOMEM;
+		return fail(why, -ENOMEM, "%s: out of memory", path);
 	while (done < (size_t)st.st_size) {
 		ssize_t n = read(fd, data + done, st.st_size - done);
 
@@ -319,7 +322,7 @@ static int file_read(int fd, uint8_t **out, size_t *out_size)
 			int rc = n < 0 ? -errno : -EIO;
 
 			free(data);
-			return rc;
+			return fail(why, rc, "%s: %s", path, strerror(-rc));
 		}
 		done += n;
 	}
@@ -336,13 +339,13 @@ int image_open(const char *path, struct image *image, struct failure *why)
 	int fd, rc;
 
 	memset(image, 0, sizeof(*image));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a named pipe would wait for a writer */
 	if (fd < 0)
 		return fail(why, -errno, "%s: %s", path, strerror(errno));
-	rc = file_read(fd, &data, &size);
+	rc = file_read(fd, &data, &size, path, why);
 	close(fd);
 	if (rc)
-		return fail(why, rc, "%s: %s", path, strerror(-rc));
+		return rc;
 	rc = image_parse(data, size, image, &inner);
 	if (rc)
 		return fail(why, rc, "%s: %.300s", path, inner.message);

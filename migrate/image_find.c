@@ -36,12 +36,28 @@ static bool signed_alike(const struct sgx_sigstruct *a, const struct sgx_sigstru
 	return memcmp(a->modulus, b->modulus, sizeof(a->modulus)) == 0 && sign_is_debug(a) == sign_is_debug(b);
 }
 
+/* Would the processor take it? Its pages are what was signed. */
+static bool image_sound(const char *path, const uint8_t mrenclave[static 32])
+{
+	struct image image;
+	struct failure why;
+	uint8_t measured[MRENCLAVE_SIZE];
+	if (image_open(path, &image, &why))
+		return false;
+	bool sound = image_derive_signed(&image, &why) == 0 && sign_verify(&image.note.sigstruct) == 0;
+	if (sound)
+		image_measure(&image, measured);
+	image_close(&image);
+	return sound && memcmp(measured, mrenclave, sizeof(measured)) == 0;
+}
+
 int image_find(const char *dir, const uint8_t mrenclave[static 32], char *path, size_t size,
 	       struct failure *why)
 {
 	struct failure stale = {0};
 	struct sgx_sigstruct found, next;
 	char other[PATH_MAX];
+	bool good = false, known = false; /* is the one at path sound? */
 	int rc = -ENOENT;
 	DIR *d = opendir(dir);
 	if (!d)
@@ -52,13 +68,26 @@ int image_find(const char *dir, const uint8_t mrenclave[static 32], char *path, 
 		int n = snprintf(to, room, "%s/%s", dir, entry->d_name);
 		if (n <= 0 || (size_t)n >= room || !image_measures(to, mrenclave, rc ? &found : &next, &stale))
 			continue;
-		if (rc == 0 && !signed_alike(&found, &next))
+		if (rc) {
+			rc = 0;
+			continue;
+		}
+		/* Of one alone, its loading says what is wrong with it. */
+		if (!known)
+			good = image_sound(path, mrenclave);
+		known = true;
+		if ((good && signed_alike(&found, &next)) || !image_sound(other, mrenclave))
+			continue;
+		if (good)
 			rc = fail(why, -EEXIST,
 				  "%.100s and %.100s are the same program signed differently: leave one of them in the "
 				  "image directory",
 				  path, other);
-		else
-			rc = 0;
+		else if (strlen(other) < size) {
+			strcpy(path, other);
+			found = next;
+			good = true;
+		}
 	}
 	closedir(d);
 	if (rc != -ENOENT)

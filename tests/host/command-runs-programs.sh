@@ -40,6 +40,12 @@ for there in link fifo; do
 done
 expect "they are still there" "symbolic link fifo" "$(stat -c %F "$work/link" "$work/fifo" | xargs)"
 
+: >"$work/empty"
+for of in print run sign\ --key\ $work/key\ -o\ $work/x; do
+	expect "$of of a pipe" "1 optmig: $work/fifo: not a regular file" "$(said=$(timeout 10 "$optmig" $of "$work/fifo" 2>&1); echo "$? $said")"
+	expect "$of of nothing" "1 optmig: $work/empty: the file is empty" "$(said=$("$optmig" $of "$work/empty" 2>&1); echo "$? $said")"
+done
+
 run exit 42; expect "exit 42" 42 $rc
 run abort; expect "abort" 134 $rc
 run wild; expect "a wild store" 139 $rc
