@@ -243,6 +243,20 @@ static void unclaim(struct control *c, json_t *report, bool moved)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* A move asks the enclave, which refuses while pages of the last one are still coming; a check of this host alone does not
+ * come so far. */
+static int leave_allowed(struct control *c, const struct migrate_options *o, struct failure *why)
+{
+	struct runtime_stats stats;
+	if (!o->only_check || o->to[0])
+		return 0;
+	enclave_runtime_stats(c->e, &stats);
+	if (!stats.pages_deferred)
+		return 0;
+	return fail(why, -EPERM, "%s cannot leave while the pages of its last move are still coming: wait until status "
+		    "tells of none", c->name);
+}
+
 static void migrate(struct client *client, const json_t *command)
 {
 	struct control *c = client->c;
@@ -253,6 +267,8 @@ static void migrate(struct client *client, const json_t *command)
 	pthread_t thread;
 	bool detached = json_is_true(json_object_get(command, "detach"));
 	int rc = migrate_options_parse(command, &options, &why);
+	if (rc == 0)
+		rc = leave_allowed(c, &options, &why);
 	if (rc == 0 && (rc = migration_open(&m, c->e, c->name, &options)))
 		fail(&why, rc, "%s", strerror(-rc));
 	if (rc) {
