@@ -2,6 +2,8 @@
 #include "cli/ask.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "migrate/control.h"
@@ -14,26 +16,31 @@ static int pid_of(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 ? (int)who.pid : 0;
 }
 
+/* Not through a stream: what has just ended would end this process by SIGPIPE. */
+static int say(int fd, const json_t *question)
+{
+	char *text = json_dumps(question, JSON_COMPACT);
+	if (!text)
+		return -ENOMEM;
+	size_t size = strlen(text);
+	text[size] = '\n';
+	int rc = wire_send_raw(fd, text, size + 1, (struct wait){now_us() + CONTROL_SILENCE_US, -1});
+	free(text);
+	return rc;
+}
+
 int ask_open(struct ask *a, const char *name, json_t *question, struct failure *why)
 {
 	*a = (struct ask){.name = name, .until_us = now_us() + CONTROL_SILENCE_US};
 	int fd, rc = control_connect(name, &fd, why);
 	if (rc == 0) {
 		a->pid = pid_of(fd);
-		a->stream = fdopen(fd, "r+");
-		if (!a->stream) {
-			close(fd);
+		if ((rc = say(fd, question)))
+			fail(why, rc, "%s does not listen: %s", name, strerror(-rc));
+		else if (!(a->stream = fdopen(fd, "r")))
 			rc = fail(why, -ENOMEM, "out of memory");
-		}
-	}
-	if (rc == 0) {
-		json_dumpf(question, a->stream, JSON_COMPACT);
-		fputc('\n', a->stream);
-		if (fflush(a->stream)) {
-			fclose(a->stream);
-			a->stream = NULL;
-			rc = fail(why, -EPIPE, "%s does not listen", name);
-		}
+		if (rc)
+			close(fd);
 	}
 	json_decref(question);
 	return rc;
