@@ -40,15 +40,13 @@ plan_lines()
 		echo writer 1G uniform max 10 2 1
 		echo writer 1G uniform 100000 100 7 1 2
 		echo writer 1G uniform 200000 100 5 1 2
-		for workload in $KERNELS memcached; do echo "$workload 1G - - - 2 1"; done
+		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
 		echo redis 4G - - - 3 1
 		for rate in 0 max; do echo "writer 4G uniform $rate 100 7 1 2"; done
 		for rate in 0 max; do echo "writer 8G uniform $rate 100 7 0 1"; done
 		echo redis 1G - - - 3 1
 		echo writer 1G uniform 10000 100 300 1 10
-		# what was promised of stop-copy is at 4 GB
-		for workload in $KERNELS memcached; do echo "$workload 4G - - - 1 1"; done
 		;;
 	full)
 		# downtime over size: quiet, paced and at memory speed; 300 moves at 1 GB for the 99th percentile
