@@ -34,12 +34,15 @@ static int name_check(struct destination *d, struct failure *why)
 	if (!control_name_ok(d->name))
 		return fail(why, -EINVAL, "not a name for a program");
 	int possible = control_possible(d->name, &d->bearer, why);
-	if (possible || d->bearer == 0 || control_connect(d->name, &fd, &ignored))
+	if (possible || d->bearer == 0)
 		return possible;
+	int rc = control_connect(d->name, &fd, &ignored);
+	if (rc)
+		return rc == -ENOENT ? 0 : fail(why, -EEXIST, "another program called %s is here, and does not answer", d->name);
 	static const char question[] = "{\"command\":\"status\"}\n";
 	char answer[4096] = "";
 	struct wait wait = {now_us() + 2 * 1000 * 1000, -1};
-	int rc = wire_send_raw(fd, question, sizeof(question) - 1, wait);
+	rc = wire_send_raw(fd, question, sizeof(question) - 1, wait);
 	struct pollfd polled = {.fd = fd, .events = POLLIN};
 	if (rc == 0 && poll(&polled, 1, 2000) > 0 && recv(fd, answer, sizeof(answer) - 1, 0) < 0)
 		answer[0] = '\0';
