@@ -4,38 +4,18 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include "migrate/control.h"
 #include "migrate/wire.h"
-
-static int pid_of(int fd)
-{
-	struct ucred who;
-	socklen_t size = sizeof(who);
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 ? (int)who.pid : 0;
-}
-
-/* Not through a stream: what has just ended would end this process by SIGPIPE. */
-static int say(int fd, const json_t *question)
-{
-	char *text = json_dumps(question, JSON_COMPACT);
-	if (!text)
-		return -ENOMEM;
-	size_t size = strlen(text);
-	text[size] = '\n';
-	int rc = wire_send_raw(fd, text, size + 1, (struct wait){now_us() + CONTROL_SILENCE_US, -1});
-	free(text);
-	return rc;
-}
 
 int ask_open(struct ask *a, const char *name, json_t *question, struct failure *why)
 {
 	*a = (struct ask){.name = name, .until_us = now_us() + CONTROL_SILENCE_US};
 	int fd, rc = control_connect(name, &fd, why);
 	if (rc == 0) {
-		a->pid = pid_of(fd);
-		if ((rc = say(fd, question)))
+		a->pid = control_peer(fd);
+		/* Not through a stream: what has just ended would end this process by SIGPIPE. */
+		if ((rc = control_say(fd, json_incref(question), CONTROL_SILENCE_US)))
 			fail(why, rc, "%s does not listen: %s", name, strerror(-rc));
 		else if (!(a->stream = fdopen(fd, "r")))
 			rc = fail(why, -ENOMEM, "out of memory");

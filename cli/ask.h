@@ -14,7 +14,7 @@
 struct ask {
 	FILE *stream; /* NULL: none */
 	const char *name;
-	int pid;	   /* of who listens; 0: not known */
+	int pid;	   /* of who listens; -1: not known */
 	uint64_t until_us; /* for the first answer; 0: it has come, or may take its time */
 	bool silent;	   /* it has not */
 };

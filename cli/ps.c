@@ -27,7 +27,7 @@ static bool name_of(char *file)
 static json_t *silent_json(const struct ask *ask, const struct failure *why)
 {
 	return json_pack("{s:s, s:o, s:{s:i, s:s}}", "name", ask->name, "pid",
-			 ask->pid ? json_integer(ask->pid) : json_null(), "error", "code", -why->code, "message",
+			 ask->pid > 0 ? json_integer(ask->pid) : json_null(), "error", "code", -why->code, "message",
 			 why->message);
 }
 

@@ -83,15 +83,11 @@ int command_end(enum enclave_end end, int status)
 static struct control *control_serve(const struct run_args *a, struct enclave *e, struct failure *why)
 {
 	struct control *control;
-	char numbered[64];
 
 	if (!control_open(a->name, e, 0, &control, why))
 		return control;
-	if (why->code == -EEXIST && !a->named) {
-		snprintf(numbered, sizeof(numbered), "%.48s.%d", a->name, getpid());
-		if (!control_open(numbered, e, 0, &control, why))
-			return control;
-	}
+	if (why->code == -EEXIST && !a->named && !control_open_numbered(a->name, e, &control, why))
+		return control;
 	if (!a->named)
 		log_line("%s: it cannot be moved", why->message);
 	return NULL;

@@ -117,6 +117,26 @@ int control_connect(const char *name, int *fd, struct failure *why)
 	return 0;
 }
 
+int control_say(int fd, json_t *object, uint64_t timeout_us)
+{
+	char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(object);
+	if (!text)
+		return -ENOMEM;
+	size_t size = strlen(text);
+	text[size] = '\n';
+	int rc = wire_send_raw(fd, text, size + 1, (struct wait){now_us() + timeout_us, -1});
+	free(text);
+	return rc;
+}
+
+pid_t control_peer(int fd)
+{
+	struct ucred who;
+	socklen_t size = sizeof(who);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid > 0 ? who.pid : -1;
+}
+
 /* ---- one client ---- */
 
 struct client {
@@ -126,15 +146,7 @@ struct client {
 
 static int send_json(int fd, json_t *object)
 {
-	char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	json_decref(object);
-	if (!text)
-		return -ENOMEM;
-	size_t size = strlen(text);
-	text[size] = '\n';
-	int rc = wire_send_raw(fd, text, size + 1, (struct wait){now_us() + 2 * 1000 * 1000, -1});
-	free(text);
-	return rc;
+	return control_say(fd, object, 2 * 1000 * 1000);
 }
 
 static int send_error(int fd, const struct failure *why)
@@ -420,16 +432,12 @@ static void *server_main(void *context)
 /* Who has that socket now; 0: nobody, -EAGAIN: somebody who does not answer. */
 static pid_t bearer_at(const char *path)
 {
-	struct ucred who = {0};
-	socklen_t size = sizeof(who);
 	int fd = socket_at(path, connect);
 	if (fd < 0)
 		return fd == -EAGAIN ? fd : 0;
-	/* 0: of another container */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) || who.pid == 0)
-		who.pid = -1;
+	pid_t bearer = control_peer(fd);
 	close(fd);
-	return who.pid;
+	return bearer;
 }
 
 /* Where it answers nobody yet. */
@@ -449,7 +457,7 @@ static int listen_at(struct control *c, pid_t replaces, struct failure *why)
 {
 	char temporary[sizeof(c->path) + 16];
 	pid_t bearer = bearer_at(c->path);
-	if (bearer && (bearer != replaces || bearer == -EAGAIN))
+	if (bearer && bearer != replaces)
 		return fail(why, -EEXIST, "a program called %s runs here already: choose another with --name",
 			    c->name);
 	int fd = bind_beside(c->path, temporary, sizeof(temporary), why);
@@ -465,7 +473,7 @@ static int listen_at(struct control *c, pid_t replaces, struct failure *why)
 	return 0;
 }
 
-int control_possible(const char *name, pid_t *bearer, struct failure *why)
+int control_possible(const char *name, struct failure *why)
 {
 	char path[sizeof(((struct control *)0)->path)], temporary[sizeof(path) + 16];
 	int rc = control_path(name, path, sizeof(path) - 12, why);
@@ -474,7 +482,6 @@ int control_possible(const char *name, pid_t *bearer, struct failure *why)
 		return fd;
 	close(fd);
 	unlink(temporary);
-	*bearer = bearer_at(path);
 	return 0;
 }
 
@@ -506,6 +513,13 @@ int control_open(const char *name, struct enclave *e, pid_t replaces, struct con
 	}
 	*out = c;
 	return 0;
+}
+
+int control_open_numbered(const char *name, struct enclave *e, struct control **out, struct failure *why)
+{
+	char numbered[sizeof((*out)->name)];
+	snprintf(numbered, sizeof(numbered), "%.48s.%d", name, getpid());
+	return control_open(numbered, e, 0, out, why);
 }
 
 /* The name may be a later home's by now. */

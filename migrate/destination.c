@@ -33,12 +33,14 @@ static int name_check(struct destination *d, struct failure *why)
 	int fd;
 	if (!control_name_ok(d->name))
 		return fail(why, -EINVAL, "not a name for a program");
-	int possible = control_possible(d->name, &d->bearer, why);
-	if (possible || d->bearer == 0)
-		return possible;
-	int rc = control_connect(d->name, &fd, &ignored);
+	int rc = control_possible(d->name, why);
 	if (rc)
-		return rc == -ENOENT ? 0 : fail(why, -EEXIST, "another program called %s is here, and does not answer", d->name);
+		return rc;
+	rc = control_connect(d->name, &fd, &ignored);
+	if (rc)
+		return rc == -ETIMEDOUT ? fail(why, -EEXIST, "another program called %s is here, and does not answer", d->name)
+					: 0;
+	d->bearer = control_peer(fd);
 	static const char question[] = "{\"command\":\"status\"}\n";
 	char answer[4096] = "";
 	struct wait wait = {now_us() + 2 * 1000 * 1000, -1};
@@ -143,12 +145,11 @@ static struct control *control_serve(struct destination *d)
 {
 	struct control *control;
 	struct failure why;
-	char numbered[MIGRATE_NAME_MAX];
 	if (control_open(d->name, d->e, d->bearer, &control, &why) == 0)
 		return control;
-	snprintf(numbered, sizeof(numbered), "%.48s.%d", d->name, getpid());
-	if (why.code == -EEXIST && control_open(numbered, d->e, 0, &control, &why) == 0) {
-		log_line("%s: another program took this name meanwhile; this one is called %s here", d->name, numbered);
+	if (why.code == -EEXIST && control_open_numbered(d->name, d->e, &control, &why) == 0) {
+		log_line("%s: another program took this name meanwhile; this one is called %.48s.%d here", d->name, d->name,
+			 getpid());
 		return control;
 	}
 	log_line("%s: cannot be controlled: %s", d->name, why.message);

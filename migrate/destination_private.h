@@ -29,7 +29,7 @@ struct destination {
 	const struct destination_options *o;
 	const struct frame_hello *hello;
 	char name[MIGRATE_NAME_MAX];
-	pid_t bearer; /* process that has this name here, the program's earlier home; 0: none */
+	pid_t bearer; /* process that has this name here, the program's earlier home; 0: none, -1: not known */
 	int channel_fd;
 	int wake_fd; /* a stream failed */
 	struct wire control;
