@@ -295,24 +295,24 @@ int image_parse(uint8_t *file, size_t file_size, struct image *image, struct fai
 	return rc;
 }
 
-static int file_read(int fd, uint8_t **out, size_t *out_size, const char *path, struct failure *why)
+static int file_read(int fd, uint8_t **out, size_t *out_size, struct failure *why)
 {
 	struct stat st;
 	uint8_t *data;
 	size_t done = 0;
 
 	if (fstat(fd, &st) < 0)
-		return fail(why, -errno, "%s: %s", path, strerror(errno));
+		return fail(why, -errno, "%s", strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return fail(why, -EINVAL, "%s: not a regular file", path);
+		return fail(why, -EINVAL, "not a regular file");
 	if (st.st_size < 1)
-		return fail(why, -ENODATA, "%s: the file is empty", path);
+		return fail(why, -ENODATA, "the file is empty");
 	if ((uint64_t)st.st_size > IMAGE_FILE_SIZE_MAX)
-		return fail(why, -EFBIG, "%s: larger than an image can be, which is %llu bytes", path,
+		return fail(why, -EFBIG, "larger than an image can be, which is %llu bytes",
 			    (unsigned long long)IMAGE_FILE_SIZE_MAX);
 	data = malloc(st.st_size);
 	if (!data)
-		return fail(why, -ENOMEM, "%s: out of memory", path);
+		return fail(why, -ENOMEM, "out of memory");
 	while (done < (size_t)st.st_size) {
 		ssize_t n = read(fd, data + done, st.st_size - done);
 
@@ -322,7 +322,7 @@ static int file_read(int fd, uint8_t **out, size_t *out_size, const char *path, 
 			int rc = n < 0 ? -errno : -EIO;
 
 			free(data);
-			return fail(why, rc, "%s: %s", path, strerror(-rc));
+			return fail(why, rc, "%s", strerror(-rc));
 		}
 		done += n;
 	}
@@ -342,11 +342,10 @@ int image_open(const char *path, struct image *image, struct failure *why)
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a named pipe would wait for a writer */
 	if (fd < 0)
 		return fail(why, -errno, "%s: %s", path, strerror(errno));
-	rc = file_read(fd, &data, &size, path, why);
+	rc = file_read(fd, &data, &size, &inner);
 	close(fd);
-	if (rc)
-		return rc;
-	rc = image_parse(data, size, image, &inner);
+	if (!rc)
+		rc = image_parse(data, size, image, &inner);
 	if (rc)
 		return fail(why, rc, "%s: %.300s", path, inner.message);
 	return 0;
