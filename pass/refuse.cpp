@@ -14,9 +14,6 @@ using namespace llvm;
 namespace optmig
 {
 
-/* x86's numbers for them */
-static constexpr unsigned SPACE_GS = 256, SPACE_FS = 257;
-
 #define REMEDY_MARK                                                                                          \
 	"name what it writes as an output operand (\"=m\"), write it in C, or call __optmig_mark(pointer, "  \
 	"size) of "                                                                                          \
@@ -204,32 +201,24 @@ static bool intrinsicHarmless(const IntrinsicInst &call)
 }
 
 /* Does it write through a pointer that is neither an ordinary one nor relative to GS or FS? */
-static bool hasOddAddressSpace(const Instruction &instruction)
+static bool hasOddAddressSpace(Instruction &instruction)
 {
-	const Value *pointer = nullptr;
+	SmallVector<Write, 4> writes;
 
-	if (auto *store = dyn_cast<StoreInst>(&instruction))
-		pointer = store->getPointerOperand();
-	else if (auto *update = dyn_cast<AtomicRMWInst>(&instruction))
-		pointer = update->getPointerOperand();
-	else if (auto *exchange = dyn_cast<AtomicCmpXchgInst>(&instruction))
-		pointer = exchange->getPointerOperand();
-	else if (auto *memory = dyn_cast<AnyMemIntrinsic>(&instruction))
-		pointer = memory->getRawDest();
-	if (!pointer)
-		return false;
-	unsigned space = pointer->getType()->getPointerAddressSpace();
-	return space != 0 && space != SPACE_GS && space != SPACE_FS;
+	writesOf(instruction, writes);
+	return any_of(writes, [](const Write &write) {
+		return write.pointer && write.pointer->getType()->getPointerAddressSpace() != 0;
+	});
 }
 
-static void checkFunction(const Function &function)
+static void checkFunction(Function &function)
 {
 	if (function.hasFnAttribute(Attribute::Naked)) {
 		function.getContext().diagnose(DiagnosticInfoUnsupported(
 		    function, "optmig: a naked function is assembly that cannot be tracked; write it in C"));
 		return;
 	}
-	for (const Instruction &instruction : instructions(function)) {
+	for (Instruction &instruction : instructions(function)) {
 		if (hasOddAddressSpace(instruction))
 			refuse(instruction, "a store through a pointer of this address space cannot be tracked; use an "
 					    "ordinary pointer");
@@ -282,7 +271,7 @@ void refuseUntrackable(Module &module)
 		    "optmig: " + module.getSourceFileName() + ": ifunc " + ifunc.getName() +
 		    " is resolved by relocations at run time, and an image has none left; "
 		    "call through a pointer");
-	for (const Function &function : module)
+	for (Function &function : module)
 		if (!function.isDeclaration())
 			checkFunction(function);
 }

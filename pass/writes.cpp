@@ -15,6 +15,8 @@ namespace optmig
 /* A memory intrinsic of at most this size does not poll even if it becomes a call of libc. */
 static constexpr uint64_t MEMORY_INTRINSIC_SIZE_MAX = PAGE_SIZE;
 static constexpr uint64_t VA_LIST_SIZE = 24;
+/* x86's numbers of address spaces; others are refused */
+static constexpr unsigned SPACE_GS = 256, SPACE_FS = 257;
 static constexpr uint64_t FXSAVE_SIZE = 512;
 
 /* An array of unknown length at the end: the definition may be larger than the type says. */
@@ -60,8 +62,10 @@ static bool pointsToAlwaysDirty(const Value *pointer)
 {
 	SmallVector<const Value *, 4> objects;
 
-	if (pointer->getType()->getPointerAddressSpace() != 0)
-		return true; /* relative to GS or FS: TLS, or nothing of the application's; others are refused */
+	unsigned space = pointer->getType()->getPointerAddressSpace();
+
+	if (space != 0)
+		return space == SPACE_GS || space == SPACE_FS; /* TLS, or nothing of the application's */
 	getUnderlyingObjects(pointer, objects, nullptr, 0);
 	return !objects.empty() && all_of(objects, isAlwaysDirty);
 }
