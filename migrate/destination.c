@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "host/log.h"
@@ -159,13 +158,10 @@ static struct control *control_serve(struct destination *d)
 static enum enclave_end live_here(struct destination *d, int *status)
 {
 	pthread_t epilogue, neighbours;
-	uint8_t running = 1;
-	prctl(PR_SET_PDEATHSIG, 0); /* the program outlives the service that brought it */
 	if (signals_forward(d->e))
 		log_line("%s: signals will not reach the program", d->name);
 	struct control *control = control_serve(d);
-	if (send(d->channel_fd, &running, 1, MSG_NOSIGNAL) < 0)
-		log_line("%s: the receive service is gone", d->name);
+	atomic_store(d->stage, STAGE_HOME);
 	if (!d->deferred) {
 		inflow_close(&d->flow);
 		arrivals_end(&d->arrivals);
@@ -223,13 +219,14 @@ static void discard(struct destination *d, const struct failure *why)
 }
 
 int destination_run(const struct destination_options *o, const struct frame_hello *hello, int control_fd,
-		    int channel_fd, enum enclave_end *end, int *status)
+		    int channel_fd, atomic_int *stage, enum enclave_end *end, int *status)
 {
 	static struct destination d; /* the epilogue may outlive this call */
 	struct failure why = {0};
 	d.o = o;
 	d.hello = hello;
 	d.channel_fd = channel_fd;
+	d.stage = stage;
 	memcpy(d.name, hello->name, sizeof(d.name));
 	wire_text(d.name, sizeof(d.name));
 	pthread_mutex_init(&d.send_lock, NULL);

@@ -115,8 +115,7 @@ static int on_attach(struct destination *d, struct fill *f, struct failure *why)
 	struct frame_attach attach;
 	int fd, rc = destination_channel(d, 0, &attach, &fd);
 	if (rc) {
-		d->channel_fd = -1; /* nobody can come any more */
-		log_line("%s: the receive service is gone", d->name);
+		destination_alone(d);
 		return 0;
 	}
 	if (attach.epoch < f->c.epoch) {

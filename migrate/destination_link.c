@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "host/log.h"
 
 int destination_tell(struct destination *d, enum frame_type type, const void *first, size_t first_size,
 		     const void *second, size_t second_size)
@@ -76,6 +77,13 @@ int destination_channel(struct destination *d, int timeout_ms, struct frame_atta
 		return -ECONNRESET;
 	memcpy(fd, CMSG_DATA(c), sizeof(*fd));
 	return 0;
+}
+
+void destination_alone(struct destination *d)
+{
+	close(d->channel_fd);
+	d->channel_fd = -1;
+	log_line("%s: the receive service is gone", d->name);
 }
 
 void destination_wake(struct destination *d)
@@ -175,6 +183,8 @@ int destination_await(struct destination *d, uint64_t until_us)
 		uint64_t now = now_us();
 		if (now >= until_us)
 			return -ETIMEDOUT;
+		if (d->control.fd < 0 && d->channel_fd < 0)
+			return -ECONNRESET;
 		struct pollfd polled[2] = {{.fd = d->control.fd, .events = POLLIN},
 					   {.fd = d->channel_fd, .events = POLLIN}};
 		int n = poll(polled, 2, (int)((until_us - now) / 1000) + 1);
@@ -183,9 +193,10 @@ int destination_await(struct destination *d, uint64_t until_us)
 		if (polled[1].revents) {
 			struct frame_attach attach;
 			int fd;
-			int rc = destination_channel(d, 0, &attach, &fd);
-			if (rc)
-				return rc;
+			if (destination_channel(d, 0, &attach, &fd)) {
+				destination_alone(d);
+				continue;
+			}
 			if (attach.stream != MIGRATE_CONTROL) {
 				close(fd);
 				continue;

@@ -5,6 +5,7 @@
 #include "migrate/destination_private.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include "host/log.h"
 #include "migrate/trusted.h"
 #include "migrate/urgent.h"
@@ -115,6 +116,14 @@ static int on_round_end(struct destination *d, struct failure *why)
 	return rc ? destination_link_failed(rc, why) : 0;
 }
 
+/* From READY on the program may be here and nowhere else: the service's end is no end for this process any more. */
+static bool stand_alone(struct destination *d)
+{
+	int coming = STAGE_COMING;
+	prctl(PR_SET_PDEATHSIG, 0);
+	return atomic_compare_exchange_strong(d->stage, &coming, STAGE_READY);
+}
+
 /* Everything was sent: once it is installed, say so. Returns 1 when READY is out. */
 static int on_final(struct destination *d, struct failure *why)
 {
@@ -137,6 +146,8 @@ static int on_final(struct destination *d, struct failure *why)
 	rc = trusted(d->e, MIGRATE_READY, 0, &c);
 	if (rc)
 		return destination_enclave_failed(rc, "to be ready", why);
+	if (!stand_alone(d))
+		return fail(why, -ECANCELED, "the receive service was ended");
 	rc = destination_tell(d, FRAME_READY, record, c.out_size, NULL, 0);
 	return rc ? destination_link_failed(rc, why) : 1;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -17,6 +18,7 @@
 #define SESSIONS_MAX 32
 #define PENDING_MAX 64 /* connections that have not said what they are */
 #define FIRST_FRAME_US (5ull * 1000 * 1000)
+#define DEAF_US (1000ull * 1000)
 
 /* A connection whose first frame is still arriving. */
 struct pending {
@@ -29,17 +31,19 @@ struct pending {
 struct session {
 	pid_t pid; /* 0: unused */
 	int channel_fd;
-	bool runs; /* the program lives there */
+	atomic_int *stage; /* enum session_stage */
 	uint8_t id[SESSION_ID_SIZE];
 };
 
 struct receive {
 	const struct receive_options *o;
-	int listener; /* -1: ending, nobody is let in any more */
+	int listener;		/* -1: ending, nobody is let in any more */
+	uint64_t deaf_until_us; /* the listener is not looked at: nothing could be made of who comes */
 	int signal_fd;
 	struct pending pending[PENDING_MAX];
 	unsigned pending_count;
 	struct session session[SESSIONS_MAX];
+	atomic_int *stages; /* of each */
 	bool ending;
 	bool over; /* --once: the program that came has ended, with status */
 	int status;
@@ -64,7 +68,7 @@ static void say_failed(int fd, int code, const char *message)
 
 /* In the child: nothing of the service stays. */
 static _Noreturn void session_main(struct receive *r, const struct frame_hello *hello, int control_fd,
-				   int channel_fd)
+				   int channel_fd, atomic_int *stage)
 {
 	enum enclave_end end;
 	int status;
@@ -77,9 +81,14 @@ static _Noreturn void session_main(struct receive *r, const struct frame_hello *
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		if (r->session[i].pid)
 			close(r->session[i].channel_fd);
-	if (destination_run(&r->o->destination, hello, control_fd, channel_fd, &end, &status))
+	if (destination_run(&r->o->destination, hello, control_fd, channel_fd, stage, &end, &status))
 		_exit(EXIT_NOT_TAKEN);
 	_exit(r->o->exit_status(end, status));
+}
+
+static bool is_home(const struct session *s)
+{
+	return s->pid && atomic_load(s->stage) == STAGE_HOME;
 }
 
 /* Of --once: it has come, whether it still runs or not. */
@@ -87,7 +96,7 @@ static bool has_come(const struct receive *r)
 {
 	bool come = r->over;
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		come |= r->session[i].pid && r->session[i].runs;
+		come |= is_home(&r->session[i]);
 	return come;
 }
 
@@ -110,17 +119,19 @@ static void session_begin(struct receive *r, const struct frame_hello *hello, in
 	} else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel)) {
 		say_failed(fd, -errno, strerror(errno));
 	} else {
+		atomic_int *stage = &r->stages[s - r->session];
+		atomic_store(stage, STAGE_COMING);
 		pid_t pid = fork();
 		if (pid == 0) {
 			close(channel[0]);
-			session_main(r, hello, fd, channel[1]);
+			session_main(r, hello, fd, channel[1], stage);
 		}
 		close(channel[1]);
 		if (pid < 0) {
 			say_failed(fd, -errno, strerror(errno));
 			close(channel[0]);
 		} else {
-			*s = (struct session){.pid = pid, .channel_fd = channel[0]};
+			*s = (struct session){.pid = pid, .channel_fd = channel[0], .stage = stage};
 			memcpy(s->id, hello->session, sizeof(s->id));
 		}
 	}
@@ -148,15 +159,13 @@ static void session_attach(struct receive *r, const struct frame_attach *attach,
 static void session_ended(struct receive *r, struct session *s, int how)
 {
 	int status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
-	/* Having lived here is what it says on the channel; it may have said so just before it ended. */
-	uint8_t said;
-	if (recv(s->channel_fd, &said, 1, MSG_DONTWAIT) == 1)
-		s->runs = true;
+	bool was_home = is_home(s);
 	close(s->channel_fd);
 	if (WIFSIGNALED(how))
 		log_line("process %d, %s, was ended by a signal: %s", (int)s->pid,
-			 s->runs ? "home of a program" : "which was receiving one", strsignal(WTERMSIG(how)));
-	if (r->o->once && s->runs && !r->over) {
+			 was_home ? "home of a program" : "which was receiving one",
+			 strsignal(WTERMSIG(how)));
+	if (r->o->once && was_home && !r->over) {
 		r->over = true;
 		r->status = status;
 	}
@@ -172,13 +181,6 @@ static void reap(struct receive *r)
 				session_ended(r, &r->session[i], how);
 }
 
-static void hear_session(struct session *s)
-{
-	uint8_t said;
-	if (recv(s->channel_fd, &said, 1, MSG_DONTWAIT) == 1)
-		s->runs = true;
-}
-
 /* ---- first frames ---- */
 
 static void pending_remove(struct receive *r, unsigned i)
@@ -189,6 +191,10 @@ static void pending_remove(struct receive *r, unsigned i)
 static void accept_one(struct receive *r)
 {
 	int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		log_line("cannot let anybody in for now: %s", strerror(errno));
+		r->deaf_until_us = now_us() + DEAF_US;
+	}
 	if (fd < 0)
 		return;
 	if (r->pending_count == PENDING_MAX) {
@@ -254,16 +260,26 @@ static void pending_serve(struct receive *r, unsigned i)
 
 /* ---- the loop ---- */
 
-/* Whoever connects from now on is refused by the kernel. A second time only the programs hear of it. */
+/* Can the program be nowhere but here, or soon? */
+static bool is_kept(struct session *s)
+{
+	int coming = STAGE_COMING;
+	return !atomic_compare_exchange_strong(s->stage, &coming, STAGE_GIVEN_UP) &&
+	       coming != STAGE_GIVEN_UP;
+}
+
+/* Whoever connects from now on is refused by the kernel. A program that is about to run here hears of it when
+ * it does; a second time that is not waited for. */
 static void end(struct receive *r, int number)
 {
 	unsigned living = 0;
 	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
-		if (!r->session[i].pid)
+		struct session *s = &r->session[i];
+		if (!s->pid)
 			continue;
-		hear_session(&r->session[i]);
-		living += r->session[i].runs;
-		kill(r->session[i].pid, r->session[i].runs ? number : SIGKILL);
+		bool kept = r->ending ? is_home(s) : is_kept(s);
+		living += kept;
+		kill(s->pid, kept ? number : SIGKILL);
 	}
 	if (!r->ending) {
 		close(r->listener);
@@ -273,8 +289,8 @@ static void end(struct receive *r, int number)
 	}
 	r->ending = true;
 	if (living)
-		log_line("%s: passed on to the programs that came; waiting for %u of them to end", strsignal(number),
-			 living);
+		log_line("%s: passed on to the programs that came; waiting for %u of them to end",
+			 strsignal(number), living);
 }
 
 static void hear_signal(struct receive *r)
@@ -298,21 +314,15 @@ static bool any_session(const struct receive *r)
 
 static void turn(struct receive *r)
 {
-	struct pollfd polled[2 + PENDING_MAX + SESSIONS_MAX];
+	struct pollfd polled[2 + PENDING_MAX];
 	unsigned pending = r->pending_count;
 	polled[0] = (struct pollfd){.fd = r->signal_fd, .events = POLLIN};
-	polled[1] = (struct pollfd){.fd = r->listener, .events = POLLIN};
+	bool deaf = now_us() < r->deaf_until_us;
+	polled[1] = (struct pollfd){.fd = deaf ? -1 : r->listener, .events = POLLIN};
 	for (unsigned i = 0; i < pending; i++)
 		polled[2 + i] = (struct pollfd){.fd = r->pending[i].fd, .events = POLLIN};
-	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		polled[2 + pending + i] = (struct pollfd){
-		    .fd = r->session[i].pid && !r->session[i].runs ? r->session[i].channel_fd : -1,
-		    .events = POLLIN};
-	if (poll(polled, 2 + pending + SESSIONS_MAX, pending ? 1000 : -1) < 0)
+	if (poll(polled, 2 + pending, pending || deaf ? 1000 : -1) < 0)
 		return;
-	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		if (polled[2 + pending + i].revents & POLLIN)
-			hear_session(&r->session[i]);
 	/* Backwards: serving one may move the last into its place. */
 	for (unsigned i = pending; i-- > 0;) {
 		if (polled[2 + i].revents) {
@@ -333,6 +343,10 @@ int receive_run(const struct receive_options *o, int *status, struct failure *wh
 	static struct receive r;
 	sigset_t set;
 	r.o = o;
+	r.stages = mmap(NULL, SESSIONS_MAX * sizeof(*r.stages), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (r.stages == MAP_FAILED)
+		return fail(why, -errno, "%s", strerror(errno));
 	int rc = address_listen(&o->at, &r.listener, why);
 	if (rc)
 		return rc;

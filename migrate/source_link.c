@@ -154,13 +154,16 @@ int source_attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struc
 	return rc ? source_link_failed(s, rc, why) : 0;
 }
 
-/* The control connection again, after it was lost. */
+/* The control connection again. The old one stays if nobody can be reached: it may only have been slow. */
 int source_reattach(struct source *s, struct failure *why)
 {
+	int fd, rc = source_attach(s, MIGRATE_CONTROL, -1, &fd, why);
+	if (rc)
+		return rc;
 	if (s->control.fd >= 0)
 		close(s->control.fd);
-	s->control.fd = -1;
-	return source_attach(s, MIGRATE_CONTROL, -1, &s->control.fd, why);
+	s->control.fd = fd;
+	return 0;
 }
 
 int source_connect_streams(struct source *s, int wake_fd, struct failure *why)

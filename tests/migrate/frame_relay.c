@@ -8,14 +8,16 @@
  *   --repeat TYPE   it comes twice
  *   --spoil TYPE    one bit of its last byte is changed
  *   --hold TYPE     it comes after the next frame of its connection
- *   --forge KIND    a record of that kind of run (enum run_kind), for the program's first 64 pages, comes before it is its turn;
- *                   it is in the place of a record
+ *   --forge KIND    a record of that kind of run (enum run_kind), for the program's first 64 pages, comes
+ * before it is its turn; it is in the place of a record
+ *   --delay TYPE    it comes a second late
  *   --failed CODE   with --swallow: FAILED of that code is in its place
  *   --early TYPE    a frame of that type, of zeros, comes before the source has proved anything
  *   --later 1       not before SIGUSR2
  *   --behind TYPE   not before a frame of that type has passed
  *   --down MS       after a cut nobody gets through for that long
- * SIGUSR1 cuts all connections. Types are numbers of enum frame_type. Says "listening", and "damaged" once it has acted.
+ * SIGUSR1 cuts all connections. Types are numbers of enum frame_type. Says "listening", and "damaged" once it
+ * has acted.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,7 +37,7 @@
 
 static struct {
 	unsigned type;
-	bool cut, after, repeat, spoil, hold, forge;
+	bool cut, after, repeat, spoil, hold, forge, delay;
 	uint32_t kind; /* of the forged */
 	unsigned down_ms, behind, early;
 	int failed; /* code */
@@ -76,7 +78,9 @@ static bool look_at(unsigned type)
 	fflush(stdout);
 	if (damage.cut && !damage.after)
 		cut_all();
-	return damage.after;
+	if (damage.delay)
+		sleep(1);
+	return damage.after || damage.delay;
 }
 
 static int forge(int to)
@@ -85,9 +89,12 @@ static int forge(int to)
 		struct record_header header;
 		struct record_run run;
 		uint8_t tag[RECORD_TAG_SIZE];
-	} __attribute__((packed)) r = {
-	    .header = {.magic = RECORD_MAGIC, .version = RECORD_VERSION, .type = RECORD_PAGES, .counter = 1, .run_count = 1},
-	    .run = {APP_BASE >> PAGE_SHIFT, RECORD_BLOCK_PAGES, damage.kind}};
+	} __attribute__((packed)) r = {.header = {.magic = RECORD_MAGIC,
+						  .version = RECORD_VERSION,
+						  .type = RECORD_PAGES,
+						  .counter = 1,
+						  .run_count = 1},
+				       .run = {APP_BASE >> PAGE_SHIFT, RECORD_BLOCK_PAGES, damage.kind}};
 	return wire_send(to, FRAME_RECORD, &r, sizeof(r), NULL, 0, (struct wait){WIRE_FOREVER, -1});
 }
 
@@ -100,8 +107,8 @@ static int send_damaged(int to, struct wire *w, struct wire *held)
 	if (damage.early) {
 		static const uint8_t zero[64];
 		size_t size = frame_size_max((uint16_t)damage.early);
-		return wire_send(to, (enum frame_type)damage.early, zero, size < sizeof(zero) ? size : sizeof(zero), NULL, 0,
-				 forever);
+		return wire_send(to, (enum frame_type)damage.early, zero,
+				 size < sizeof(zero) ? size : sizeof(zero), NULL, 0, forever);
 	}
 	if (damage.failed) {
 		struct frame_failed said = {.code = damage.failed, .message = "made up"};
@@ -114,7 +121,8 @@ static int send_damaged(int to, struct wire *w, struct wire *held)
 	}
 	if (damage.spoil && w->size)
 		w->data[w->size - 1] ^= 1;
-	int rc = damage.repeat || damage.spoil ? wire_send(to, w->type, w->data, w->size, NULL, 0, forever) : 0;
+	int rc =
+	    damage.repeat || damage.spoil ? wire_send(to, w->type, w->data, w->size, NULL, 0, forever) : 0;
 	return rc == 0 && damage.repeat ? wire_send(to, w->type, w->data, w->size, NULL, 0, forever) : rc;
 }
 
@@ -202,6 +210,7 @@ int main(int argc, char **argv)
 		damage.repeat = !strcmp(argv[1], "--repeat");
 		damage.spoil = !strcmp(argv[1], "--spoil");
 		damage.hold = !strcmp(argv[1], "--hold");
+		damage.delay = !strcmp(argv[1], "--delay");
 		damage.forge = !strcmp(argv[1], "--forge");
 		if (damage.forge) {
 			damage.kind = damage.type;
