@@ -15,7 +15,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "host/device.h"
 #include "host/log.h"
+#include "host/memory.h"
 #include "host/signals.h"
 #include "migrate/control.h"
 #include "migrate/image_find.h"
@@ -54,6 +56,17 @@ static int name_check(struct destination *d, struct failure *why)
 	return itself ? 0 : fail(why, -EEXIST, "another program called %s runs here", d->name);
 }
 
+/* Without room the kernel would end this process, perhaps when the program has come and some of its pages have not. SGX
+ * hardware has memory of its own, which is not looked at. */
+static int room_check(const struct destination *d, struct failure *why)
+{
+	uint64_t room = memory_room();
+	if (device_is_hardware() || d->hello->pages <= room / PAGE_SIZE)
+		return 0;
+	return fail(why, -ENOMEM, "it has %.0f MB, and there are %.0f MB of memory left here",
+		    (double)d->hello->pages * PAGE_SIZE / 1e6, (double)room / 1e6);
+}
+
 static int load(struct destination *d, struct failure *why)
 {
 	char path[4096];
@@ -66,6 +79,8 @@ static int load(struct destination *d, struct failure *why)
 			    MIGRATE_STREAMS_MAX);
 	log_line("%s: on its way, %.0f MB", d->name, (double)d->hello->pages * PAGE_SIZE / 1e6);
 	rc = name_check(d, why);
+	if (rc == 0)
+		rc = room_check(d, why);
 	if (rc == 0)
 		rc = image_find(d->o->image_dir, d->hello->mrenclave, path, sizeof(path), why);
 	if (rc == 0)

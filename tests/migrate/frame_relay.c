@@ -8,8 +8,8 @@
  *   --repeat TYPE   it comes twice
  *   --spoil TYPE    one bit of its last byte is changed
  *   --hold TYPE     it comes after the next frame of its connection
- *   --forge KIND    a record of that kind of run (enum run_kind), for the program's first 64 pages, comes
- * before it is its turn; it is in the place of a record
+ *   --forge KIND    a record of that kind of run (enum run_kind), for the program's first 64 pages, comes before
+ *                   it is its turn; it is in the place of a record
  *   --delay TYPE    it comes a second late
  *   --failed CODE   with --swallow: FAILED of that code is in its place
  *   --early TYPE    a frame of that type, of zeros, comes before the source has proved anything
