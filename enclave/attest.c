@@ -62,12 +62,12 @@ static int identity_check(const struct sgx_report *peer, const uint8_t expected[
 	if ((CONFIG->flags & IMAGE_FLAG_PRODUCTION) && (peer->attributes.flags & SGX_ATTR_DEBUG))
 		return -EACCES;
 	bool same = rt_memcmp_ct(peer->mrenclave, own.mrenclave, sizeof(own.mrenclave)) == 0 &&
-		    rt_memcmp_ct(peer->mrsigner, own.mrsigner, sizeof(own.mrsigner)) == 0 &&
-		    peer->attributes.flags == own.attributes.flags &&
-		    peer->attributes.xfrm == own.attributes.xfrm && peer->miscselect == own.miscselect &&
-		    peer->isv_prod_id == own.isv_prod_id && peer->isv_svn == own.isv_svn &&
 		    rt_memcmp_ct(peer->reportdata, expected, 64) == 0;
-	return same ? 0 : -EBADMSG;
+	bool alike = rt_memcmp_ct(peer->mrsigner, own.mrsigner, sizeof(own.mrsigner)) == 0 &&
+		     peer->attributes.flags == own.attributes.flags &&
+		     peer->attributes.xfrm == own.attributes.xfrm && peer->miscselect == own.miscselect &&
+		     peer->isv_prod_id == own.isv_prod_id && peer->isv_svn == own.isv_svn;
+	return !same ? -EBADMSG : alike ? 0 : -EKEYREJECTED;
 }
 
 static const struct {

@@ -17,7 +17,8 @@ void attest_report(const struct sgx_targetinfo *target, const uint8_t data[stati
 
 /* Checks the peer's struct evidence (a private copy): signature, root, identity equal to own (MRENCLAVE,
  * MRSIGNER, attributes, MISCSELECT, product, versions) and REPORTDATA equal to expected. -EBADMSG if anything
- * is malformed or untrue, -EACCES if this enclave's policy refuses evidence of that kind or a DEBUG peer. */
+ * is malformed or untrue, -EKEYREJECTED if it is true of the same program signed otherwise, -EACCES if this
+ * enclave's policy refuses evidence of that kind or a DEBUG peer. */
 int attest_verify(const uint8_t *evidence, size_t size, const uint8_t expected[static 64]);
 
 #endif

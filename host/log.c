@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "host/log.h"
+
+#define PATIENCE_MS 20
 
 void log_line(const char *format, ...)
 {
@@ -20,7 +23,9 @@ void log_line(const char *format, ...)
 	if (size > (int)sizeof(line) - 2)
 		size = sizeof(line) - 2;
 	line[size++] = '\n';
-	/* standard error that cannot be written to leaves nobody to tell */
-	if (write(STDERR_FILENO, line, size) < 0)
+	/* Whoever holds up the terminal or the pipe does not hold up a move: what nobody reads is lost. Standard error that
+	 * cannot be written to leaves nobody to tell. */
+	struct pollfd polled = {.fd = STDERR_FILENO, .events = POLLOUT};
+	if (poll(&polled, 1, PATIENCE_MS) <= 0 || write(STDERR_FILENO, line, size) < 0)
 		return;
 }

@@ -219,7 +219,10 @@ static void tell_failed(struct destination *d, const struct failure *why)
 static void discard(struct destination *d, const struct failure *why)
 {
 	struct failure ignored;
-	log_line("%s: not taken: %s", d->name[0] ? d->name : "a program", why->message);
+	if (d->only_asked)
+		log_line("%s: could come; that was all the source asked", d->name);
+	else
+		log_line("%s: not taken: %s", d->name[0] ? d->name : "a program", why->message);
 	if (d->control.fd >= 0 && d->refused_size == 0)
 		tell_failed(d, why);
 	hook_tell(d->hook, HOOK_FAILED, d->name, HOOK_TIMEOUT_MS, &ignored);

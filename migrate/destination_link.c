@@ -42,6 +42,7 @@ int destination_source_failed(struct destination *d, struct failure *why)
 		return destination_link_failed(-EPROTO, why);
 	memcpy(&said, d->control.data, sizeof(said));
 	wire_text(said.message, sizeof(said.message));
+	d->only_asked = said.code == 0;
 	return fail(why, -ECANCELED, "the source: %s", said.message);
 }
 

@@ -52,6 +52,7 @@ struct destination {
 	struct urgency urgency; /* of the main thread */
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
 	bool secure;			     /* the peer has shown to be the same enclave */
+	bool only_asked;		     /* nothing failed: the source wanted to know whether it could come */
 	bool handed_over;		     /* RESUME succeeded: runs here */
 	uint8_t refused[1024];
 	size_t refused_size;

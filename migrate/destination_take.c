@@ -10,6 +10,7 @@
 #include "migrate/trusted.h"
 #include "migrate/urgent.h"
 
+#define LAST_WORD_US (200ull * 1000)
 #define READY_TIMEOUT_US (10ull * 1000 * 1000) /* from READY to COMMIT */
 
 /* ---- frames of the source, up to READY ---- */
@@ -34,7 +35,7 @@ static int on_evidence(struct destination *d, struct failure *why)
 		return rc;
 	rc = trusted(d->e, MIGRATE_PEER, 0, &c);
 	if (rc)
-		return destination_enclave_failed(rc, "the source's evidence of being the same enclave", why);
+		return trusted_peer_refused(rc, "the source", why);
 	d->secure = true;
 	return destination_tell(d, FRAME_EVIDENCE, evidence, size, NULL, 0);
 }
@@ -175,6 +176,16 @@ static bool is_time_for(const struct destination *d, enum frame_type type)
 	return handlers[type] && (d->secure || early);
 }
 
+/* A stream failed, or has ended because the source gave up: then it says so. */
+static int stream_lost(struct destination *d, struct failure *why)
+{
+	struct wait soon = {now_us() + LAST_WORD_US, -1};
+	while (wire_recv(&d->control, soon) == 0)
+		if (d->control.type == FRAME_FAILED)
+			return destination_source_failed(d, why);
+	return destination_flow_failed(d, why);
+}
+
 int destination_until_ready(struct destination *d, struct failure *why)
 {
 	int rc;
@@ -182,7 +193,7 @@ int destination_until_ready(struct destination *d, struct failure *why)
 		/* The source may be busy for long; keepalive finds a dead one. */
 		rc = wire_recv(&d->control, (struct wait){WIRE_FOREVER, d->wake_fd});
 		if (rc == -ECANCELED)
-			return destination_flow_failed(d, why);
+			return stream_lost(d, why);
 		if (rc)
 			return destination_link_failed(rc, why);
 		if (!is_time_for(d, d->control.type))

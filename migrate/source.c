@@ -29,6 +29,7 @@ int migration_open(struct migration *m, struct enclave *e, const char *name,
 	m->name = name;
 	m->options = *options;
 	m->progress.phase = "connect";
+	m->begun_us = now_us();
 	pthread_mutex_init(&m->lock, NULL);
 	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return m->wake_fd < 0 ? -errno : 0;
@@ -60,6 +61,7 @@ struct migrate_progress migration_progress(struct migration *m)
 	pthread_mutex_lock(&m->lock);
 	struct migrate_progress p = m->progress;
 	pthread_mutex_unlock(&m->lock);
+	p.elapsed_us = now_us() - m->begun_us;
 	return p;
 }
 
@@ -69,8 +71,7 @@ void source_progress(struct source *s, const char *phase)
 				     .round = s->r->round_count,
 				     .pages_total = s->r->pages_total,
 				     .pages = atomic_load(&s->flow.pages) + atomic_load(&s->flow.zero_pages),
-				     .bytes = atomic_load(&s->flow.bytes),
-				     .elapsed_us = now_us() - s->begun_us};
+				     .bytes = atomic_load(&s->flow.bytes)};
 	pthread_mutex_lock(&s->m->lock);
 	s->m->progress = p;
 	pthread_mutex_unlock(&s->m->lock);
@@ -204,8 +205,8 @@ static int leave_only(struct source *s, struct failure *why)
 
 int migration_run(struct migration *m, struct migrate_report *r)
 {
-	struct source s = {.m = m, .e = m->enclave, .o = &m->options, .r = r, .begun_us = now_us()};
-	struct failure only_asked = {0};
+	struct source s = {.m = m, .e = m->enclave, .o = &m->options, .r = r, .begun_us = m->begun_us};
+	static const struct failure only_asked = {0, "it only wanted to know"};
 	char host[64] = "";
 	memset(r, 0, sizeof(*r));
 	r->mode = m->options.mode;
@@ -218,7 +219,7 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	int rc = m->options.to[0] ? begin(&s, &r->failure) : leave_only(&s, &r->failure);
 	bool possible = rc == 0 && m->options.only_check;
 	if (possible)
-		rc = fail(&only_asked, -ECANCELED, "it only wanted to know");
+		rc = -ECANCELED;
 	atomic_store(&s.flow.bandwidth, m->options.bandwidth);
 	if (rc == 0)
 		rc = source_rounds(&s, &r->failure);

@@ -16,6 +16,7 @@ struct migration {
 	struct enclave *enclave;
 	const char *name;
 	struct migrate_options options;
+	uint64_t begun_us;
 
 	atomic_bool program_ended;
 	atomic_bool cancelled;	 /* asked to stop; too late once committed */

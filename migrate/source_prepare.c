@@ -41,8 +41,7 @@ int source_handshake(struct source *s, struct failure *why)
 		return rc;
 	c = (struct trusted_call){.in = s->control.data, .in_size = s->control.size};
 	rc = trusted(s->e, MIGRATE_PEER, 0, &c);
-	return rc ? source_enclave_failed(rc, "the destination's evidence of being the same enclave", why)
-		  : 0;
+	return rc ? trusted_peer_refused(rc, "the destination", why) : 0;
 }
 
 /* ---- prepare ---- */

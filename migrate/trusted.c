@@ -26,6 +26,22 @@ int trusted(struct enclave *e, enum migrate_op op, uint64_t arg, struct trusted_
 	return call.result;
 }
 
+int trusted_peer_refused(int rc, const char *peer, struct failure *why)
+{
+	switch (rc) {
+	case -EACCES:
+		return fail(why, rc, "the program is signed with --production and takes neither software SGX nor a debug enclave: %s "
+			    "has one of these", peer);
+	case -EKEYREJECTED:
+		return fail(why, rc, "%s has the same program signed by another key, or otherwise (--debug): both hosts need the same "
+			    "image", peer);
+	case -EBADMSG:
+		return fail(why, rc, "%s has shown no authentic evidence of being the same enclave", peer);
+	default:
+		return fail(why, rc, "the enclave refused the evidence of %s: %s", peer, strerror(-rc));
+	}
+}
+
 int trusted_evidence(struct enclave *e, void *out, size_t capacity, size_t *size, struct failure *why)
 {
 	struct sgx_targetinfo target;

@@ -22,6 +22,9 @@ struct trusted_call {
 /* c may be NULL: neither input nor output. */
 int trusted(struct enclave *e, enum migrate_op op, uint64_t arg, struct trusted_call *c);
 
+/* Words for what MIGRATE_PEER said of the other end. */
+int trusted_peer_refused(int rc, const char *peer, struct failure *why);
+
 /* struct evidence for the handshake under way. -ENOTSUP: nothing on this machine vouches for it. */
 int trusted_evidence(struct enclave *e, void *out, size_t capacity, size_t *size, struct failure *why);
 

@@ -109,7 +109,7 @@ struct frame_serve {
 } __attribute__((packed));
 
 struct frame_failed {
-	int32_t code;
+	int32_t code; /* -errno; 0: nothing failed, it was only asked whether the program could come */
 	char message[256]; /* printable, NUL terminated */
 } __attribute__((packed));
 

@@ -37,13 +37,13 @@ static void other_identities_are_refused(void)
 	refused(own, other, -EBADMSG);
 	other = own;
 	other.mrsigner++;
-	refused(own, other, -EBADMSG);
+	refused(own, other, -EKEYREJECTED);
 	other = own;
 	other.attributes |= SGX_ATTR_DEBUG;
-	refused(own, other, -EBADMSG);
+	refused(own, other, -EKEYREJECTED);
 	other = own;
 	other.xfrm = SGX_XFRM_AVX;
-	refused(own, other, -EBADMSG);
+	refused(own, other, -EKEYREJECTED);
 }
 
 static void production_refuses_software_evidence(void)
