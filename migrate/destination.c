@@ -151,6 +151,7 @@ static void *epilogue_main(void *context)
 			log_line("%s: %s", d->name, why.message);
 	}
 	wire_close(&d->control);
+	close(d->attach_fd); /* who comes now hears that there is no such session */
 	return NULL;
 }
 
@@ -237,13 +238,13 @@ static void discard(struct destination *d, const struct failure *why)
 }
 
 int destination_run(const struct destination_options *o, const struct frame_hello *hello, int control_fd,
-		    int channel_fd, atomic_int *stage, enum enclave_end *end, int *status)
+		    int attach_fd, atomic_int *stage, enum enclave_end *end, int *status)
 {
 	static struct destination d; /* the epilogue may outlive this call */
 	struct failure why = {0};
 	d.o = o;
 	d.hello = hello;
-	d.channel_fd = channel_fd;
+	d.attach_fd = attach_fd;
 	d.stage = stage;
 	memcpy(d.name, hello->name, sizeof(d.name));
 	wire_text(d.name, sizeof(d.name));

@@ -26,10 +26,9 @@ enum session_stage {
 };
 
 /* Runs in a process of its own, which it may fill with threads. control_fd: the connection that said hello.
- * channel_fd: a SOCK_SEQPACKET from the receive service, which brings further connections of this session (a
- * struct frame_attach with the descriptor). 0 when a program came and has ended: *end, *status as
+ * attach_fd: of attach_listen(), where further connections of this session come. 0 when a program came and has ended: *end, *status as
  * enclave_wait() gives them. Otherwise nothing is left of it. */
 int destination_run(const struct destination_options *o, const struct frame_hello *hello, int control_fd,
-		    int channel_fd, atomic_int *stage, enum enclave_end *end, int *status);
+		    int attach_fd, atomic_int *stage, enum enclave_end *end, int *status);
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "host/log.h"
 #include "host/signals.h"
+#include "migrate/attach.h"
 #include "migrate/trusted.h"
 
 #define END_TOLD_US                                                                                          \
@@ -113,11 +114,9 @@ static int try_end(struct destination *d, struct fill *f, struct failure *why)
 static int on_attach(struct destination *d, struct fill *f, struct failure *why)
 {
 	struct frame_attach attach;
-	int fd, rc = destination_channel(d, 0, &attach, &fd);
-	if (rc) {
-		destination_alone(d);
+	int fd;
+	if (attach_take(d->attach_fd, 0, &attach, &fd))
 		return 0;
-	}
 	if (attach.epoch < f->c.epoch) {
 		close(fd); /* the source has given it up */
 		return 0;
@@ -174,7 +173,7 @@ static int fill_timeout_ms(struct destination *d, const struct fill *f)
 static int fill_step(struct destination *d, struct fill *f, struct failure *why)
 {
 	struct pollfd polled[3] = {{.fd = d->control.fd, .events = POLLIN},
-				   {.fd = d->channel_fd, .events = POLLIN},
+				   {.fd = d->attach_fd, .events = POLLIN},
 				   {.fd = d->wake_fd, .events = POLLIN}};
 	uint64_t count;
 	int rc = 0;
@@ -213,7 +212,7 @@ void destination_fill(struct destination *d)
 	while (!f.over) {
 		if (atomic_load(&d->ended) && f.end && f.until_us > now_us() + END_TOLD_US)
 			f.until_us = now_us() + END_TOLD_US;
-		if (f.end && (now_us() >= f.until_us || (d->channel_fd < 0 && d->control.fd < 0)))
+		if (f.end && now_us() >= f.until_us)
 			break;
 		if (fill_step(d, &f, &why) == 0)
 			continue;

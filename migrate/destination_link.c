@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "host/log.h"
+#include "migrate/attach.h"
 
 int destination_tell(struct destination *d, enum frame_type type, const void *first, size_t first_size,
 		     const void *second, size_t second_size)
@@ -62,30 +62,6 @@ int destination_flow_failed(struct destination *d, struct failure *why)
 }
 
 /* ---- connections ---- */
-
-int destination_channel(struct destination *d, int timeout_ms, struct frame_attach *attach, int *fd)
-{
-	char space[CMSG_SPACE(sizeof(int))];
-	struct iovec part = {attach, sizeof(*attach)};
-	struct msghdr message = {
-	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
-	struct pollfd polled = {.fd = d->channel_fd, .events = POLLIN};
-	if (poll(&polled, 1, timeout_ms) <= 0)
-		return -ETIMEDOUT;
-	ssize_t n = recvmsg(d->channel_fd, &message, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-	if (n != sizeof(*attach) || !c || c->cmsg_type != SCM_RIGHTS)
-		return -ECONNRESET;
-	memcpy(fd, CMSG_DATA(c), sizeof(*fd));
-	return 0;
-}
-
-void destination_alone(struct destination *d)
-{
-	close(d->channel_fd);
-	d->channel_fd = -1;
-	log_line("%s: the receive service is gone", d->name);
-}
 
 void destination_wake(struct destination *d)
 {
@@ -162,7 +138,7 @@ int destination_streams_open(struct destination *d, struct failure *why)
 	connections_init(&c);
 	while (c.count < want) {
 		struct frame_attach attach;
-		int fd, rc = destination_channel(d, SILENCE_MS, &attach, &fd);
+		int fd, rc = attach_take(d->attach_fd, SILENCE_MS, &attach, &fd);
 		if (rc == 0 && attach.epoch) {
 			close(fd);
 			rc = -EPROTO;
@@ -184,20 +160,16 @@ int destination_await(struct destination *d, uint64_t until_us)
 		uint64_t now = now_us();
 		if (now >= until_us)
 			return -ETIMEDOUT;
-		if (d->control.fd < 0 && d->channel_fd < 0)
-			return -ECONNRESET;
 		struct pollfd polled[2] = {{.fd = d->control.fd, .events = POLLIN},
-					   {.fd = d->channel_fd, .events = POLLIN}};
+					   {.fd = d->attach_fd, .events = POLLIN}};
 		int n = poll(polled, 2, (int)((until_us - now) / 1000) + 1);
 		if (n <= 0)
 			continue;
 		if (polled[1].revents) {
 			struct frame_attach attach;
 			int fd;
-			if (destination_channel(d, 0, &attach, &fd)) {
-				destination_alone(d);
+			if (attach_take(d->attach_fd, 0, &attach, &fd))
 				continue;
-			}
 			if (attach.stream != MIGRATE_CONTROL) {
 				close(fd);
 				continue;

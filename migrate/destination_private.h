@@ -30,7 +30,7 @@ struct destination {
 	const struct frame_hello *hello;
 	char name[MIGRATE_NAME_MAX];
 	pid_t bearer; /* process that has this name here, the program's earlier home; 0: none, -1: not known */
-	int channel_fd;
+	int attach_fd;
 	atomic_int *stage; /* enum session_stage */
 	int wake_fd; /* a stream failed */
 	struct wire control;
@@ -75,10 +75,6 @@ int destination_link_failed(int rc, struct failure *why);
 int destination_source_failed(struct destination *d, struct failure *why);
 int destination_enclave_failed(int rc, const char *what, struct failure *why);
 int destination_flow_failed(struct destination *d, struct failure *why);
-/* A connection of this session from the receive service. */
-int destination_channel(struct destination *d, int timeout_ms, struct frame_attach *attach, int *fd);
-/* The service that could bring connections is gone: those there are are the last. */
-void destination_alone(struct destination *d);
 /* Whoever polls wake_fd. */
 void destination_wake(struct destination *d);
 void connections_init(struct connections *c);

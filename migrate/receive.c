@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "host/log.h"
 #include "host/signals.h"
+#include "migrate/attach.h"
 
 #define SESSIONS_MAX 32
 #define PENDING_MAX 64 /* connections that have not said what they are */
@@ -30,9 +31,7 @@ struct pending {
 
 struct session {
 	pid_t pid; /* 0: unused */
-	int channel_fd;
 	atomic_int *stage; /* enum session_stage */
-	uint8_t id[SESSION_ID_SIZE];
 };
 
 struct receive {
@@ -49,14 +48,6 @@ struct receive {
 	int status;
 };
 
-static struct session *session_find(struct receive *r, const uint8_t id[static SESSION_ID_SIZE])
-{
-	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		if (r->session[i].pid && memcmp(r->session[i].id, id, SESSION_ID_SIZE) == 0)
-			return &r->session[i];
-	return NULL;
-}
-
 static void say_failed(int fd, int code, const char *message)
 {
 	struct frame_failed said = {.code = code};
@@ -68,7 +59,7 @@ static void say_failed(int fd, int code, const char *message)
 
 /* In the child: nothing of the service stays. */
 static _Noreturn void session_main(struct receive *r, const struct frame_hello *hello, int control_fd,
-				   int channel_fd, atomic_int *stage)
+				   int attach_fd, atomic_int *stage)
 {
 	enum enclave_end end;
 	int status;
@@ -78,10 +69,7 @@ static _Noreturn void session_main(struct receive *r, const struct frame_hello *
 	for (unsigned i = 0; i < r->pending_count; i++)
 		if (r->pending[i].fd != control_fd)
 			close(r->pending[i].fd);
-	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		if (r->session[i].pid)
-			close(r->session[i].channel_fd);
-	if (destination_run(&r->o->destination, hello, control_fd, channel_fd, stage, &end, &status))
+	if (destination_run(&r->o->destination, hello, control_fd, attach_fd, stage, &end, &status))
 		_exit(EXIT_NOT_TAKEN);
 	_exit(r->o->exit_status(end, status));
 }
@@ -104,11 +92,11 @@ static bool has_come(const struct receive *r)
 static void session_begin(struct receive *r, const struct frame_hello *hello, int fd)
 {
 	struct session *s = NULL;
-	int channel[2];
+	int attach_fd = attach_listen(hello->session);
 	for (unsigned i = 0; i < SESSIONS_MAX && !s; i++)
 		if (!r->session[i].pid)
 			s = &r->session[i];
-	if (session_find(r, hello->session)) {
+	if (attach_fd == -EADDRINUSE) {
 		say_failed(fd, -EALREADY, "this session is being received already");
 	} else if (r->o->once && has_come(r)) {
 		say_failed(fd, -EBUSY,
@@ -116,42 +104,28 @@ static void session_begin(struct receive *r, const struct frame_hello *hello, in
 			   "another port");
 	} else if (!s) {
 		say_failed(fd, -EBUSY, "too many sessions");
-	} else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel)) {
-		say_failed(fd, -errno, strerror(errno));
+	} else if (attach_fd < 0) {
+		say_failed(fd, attach_fd, strerror(-attach_fd));
 	} else {
 		atomic_int *stage = &r->stages[s - r->session];
 		atomic_store(stage, STAGE_COMING);
 		pid_t pid = fork();
-		if (pid == 0) {
-			close(channel[0]);
-			session_main(r, hello, fd, channel[1], stage);
-		}
-		close(channel[1]);
-		if (pid < 0) {
+		if (pid == 0)
+			session_main(r, hello, fd, attach_fd, stage);
+		if (pid < 0)
 			say_failed(fd, -errno, strerror(errno));
-			close(channel[0]);
-		} else {
-			*s = (struct session){.pid = pid, .channel_fd = channel[0], .stage = stage};
-			memcpy(s->id, hello->session, sizeof(s->id));
-		}
+		else
+			*s = (struct session){.pid = pid, .stage = stage};
 	}
+	if (attach_fd >= 0)
+		close(attach_fd);
 	close(fd);
 }
 
 /* A further connection of a session goes to its process. */
-static void session_attach(struct receive *r, const struct frame_attach *attach, int fd)
+static void session_attach(const struct frame_attach *attach, int fd)
 {
-	struct session *s = session_find(r, attach->session);
-	char space[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec part = {(void *)attach, sizeof(*attach)};
-	struct msghdr message = {
-	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	if (!s || sendmsg(s->channel_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (attach_give(attach, fd))
 		say_failed(fd, -ENOENT, "no such session");
 	close(fd);
 }
@@ -160,7 +134,6 @@ static void session_ended(struct receive *r, struct session *s, int how)
 {
 	int status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
 	bool was_home = is_home(s);
-	close(s->channel_fd);
 	if (WIFSIGNALED(how))
 		log_line("process %d, %s, was ended by a signal: %s", (int)s->pid,
 			 was_home ? "home of a program" : "which was receiving one",
@@ -254,7 +227,7 @@ static void pending_serve(struct receive *r, unsigned i)
 	} else {
 		struct frame_attach attach;
 		memcpy(&attach, p.data + sizeof(h), sizeof(attach));
-		session_attach(r, &attach, p.fd);
+		session_attach(&attach, p.fd);
 	}
 }
 

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/attach.h"
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 16     /* more than connections of a session, and those of one that was given up */
+#define MESSAGE_MS 100 /* from connecting to the message, which is sent at once */
+
+struct message {
+	struct msghdr header;
+	struct iovec part;
+	char space[CMSG_SPACE(sizeof(int))];
+};
+
+static void message_init(struct message *m, struct frame_attach *attach)
+{
+	memset(m, 0, sizeof(*m));
+	m->part = (struct iovec){attach, sizeof(*attach)};
+	m->header = (struct msghdr){.msg_iov = &m->part,
+				    .msg_iovlen = 1,
+				    .msg_control = m->space,
+				    .msg_controllen = sizeof(m->space)};
+}
+
+static socklen_t address_of(const uint8_t session[static SESSION_ID_SIZE], struct sockaddr_un *at)
+{
+	*at = (struct sockaddr_un){.sun_family = AF_UNIX};
+	int n = sprintf(at->sun_path + 1, "optmig/session/");
+	for (unsigned i = 0; i < SESSION_ID_SIZE; i++)
+		n += sprintf(at->sun_path + 1 + n, "%02x", session[i]);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+int attach_listen(const uint8_t session[static SESSION_ID_SIZE])
+{
+	struct sockaddr_un at;
+	socklen_t size = address_of(session, &at);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&at, size) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	int rc = -errno;
+	close(fd);
+	return rc;
+}
+
+int attach_give(const struct frame_attach *attach, int fd)
+{
+	struct frame_attach copy = *attach;
+	struct sockaddr_un at;
+	socklen_t size = address_of(attach->session, &at);
+	struct message m;
+	message_init(&m, &copy);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m.header);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	int to = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (to < 0)
+		return -errno;
+	int rc = 0;
+	if (connect(to, (struct sockaddr *)&at, size))
+		rc = errno == ECONNREFUSED ? -ENOENT : -errno;
+	else if (sendmsg(to, &m.header, MSG_NOSIGNAL) < 0)
+		rc = -errno;
+	close(to);
+	return rc;
+}
+
+/* Anybody on this host can connect. */
+static bool may_attach(int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static int take(int from, struct frame_attach *attach, int *fd)
+{
+	struct pollfd polled = {.fd = from, .events = POLLIN};
+	struct message m;
+	message_init(&m, attach);
+	if (!may_attach(from))
+		return -EPERM;
+	if (poll(&polled, 1, MESSAGE_MS) <= 0)
+		return -ECONNRESET;
+	ssize_t n = recvmsg(from, &m.header, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m.header);
+	if (n != sizeof(*attach) || !c || c->cmsg_type != SCM_RIGHTS)
+		return -ECONNRESET;
+	memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	return 0;
+}
+
+int attach_take(int listener, int timeout_ms, struct frame_attach *attach, int *fd)
+{
+	struct pollfd polled = {.fd = listener, .events = POLLIN};
+	if (poll(&polled, 1, timeout_ms) <= 0)
+		return -ETIMEDOUT;
+	int from = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (from < 0)
+		return -errno;
+	int rc = take(from, attach, fd);
+	close(from);
+	return rc;
+}
