@@ -12,7 +12,7 @@ plan_settings()
 	case $1 in
 	tiny) time_limit_s=0 before_s=1 move_limit_s=60 bounds_bytes=$((64 << 20)) park_stops=20 peer_size=0 ;;
 	quick) time_limit_s=480 before_s=1.5 move_limit_s=40 bounds_bytes=$((1 << 30)) park_stops=100 peer_size=256M ;;
-	short) time_limit_s=3300 before_s=1.5 move_limit_s=120 bounds_bytes=$((1 << 30)) park_stops=200 peer_size=256M ;;
+	short) time_limit_s=4200 before_s=1.5 move_limit_s=120 bounds_bytes=$((1 << 30)) park_stops=200 peer_size=256M ;;
 	full) time_limit_s=0 before_s=5 move_limit_s=300 bounds_bytes=$((4 << 30)) park_stops=300 peer_size=1G ;;
 	esac
 }
@@ -38,9 +38,8 @@ plan_lines()
 		for rate in 0 10000 max; do echo "writer 256M uniform $rate 100 15 1 2"; done
 		for rate in 0 max; do echo "writer 1G uniform $rate 100 15 1 2"; done
 		echo writer 1G uniform max 10 2 1
-		echo writer 1G uniform 100000 100 7 1 2
-		echo writer 1G uniform 200000 100 5 1 2
-		for workload in $KERNELS memcached; do echo "$workload 256M - - - 1 1"; done
+		for rate in 100000 200000; do echo "writer 1G uniform $rate 100 15 1 2"; done
+		for workload in $KERNELS memcached; do echo "$workload 1G - - - 1 1"; done
 		echo lighttpd 32M - - - 1 1
 		echo redis 4G - - - 3 1
 		for rate in 0 max; do echo "writer 4G uniform $rate 100 7 1 2"; done
