@@ -128,7 +128,8 @@ static int connect_control(struct source *s, struct failure *why)
 	if (getrandom(s->session, sizeof(s->session), 0) != sizeof(s->session))
 		return fail(why, -EIO, "no random numbers");
 	if (enclave_runtime_stats(s->e, &stats) == 0)
-		hello.pages = stats.pages_accepted; /* what has to find room */
+		/* What has to find room: of pages that exist some are let go, of those in mappings some are not touched. */
+		hello.pages = stats.pages_accepted < stats.pages_mapped ? stats.pages_accepted : stats.pages_mapped;
 	memcpy(hello.session, s->session, sizeof(hello.session));
 	memcpy(hello.mrenclave, enclave_mrenclave(s->e), sizeof(hello.mrenclave));
 	snprintf(hello.name, sizeof(hello.name), "%s", s->m->name);
