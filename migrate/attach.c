@@ -75,7 +75,7 @@ int attach_give(const struct frame_attach *attach, int fd)
 	return rc;
 }
 
-/* Anybody on this host can connect. */
+/* Anybody on this host can see the name, and connect. */
 static bool may_attach(int fd)
 {
 	struct ucred peer;
@@ -84,32 +84,35 @@ static bool may_attach(int fd)
 	       (peer.uid == geteuid() || peer.uid == 0);
 }
 
-static int take(int from, struct frame_attach *attach, int *fd)
+static bool take(int from, struct frame_attach *attach, int *fd)
 {
 	struct pollfd polled = {.fd = from, .events = POLLIN};
 	struct message m;
 	message_init(&m, attach);
-	if (!may_attach(from))
-		return -EPERM;
-	if (poll(&polled, 1, MESSAGE_MS) <= 0)
-		return -ECONNRESET;
+	if (!may_attach(from) || poll(&polled, 1, MESSAGE_MS) <= 0)
+		return false;
 	ssize_t n = recvmsg(from, &m.header, MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m.header);
 	if (n != sizeof(*attach) || !c || c->cmsg_type != SCM_RIGHTS)
-		return -ECONNRESET;
+		return false;
 	memcpy(fd, CMSG_DATA(c), sizeof(*fd));
-	return 0;
+	return true;
 }
 
 int attach_take(int listener, int timeout_ms, struct frame_attach *attach, int *fd)
 {
-	struct pollfd polled = {.fd = listener, .events = POLLIN};
-	if (poll(&polled, 1, timeout_ms) <= 0)
-		return -ETIMEDOUT;
-	int from = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (from < 0)
-		return -errno;
-	int rc = take(from, attach, fd);
-	close(from);
-	return rc;
+	uint64_t now = now_us(), until_us = now + (uint64_t)timeout_ms * 1000;
+	do {
+		struct pollfd polled = {.fd = listener, .events = POLLIN};
+		if (poll(&polled, 1, (int)((until_us - now) / 1000)) <= 0)
+			return -ETIMEDOUT;
+		int from = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		if (from < 0)
+			return -errno;
+		bool taken = take(from, attach, fd);
+		close(from);
+		if (taken)
+			return 0;
+	} while ((now = now_us()) < until_us);
+	return -ETIMEDOUT;
 }

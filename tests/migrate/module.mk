@@ -31,6 +31,11 @@ $(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate
 	$(CC) $(SANITIZE) -o $@ $^
 TESTS += $(B)/tests/migrate/wire
 
+$(B)/tests/migrate/attach: $(B)/tests/migrate/attach.o $(B)/migrate/attach.o $(B)/migrate/wire.o
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^
+TESTS += $(B)/tests/migrate/attach
+
 $(B)/tests/migrate/urgent: $(B)/tests/migrate/urgent.o
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lpthread

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections reach the process of their session, from this user's services
+ * alone; other users, who see the socket's name, are in nobody's way.
+ */
+#include "migrate/attach.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                                     \
+	do {                                                                                                 \
+		if (!(condition)) {                                                                          \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                      \
+			exit(1);                                                                             \
+		}                                                                                            \
+	} while (0)
+#define NOBODY 65534
+
+static struct frame_attach attach = {{'s', 'e', 's', 's'}, 3, 7};
+
+static void as_nobody(void)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (setgid(NOBODY) || setuid(NOBODY))
+			_exit(2);
+		_exit(attach_give(&attach, STDERR_FILENO) != 0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void the_process_gets_what_was_given(void)
+{
+	struct frame_attach got;
+	int pipe_fd[2], fd, listener = attach_listen(attach.session);
+	char byte = 0;
+	CHECK(listener >= 0 && pipe(pipe_fd) == 0);
+	CHECK(attach_listen(attach.session) == -EADDRINUSE);
+	CHECK(attach_take(listener, 0, &got, &fd) == -ETIMEDOUT);
+	CHECK(attach_give(&attach, pipe_fd[1]) == 0);
+	CHECK(attach_take(listener, 1000, &got, &fd) == 0);
+	CHECK(got.stream == 3 && got.epoch == 7);
+	CHECK(write(fd, "x", 1) == 1 && read(pipe_fd[0], &byte, 1) == 1 && byte == 'x');
+	close(fd);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	close(listener);
+	CHECK(attach_give(&attach, STDERR_FILENO) == -ENOENT);
+}
+
+static void others_are_passed_over(void)
+{
+	struct frame_attach got;
+	int fd, listener = attach_listen(attach.session);
+	CHECK(listener >= 0);
+	as_nobody();
+	CHECK(attach_take(listener, 50, &got, &fd) == -ETIMEDOUT);
+	as_nobody();
+	attach.stream = 4;
+	CHECK(attach_give(&attach, STDERR_FILENO) == 0);
+	CHECK(attach_take(listener, 1000, &got, &fd) == 0 && got.stream == 4);
+	close(fd);
+	close(listener);
+}
+
+int main(void)
+{
+	the_process_gets_what_was_given();
+	if (geteuid() != 0) {
+		puts("needs root, to be somebody else");
+		return 77;
+	}
+	others_are_passed_over();
+	return 0;
+}
