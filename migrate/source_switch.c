@@ -166,22 +166,45 @@ static int commit_once(struct source *s, const void *commit, size_t size)
 	return rc;
 }
 
-/* The same COMMIT, to the same instance, until it answers. Only what it says decides; this host cannot. */
-static int commit_until_answered(struct source *s, const void *commit, size_t size, struct failure *why)
+/* Is what came the destination enclave's answer? refused: it never ran the program, and this enclave has
+ * taken COMMIT back. */
+static bool is_authentic(struct source *s, bool *refused)
+{
+	struct frame_resumed times = {0};
+	size_t skip = s->control.type == FRAME_RESUMED ? sizeof(times) : 0;
+	if (s->control.size < skip)
+		return false;
+	memcpy(&times, s->control.data, skip);
+	struct trusted_call c = {.in = s->control.data + skip, .in_size = s->control.size - skip};
+	if (trusted(s->e, MIGRATE_FINISH, 0, &c))
+		return false;
+	*refused = c.ret[0] == 1;
+	s->left = s->r->pages_deferred = c.ret[1];
+	s->r->downtime_destination_us = times.downtime_us;
+	return true;
+}
+
+/* The same COMMIT, to the same instance, until it answers: what anybody else says is no answer. This host
+ * cannot decide. */
+static int commit_until_answered(struct source *s, const void *commit, size_t size, uint64_t *answered_us,
+				 bool *refused, struct failure *why)
 {
 	uint64_t begun = now_us();
-	while (commit_once(s, commit, size) != 0) {
+	for (;;) {
 		struct failure ignored;
-		if (now_us() - begun > COMMIT_GIVE_UP_US)
+		int rc = commit_once(s, commit, size);
+		*answered_us = now_us();
+		if (rc == 0 && is_authentic(s, refused))
+			return 0;
+		if (*answered_us - begun > COMMIT_GIVE_UP_US)
 			return fail(
 			    why, -ENOTRECOVERABLE,
-			    "%s took over the program and was not heard of again: it may run there, it "
+			    "%s took over the program and was not heard of again%s: it may run there, it "
 			    "cannot run here",
-			    s->to.text);
-		if (source_reattach(s, &ignored))
+			    s->to.text, rc == 0 ? " (what answers is not its enclave)" : "");
+		if (source_reattach(s, &ignored) || rc == 0)
 			nanosleep(&(struct timespec){0, 100 * 1000 * 1000}, NULL);
 	}
-	return 0;
 }
 
 static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
@@ -197,28 +220,17 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 		    rc, "to hand over: what the destination holds is not what was sent", why);
 	s->committed = true;
 	source_progress(s, "commit");
-	rc = commit_until_answered(s, record, c.out_size, why);
+	uint64_t answered_us;
+	bool refused;
+	rc = commit_until_answered(s, record, c.out_size, &answered_us, &refused, why);
 	if (rc)
 		return rc;
-	uint64_t answered_us = now_us();
-	struct frame_resumed times = {0};
-	size_t skip = s->control.type == FRAME_RESUMED ? sizeof(times) : 0;
-	if (s->control.size < skip)
-		return fail(why, -ENOTRECOVERABLE, "%s: malformed answer to the commit", s->to.text);
-	memcpy(&times, s->control.data, skip);
-	c = (struct trusted_call){.in = s->control.data + skip, .in_size = s->control.size - skip};
-	rc = trusted(s->e, MIGRATE_FINISH, 0, &c);
-	if (rc)
-		return fail(why, -ENOTRECOVERABLE,
-			    "%s: the answer to the commit is not the destination enclave's", s->to.text);
-	if (c.ret[0] == 1) {
-		s->offered = s->committed = false; /* the enclave has undone it */
+	if (refused) {
+		s->offered = s->committed = false;
 		return fail(why, -ECONNREFUSED,
 			    "the destination refused at the last moment; the program runs on");
 	}
-	s->left = s->r->pages_deferred = c.ret[1];
 	s->r->downtime_us = s->r->moments.resumed_us = answered_us - stopped_us;
-	s->r->downtime_destination_us = times.downtime_us;
 	return 0;
 }
 
