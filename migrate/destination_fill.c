@@ -16,6 +16,8 @@
 #define END_TOLD_US                                                                                          \
 	(10ull * 1000 * 1000) /* the program has ended: longest that is held up by a source to be told */
 
+#define END_AGAIN_MS 2000 /* it is said that often, until the source has heard it */
+
 /* Until all pages are here, and the source knows it. */
 struct fill {
 	struct connections c; /* of the source's latest attempt */
@@ -163,9 +165,9 @@ static int on_fill_frame(struct destination *d, struct fill *f, struct failure *
 
 static int fill_timeout_ms(struct destination *d, const struct fill *f)
 {
-	uint64_t now = now_us();
+	uint64_t now = now_us(), left_ms = f->until_us > now ? (f->until_us - now) / 1000 + 1 : 0;
 	if (f->end)
-		return f->until_us > now ? (int)((f->until_us - now) / 1000) + 1 : 0;
+		return left_ms < END_AGAIN_MS ? (int)left_ms : END_AGAIN_MS;
 	return atomic_load(&d->served) ? 10 : -1;
 }
 
@@ -177,7 +179,10 @@ static int fill_step(struct destination *d, struct fill *f, struct failure *why)
 				   {.fd = d->wake_fd, .events = POLLIN}};
 	uint64_t count;
 	int rc = 0;
-	if (poll(polled, 3, fill_timeout_ms(d, f)) < 0)
+	int n = poll(polled, 3, fill_timeout_ms(d, f));
+	if (n == 0 && f->end)
+		say_end(d, f); /* whoever carries it may have kept it */
+	if (n < 0)
 		return 0;
 	if (polled[2].revents && read(d->wake_fd, &count, sizeof(count)) < 0)
 		return 0; /* another time */
