@@ -37,10 +37,12 @@ static int is_shared_with(pid_t pid, const struct enclave *e, uint64_t address)
 size_t inspect_span(pid_t pid, uint64_t address, size_t size, int *in_enclave)
 {
 	struct vma vma;
-	uint64_t border;
+	uint64_t border, mask = signals_off();
+	int found = mm_next(address, &vma);
 
+	signals_restore(mask);
 	*in_enclave = 0;
-	if (!mm_next(address, &vma))
+	if (!found)
 		return size;
 	*in_enclave =
 	    vma.start <= address && (pid == SYS(SYS_getpid) || is_shared_with(pid, vma.enclave, address));
@@ -70,19 +72,13 @@ static uint8_t *debuggable(struct enclave *e, uint64_t address, size_t *size, in
 	return e->view + (address - e->base);
 }
 
-long inspect_copy(uint64_t address, void *local, size_t size, int write)
+/* Bytes that could be copied. */
+static size_t copy(struct enclave *e, uint64_t address, void *local, size_t size, int write)
 {
-	struct enclave *e;
-	struct vma vma;
 	size_t done = 0;
-	uint64_t mask;
 
-	if (!mm_find(address, &vma))
-		return -EFAULT;
-	e = vma.enclave;
 	if (!e->initialised || !(e->secs.attributes.flags & SGX_ATTR_DEBUG))
-		return -EFAULT;
-	mask = signals_off();
+		return 0;
 	lock_take(&e->lock);
 	while (done < size && enclave_contains(e, address + done, 1)) {
 		size_t length = size - done;
@@ -94,6 +90,17 @@ long inspect_copy(uint64_t address, void *local, size_t size, int write)
 		done += length;
 	}
 	lock_drop(&e->lock);
+	return done;
+}
+
+long inspect_copy(uint64_t address, void *local, size_t size, int write)
+{
+	struct vma vma;
+	size_t done = 0;
+	uint64_t mask = signals_off();
+
+	if (mm_find(address, &vma))
+		done = copy(vma.enclave, address, local, size, write);
 	signals_restore(mask);
 	return done ? (long)done : -EFAULT;
 }

@@ -185,8 +185,16 @@ int mm_find(uint64_t address, struct vma *out)
 int mm_overlaps(uint64_t start, uint64_t end)
 {
 	struct vma vma;
+	uint64_t mask;
+	int found;
 
-	return vma_count && mm_next(start, &vma) && vma.start < end;
+	if (!vma_count)
+		return 0;
+	/* The program asks, not a handler: none may come while the table is locked. */
+	mask = signals_off();
+	found = mm_next(start, &vma) && vma.start < end;
+	signals_restore(mask);
+	return found;
 }
 
 int mm_maps(const struct enclave *e)

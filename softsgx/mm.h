@@ -60,7 +60,7 @@ int mm_maps(const struct enclave *e); /* is anything of it mapped? */
 
 /* The mapping that covers address, copied out. 1 if there is one. */
 int mm_find(uint64_t address, struct vma *out);
-/* Is any part of the range ours? */
+/* Is any part of the range ours? For callers that have signals on. */
 int mm_overlaps(uint64_t start, uint64_t end);
 
 void *mm_map(struct enclave *e, void *addr, size_t size, int prot, int flags);
