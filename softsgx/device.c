@@ -18,6 +18,9 @@
 
 static struct lock table_lock;
 static struct enclave *enclaves[ENCLAVES_MAX];
+/* Identities of the program's descriptors. Looked up without the lock: whoever finds his own has it open, so that its
+ * enclave stays; another's may be going. */
+static uint64_t enclave_inos[ENCLAVES_MAX];
 static uint64_t provision_inos[ENCLAVES_MAX];
 static dev_t token_dev;
 
@@ -77,15 +80,14 @@ static int token_ino(int fd, uint64_t *ino)
 
 struct enclave *device_enclave(int fd)
 {
-	struct enclave *found = NULL;
 	uint64_t ino;
 
 	if (!token_ino(fd, &ino))
 		return NULL;
-	for (int i = 0; i < ENCLAVES_MAX && !found; i++)
-		if (enclaves[i] && enclaves[i]->token_ino == ino)
-			found = enclaves[i];
-	return found;
+	for (int i = 0; i < ENCLAVES_MAX; i++)
+		if (__atomic_load_n(&enclave_inos[i], __ATOMIC_ACQUIRE) == ino)
+			return enclaves[i];
+	return NULL;
 }
 
 int device_is_provision(int fd)
@@ -149,14 +151,19 @@ static int token_is_open(uint64_t ino)
 	return found;
 }
 
-/* An enclave lives as long as a descriptor or a mapping. */
+/* An enclave lives as long as a descriptor or a mapping. e may be gone already: the last of both can go at once. */
 static void release_if_unused(struct enclave *e)
 {
+	int i = 0;
+
 	if (owner != (int32_t)SYS(SYS_getpid))
 		return;
 	lock_take(&table_lock);
-	if (enclaves[e->index] == e && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(e->token_ino)) {
-		enclaves[e->index] = NULL;
+	while (i < ENCLAVES_MAX && enclaves[i] != e)
+		i++;
+	if (i < ENCLAVES_MAX && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(enclave_inos[i])) {
+		enclave_inos[i] = 0;
+		enclaves[i] = NULL;
 		if (e->creator == (int32_t)SYS(SYS_getpid)) {
 			stats_write(e);
 			mm_epc_release(epcm_used(&e->epcm));
@@ -203,6 +210,7 @@ static int open_enclave(void)
 {
 	struct enclave *e = sys_reserve(sizeof(*e), MAP_SHARED);
 	int fd = -EMFILE, error;
+	uint64_t ino;
 	uint32_t i;
 
 	if (sys_failed(e))
@@ -213,7 +221,7 @@ static int open_enclave(void)
 	if (i < ENCLAVES_MAX) {
 		e->index = i;
 		e->creator = (int32_t)SYS(SYS_getpid);
-		fd = token_make("sgx_enclave", &e->token_ino);
+		fd = token_make("sgx_enclave", &ino);
 	}
 	if (fd >= 0) {
 		error = enclave_make(e);
@@ -222,6 +230,7 @@ static int open_enclave(void)
 			fd = error;
 		} else {
 			enclaves[i] = e;
+			__atomic_store_n(&enclave_inos[i], ino, __ATOMIC_RELEASE);
 		}
 	}
 	lock_drop(&table_lock);

@@ -27,7 +27,6 @@ struct enclave {
 	int32_t creator;	  /* process */
 	uint32_t created;
 	uint32_t initialised;
-	uint64_t token_ino; /* identity of the program's file descriptor */
 	uint64_t base;
 	uint64_t size;
 	uint8_t *view; /* our own read-write mapping of all pages */
