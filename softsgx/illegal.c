@@ -226,6 +226,11 @@ void illegal_disarm(struct thread *t)
 	t->sites_generation = 0;
 }
 
+void illegal_forked(void)
+{
+	sites_lock = (struct lock){0};
+}
+
 void illegal_arm(struct thread *t)
 {
 	uint64_t generation = __atomic_load_n(&sites_generation, __ATOMIC_SEQ_CST);

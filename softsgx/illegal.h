@@ -25,5 +25,7 @@ int illegal_is_trap(int signal, const siginfo_t *info);
 void illegal_forget(const struct enclave *e);
 /* The thread ends, or is another process's after fork. */
 void illegal_disarm(struct thread *t);
+/* In a forked child: whoever held our lock is not there. */
+void illegal_forked(void);
 
 #endif

@@ -2,6 +2,7 @@
 #include "softsgx/signals.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #define SIGNALS 65
@@ -118,6 +119,11 @@ int signals_wait(uint64_t blocked)
 	return pending & (1ull << (SIGKILL - 1) | 1ull << (SIGTERM - 1) | 1ull << (SIGINT - 1)) ? 1 : 0;
 }
 
+static void forked(void)
+{
+	actions_lock = (struct lock){0};
+}
+
 /* Handlers that the program has already go through us from now on. */
 int signals_init(void)
 {
@@ -134,6 +140,7 @@ int signals_init(void)
 			return -EINVAL;
 	}
 	SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &traps, NULL, sizeof(traps));
+	pthread_atfork(NULL, NULL, forked);
 	active = 1;
 	return 0;
 }

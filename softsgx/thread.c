@@ -64,6 +64,7 @@ static void block_system_calls(struct thread *t)
 static void forked(void)
 {
 	slots_lock = (struct lock){0};
+	illegal_forked();
 	for (unsigned int i = 0; i < slots_used; i++) {
 		illegal_disarm(slot_record(i));
 		if (slot_record(i) != softsgx_self)
