@@ -361,6 +361,7 @@ int softsgx_ioctl(int fd, unsigned long cmd, void *arg)
 	long result = -ENOTTY;
 	uint64_t mask;
 
+	cmd = (uint32_t)cmd; /* as the kernel takes it: some callers extend a sign */
 	if (!e)
 		return device_is_provision(fd) ? -ENOTTY : -EBADF;
 	if (__atomic_exchange_n(&e->busy, 1, __ATOMIC_ACQUIRE))

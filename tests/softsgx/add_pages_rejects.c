@@ -39,6 +39,7 @@ int main(void)
 
 	test_build(&t, &options);
 	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_ADD_PAGES, NULL), -EFAULT);
+	CHECK_EQ(softsgx_ioctl(t.fd, (unsigned long)(int)SGX_IOC_ENCLAVE_ADD_PAGES, NULL), -EFAULT);
 	REFUSED(add.src += 1, EINVAL);
 	REFUSED(add.offset += 8, EINVAL);
 	REFUSED(add.length = 0, EINVAL);
