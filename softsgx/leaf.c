@@ -148,8 +148,8 @@ static int tcs_content_is_valid(const struct sgx_tcs *tcs)
 
 	for (size_t i = 0; i < sizeof(tcs->reserved); i++)
 		reserved |= tcs->reserved[i];
-	return !reserved && !tcs->state && !tcs->cssa && !tcs->aep &&
-	       !(tcs->flags & ~(SGX_TCS_DBGOPTIN | SGX_TCS_AEXNOTIFY)) &&
+	return !reserved && !tcs->state && tcs->cssa < tcs->nssa && !tcs->aep &&
+	       !(tcs->flags & ~SGX_TCS_AEXNOTIFY) &&
 	       !(tcs->ossa & (SGX_PAGE_SIZE - 1)) && !(tcs->ofsbase & (SGX_PAGE_SIZE - 1)) &&
 	       !(tcs->ogsbase & (SGX_PAGE_SIZE - 1));
 }

@@ -104,6 +104,21 @@ static void refused_copies_hold_no_memory(void)
 	CHECK(memory_used() - before < pages * 4 / 2);
 }
 
+/* A debug entry, or no frame to leave by, is not for the enclave to make. */
+static void tcs_is_refused(uint64_t page, const struct sgx_tcs *good, uint64_t flags, uint32_t nssa,
+			   uint32_t cssa)
+{
+	struct sgx_tcs tcs = *good;
+
+	tcs.flags = flags;
+	tcs.nssa = nssa;
+	tcs.cssa = cssa;
+	CHECK_EQ(leaf(SGX_EACCEPT, REG | R | W | PENDING, page), 0);
+	test_put(&t, page, &tcs, sizeof(tcs));
+	modify(page, SGX_PT_TCS);
+	leaf_faults(SGX_EACCEPT, SGX_SECINFO_TCS | MODIFIED, t.base + page, 13, 0);
+}
+
 int main(void)
 {
 	const uint64_t page = AT_FREE;
@@ -202,11 +217,14 @@ int main(void)
 		struct sgx_enclave_run run;
 
 		CHECK_EQ(leaf(SGX_EACCEPT, REG | R | W | PENDING, page + 0x4000), 0);
-		CHECK_EQ(softsgx_mprotect((void *)(t.base + page), 0x8000, PROT_READ | PROT_WRITE), 0);
+		CHECK_EQ(softsgx_mprotect((void *)(t.base + page), 0x9000, PROT_READ | PROT_WRITE), 0);
 		tcs.flags = 8;
 		test_put(&t, page + 0x4000, &tcs, sizeof(tcs));
 		modify(page + 0x4000, SGX_PT_TCS);
 		leaf_faults(SGX_EACCEPT, SGX_SECINFO_TCS | MODIFIED, t.base + page + 0x4000, 13, 0);
+		tcs_is_refused(page + 0x6000, &tcs, SGX_TCS_DBGOPTIN, 2, 0);
+		tcs_is_refused(page + 0x7000, &tcs, 0, 0, 0);
+		tcs_is_refused(page + 0x8000, &tcs, 0, 2, 2);
 		CHECK_EQ(test_enter_at(t.base + page + 0x4000, OP_NULL, NULL, &run), 0);
 		CHECK_EQ(run.function, SGX_EENTER); /* not accepted */
 		CHECK_EQ(run.exception_vector, 14);
