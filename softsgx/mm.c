@@ -329,6 +329,8 @@ static int range_allows(struct enclave *e, uint64_t start, uint64_t end, int pro
 
 static int map_checked(struct enclave *e, uint64_t start, uint64_t end, int prot)
 {
+	if (SYS(SYS_personality, 0xffffffff) & READ_IMPLIES_EXEC)
+		return -EACCES;
 	if (e->initialised && !enclave_contains(e, start, end - start))
 		return -EACCES;
 	return range_allows(e, start, end, prot) ? 0 : -EACCES;
@@ -347,8 +349,6 @@ void *mm_map(struct enclave *e, void *addr, size_t size, int prot, int flags)
 		return (void *)-EINVAL;
 	if ((flags & MAP_TYPE) != MAP_SHARED && (flags & MAP_TYPE) != MAP_SHARED_VALIDATE)
 		return (void *)-EINVAL;
-	if (SYS(SYS_personality, 0xffffffff) & READ_IMPLIES_EXEC)
-		return (void *)-EACCES;
 	lock_take(&write_lock);
 	if (fixed)
 		error = map_checked(e, start, start + size, prot);
@@ -415,10 +415,10 @@ static int protect_ours(struct vma *vma, uint64_t start, uint64_t end, int prot)
 	struct enclave *e = vma->enclave;
 	uint64_t low = start > e->base ? start : e->base;
 	uint64_t high = end < e->base + e->size ? end : e->base + e->size;
-	long error = 0;
+	long error = map_checked(e, start, end, prot);
 
-	if (!range_allows(e, start, end, prot))
-		return -EACCES;
+	if (error)
+		return (int)error;
 	/* Pages that would gain a right too many leave before the mapping widens. */
 	if (prot & ~vma->prot)
 		recheck_pages(e, start, end, prot);

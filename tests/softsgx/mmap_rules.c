@@ -56,9 +56,12 @@ int main(void)
 	CHECK_EQ(protect(AT_DATA + 0x8000, 0x1000, PROT_READ), 0);
 	/* Not initialised: no page comes by being touched, and the range is not checked. */
 	CHECK_EQ(map(t.size - 0x1000, 0x2000, PROT_READ, MAP_SHARED), 0);
-	softsgx_munmap((void *)(t.base + t.size), 0x1000);
+	CHECK_EQ(protect(t.size - 0x1000, 0x2000, PROT_READ | PROT_WRITE), 0);
 
 	CHECK_EQ(test_init(&t, &t.sig), 0);
+	CHECK_EQ(protect(t.size - 0x1000, 0x2000, PROT_READ), -EACCES);
+	CHECK_EQ(protect(t.size - 0x1000, 0x1000, PROT_READ), 0);
+	softsgx_munmap((void *)(t.base + t.size), 0x1000);
 	CHECK_EQ(map(t.size - 0x1000, 0x2000, PROT_READ, MAP_SHARED), -EACCES);
 	CHECK_EQ(map(t.size, 0x1000, PROT_READ, MAP_SHARED), -EACCES);
 	CHECK_EQ((long)softsgx_mmap(NULL, 0x1000, PROT_READ, MAP_SHARED, t.fd, 0), -EACCES);
