@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "softsgx/aex.h"
 #include "softsgx/measure.h"
 #include "softsgx/mm.h"
 #include "softsgx/platform.h"
@@ -49,6 +50,8 @@ static int ecreate_faults(const struct sgx_secs *secs)
 		return 1;
 	/* It could be made, though nobody here could enter it. */
 	if (!(secs->attributes.flags & SGX_ATTR_MODE64BIT) && secs->base >> 32)
+		return 1;
+	if (!is_canonical(secs->base))
 		return 1;
 	if ((secs->miscselect & ~SGX_MISC_EXINFO) || !xfrm_is_legal(secs->attributes.xfrm))
 		return 1;
@@ -295,6 +298,7 @@ static int einit(struct enclave *e, const struct sgx_sigstruct *sig)
 long build_init(struct enclave *e, void *arg)
 {
 	struct sgx_enclave_init *init = arg;
+	const uint64_t attributes = platform_attributes() & ~SGX_ATTR_INIT;
 	struct sgx_sigstruct sig;
 	int error;
 
@@ -304,7 +308,7 @@ long build_init(struct enclave *e, void *arg)
 		return -EINVAL;
 	if (e->secs.attributes.flags & ~e->attributes_allowed)
 		return -EACCES;
-	if ((sig.attributes.flags & sig.attribute_mask.flags & ~platform_attributes()) ||
+	if ((sig.attributes.flags & sig.attribute_mask.flags & ~attributes) ||
 	    (sig.attributes.xfrm & sig.attribute_mask.xfrm & ~platform_xfrm()) ||
 	    (sig.miscselect & sig.miscmask & ~SGX_MISC_EXINFO))
 		return -EINVAL;

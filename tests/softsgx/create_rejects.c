@@ -52,6 +52,8 @@ int main(void)
 	REFUSED(secs.size = 0x1000, EIO);
 	REFUSED(secs.size = 1ull << 60, EIO);
 	REFUSED(secs.base += 0x1000, EIO);
+	REFUSED(secs.base = 1ull << 47, EIO);
+	REFUSED(secs.base = 1ull << 52, EIO);
 	REFUSED(secs.ssa_frame_size = 0, EIO);
 	REFUSED(secs.attributes.flags = 0, EIO); /* above 4 GB */
 	REFUSED(secs.attributes.flags = 0; secs.base = 0; secs.size = 1ull << 32, EIO);

@@ -65,6 +65,7 @@ int main(void)
 	REFUSED_SIGNED(sig.attributes.xfrm = 7, EPERM);
 	REFUSED_SIGNED(sig.miscselect = 1, EPERM);
 	REFUSED_SIGNED(sig.attributes.flags |= 1ull << 50, EINVAL);
+	REFUSED_SIGNED(sig.attributes.flags |= SGX_ATTR_INIT, EINVAL); /* CPUID does not list it */
 	REFUSED_SIGNED(sig.attributes.xfrm |= 1ull << 60, EINVAL);
 	REFUSED_SIGNED(sig.miscselect = 1u << 20, EINVAL);
 
