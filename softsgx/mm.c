@@ -287,6 +287,13 @@ int mm_watch_writes(struct enclave *e, uint64_t start, uint64_t end)
 	return watch(e, start, end - start);
 }
 
+/* Where one may execute one may read: the kernel would keep a page that is for execution only from being read by a
+ * protection key, and each read of it would fault again for ever. */
+static int real_prot(int prot)
+{
+	return prot & PROT_EXEC ? prot | PROT_READ : prot;
+}
+
 /* Puts the backing file where [start, end) meets ELRANGE; what lies outside stays a mere reservation. Open
  * only once it is watched: an access in between would get a page from the file, and fill its holes with
  * zeros. */
@@ -304,7 +311,7 @@ static int map_backing(struct enclave *e, uint64_t start, uint64_t end, int prot
 		return (int)(long)at;
 	SYS(SYS_madvise, low, high - low, MADV_DONTDUMP);
 	int error = watch(e, low, high - low);
-	return error ? error : (int)SYS(SYS_mprotect, low, high - low, prot);
+	return error ? error : (int)SYS(SYS_mprotect, low, high - low, real_prot(prot));
 }
 
 /* May everything that exists in the range be mapped with prot? */
@@ -360,6 +367,7 @@ void *mm_map(struct enclave *e, void *addr, size_t size, int prot, int flags)
 		end = start + size;
 		if (!fixed)
 			error = map_checked(e, start, end, prot);
+		mm_forget(start, end);
 		if (!error)
 			error = vma_replace(start, end, prot & 7, e);
 		if (!error)
@@ -402,7 +410,7 @@ static void recheck_pages(struct enclave *e, uint64_t start, uint64_t end, int p
 	     i = epcm_next(&e->epcm, i + 1, last)) {
 		uint32_t entry = e->epcm.entry[i];
 
-		if ((entry & EPCM_PRESENT) && (prot & ~entry & EPCM_RWX))
+		if ((entry & EPCM_PRESENT) && (real_prot(prot) & ~entry & EPCM_RWX))
 			mm_zap(e, i, 1);
 		if (entry & EPCM_NARROWED)
 			epcm_set(&e->epcm, i, entry & ~EPCM_NARROWED);
@@ -423,7 +431,7 @@ static int protect_ours(struct vma *vma, uint64_t start, uint64_t end, int prot)
 	if (prot & ~vma->prot)
 		recheck_pages(e, start, end, prot);
 	if (e->created && low < high)
-		error = SYS(SYS_mprotect, low, high - low, prot);
+		error = SYS(SYS_mprotect, low, high - low, real_prot(prot));
 	if (!error)
 		error = vma_replace(start, end, prot & 7, e);
 	if (!error)
@@ -594,15 +602,15 @@ int mm_install(const struct mm_page *page)
 	struct enclave *e = page->enclave;
 	uint64_t at = e->base + page->index * SGX_PAGE_SIZE;
 	uint32_t entry = e->epcm.entry[page->index];
-	int rights = page->vma.prot & (int)entry & 7;
+	int wanted = real_prot(page->vma.prot), rights = wanted & (int)entry & 7;
 	size_t count = 1;
 	long error;
 
-	if (rights != page->vma.prot || (entry & EPCM_NARROWED)) {
+	if (rights != wanted || (entry & EPCM_NARROWED)) {
 		error = SYS(SYS_mprotect, at, SGX_PAGE_SIZE, rights);
 		if (error)
 			return (int)error;
-		entry = rights == page->vma.prot ? entry & ~EPCM_NARROWED : entry | EPCM_NARROWED;
+		entry = rights == wanted ? entry & ~EPCM_NARROWED : entry | EPCM_NARROWED;
 		epcm_set(&e->epcm, page->index, entry);
 	} else {
 		count = install_window(e, page);
@@ -678,7 +686,7 @@ int mm_shade(const struct mm_page *page)
 		return (int)(long)at;
 	for (size_t i = 0; i < SGX_PAGE_SIZE / sizeof(*at); i++)
 		at[i] = ~0ull;
-	return (int)SYS(SYS_mprotect, at, SGX_PAGE_SIZE, page->vma.prot);
+	return (int)SYS(SYS_mprotect, at, SGX_PAGE_SIZE, real_prot(page->vma.prot));
 }
 
 void mm_unshade(uint64_t address)
@@ -715,7 +723,7 @@ void mm_widen(struct enclave *e, size_t index)
 	if (!(e->epcm.entry[index] & EPCM_NARROWED))
 		return;
 	if (mm_find(at, &vma) && vma.enclave == e)
-		SYS(SYS_mprotect, at, SGX_PAGE_SIZE, vma.prot);
+		SYS(SYS_mprotect, at, SGX_PAGE_SIZE, real_prot(vma.prot));
 	epcm_set(&e->epcm, index, e->epcm.entry[index] & ~EPCM_NARROWED);
 }
 

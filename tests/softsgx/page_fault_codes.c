@@ -54,6 +54,14 @@ int main(void)
 	works(OP_READ, data);
 	CHECK_EQ(test_map(&t, AT_DATA, 0x1000, PROT_READ | PROT_WRITE), 0);
 	works(OP_WRITE, data);
+	/* So does a mapping in its place. */
+	CHECK_EQ(test_map(&t, AT_DATA, 0x1000, PROT_READ), 0);
+	fails(OP_WRITE, data, 0x6);
+	CHECK_EQ(test_map(&t, AT_DATA, 0x1000, PROT_READ | PROT_WRITE), 0);
+	/* Where one may execute one may read, if the page allows it. */
+	CHECK_EQ(softsgx_mprotect((void *)(t.base + AT_CODE), 0x1000, PROT_EXEC), 0);
+	works(OP_READ, t.base + AT_CODE);
+	CHECK_EQ(softsgx_mprotect((void *)(t.base + AT_CODE), 0x1000, PROT_READ | PROT_EXEC), 0);
 	/* No mapping at all. */
 	hole = t.base + 0x8000;
 	fails(OP_READ, hole, 0x4);
