@@ -176,7 +176,9 @@ void threads_interrupt(const struct enclave *e)
 		struct thread *t = slot_record(i);
 		uint32_t exits = __atomic_load_n(&t->exits, __ATOMIC_SEQ_CST);
 
-		t->awaited = NULL;
+		/* Who waits for another enclave's exit goes on waiting. */
+		if (t->awaited == e)
+			t->awaited = NULL;
 		if (!__atomic_load_n(&t->inside, __ATOMIC_SEQ_CST) || t->enclave != e)
 			continue;
 		t->awaited = e;
