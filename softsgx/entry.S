@@ -93,10 +93,9 @@ softsgx_claimed:
 	xor %eax, %eax
 	lea softsgx_aep+3(%rip), %rcx
 	jmp *-8(%rsp)
-softsgx_entered:
-
 .Lrelease:
 	lock btrq $0, (%rbx)
+softsgx_entered:
 .Ltrap_again:
 softsgx_again:
 	mov 16(%rbp), %rbx

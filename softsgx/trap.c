@@ -43,8 +43,8 @@ static void unwind_entry(struct event *ev)
 	    rip > (uint64_t)softsgx_claimed || (rip == (uint64_t)softsgx_claimed && !(ev->g[REG_EFL] & 1));
 	if (claimed)
 		tcs_release(ev->t->ready.view);
+	ev->t->selector = 0; /* before any system call */
 	thread_left(ev->t);
-	ev->t->selector = 0;
 	ev->g[REG_RIP] = (greg_t)softsgx_again;
 }
 
