@@ -21,6 +21,7 @@ static struct enclave *enclaves[ENCLAVES_MAX];
 /* Identities of the program's descriptors. Looked up without the lock: whoever finds his own has it open, so that its
  * enclave stays; another's may be going. */
 static uint64_t enclave_inos[ENCLAVES_MAX];
+static uint32_t calls[ENCLAVES_MAX]; /* of this process, at work on each enclave */
 static uint64_t provision_inos[ENCLAVES_MAX];
 static dev_t token_dev;
 
@@ -31,6 +32,7 @@ static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 static void forked(void)
 {
 	table_lock = (struct lock){0};
+	memset(calls, 0, sizeof(calls));
 	owner = (int32_t)SYS(SYS_getpid);
 	mm_forked();
 }
@@ -151,7 +153,7 @@ static int token_is_open(uint64_t ino)
 	return found;
 }
 
-/* An enclave lives as long as a descriptor or a mapping. e may be gone already: the last of both can go at once. */
+/* An enclave lives as long as a descriptor, a mapping or a call. e may be gone already: the last of both can go at once. */
 static void release_if_unused(struct enclave *e)
 {
 	int i = 0;
@@ -161,7 +163,7 @@ static void release_if_unused(struct enclave *e)
 	lock_take(&table_lock);
 	while (i < ENCLAVES_MAX && enclaves[i] != e)
 		i++;
-	if (i < ENCLAVES_MAX && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(enclave_inos[i])) {
+	if (i < ENCLAVES_MAX && !calls[i] && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(enclave_inos[i])) {
 		enclave_inos[i] = 0;
 		enclaves[i] = NULL;
 		if (e->creator == (int32_t)SYS(SYS_getpid)) {
@@ -178,6 +180,28 @@ static void release_if_unused(struct enclave *e)
 		SYS(SYS_munmap, e, sizeof(*e));
 	}
 	lock_drop(&table_lock);
+}
+
+/* A call on the enclave of a descriptor begins; another thread may close that meanwhile. NULL if it is none's. */
+static struct enclave *call_begins(int fd)
+{
+	struct enclave *e;
+
+	lock_take(&table_lock);
+	e = device_enclave(fd);
+	if (e)
+		calls[e->index]++;
+	lock_drop(&table_lock);
+	return e;
+}
+
+static void call_ends(struct enclave *e, int fd)
+{
+	lock_take(&table_lock);
+	calls[e->index]--;
+	lock_drop(&table_lock);
+	if (device_enclave(fd) != e)
+		release_if_unused(e);
 }
 
 static void release_provisions(void)
@@ -355,40 +379,59 @@ static long run_command(struct enclave *e, const struct command *command, void *
 	return result;
 }
 
-int softsgx_ioctl(int fd, unsigned long cmd, void *arg)
+static long ioctl_enclave(struct enclave *e, uint32_t number, void *u_arg, uint64_t blocked)
 {
-	struct enclave *e = device_enclave(fd);
 	long result = -ENOTTY;
-	uint64_t mask;
 
-	cmd = (uint32_t)cmd; /* as the kernel takes it: some callers extend a sign */
-	if (!e)
-		return device_is_provision(fd) ? -ENOTTY : -EBADF;
 	if (__atomic_exchange_n(&e->busy, 1, __ATOMIC_ACQUIRE))
 		return -EBUSY;
-	mask = signals_off();
-	e->signals_blocked = mask;
+	e->signals_blocked = blocked;
 	enclave_count(&e->stats.ioctls);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (commands[i].number == cmd)
-			result = run_command(e, &commands[i], arg);
+		if (commands[i].number == number)
+			result = run_command(e, &commands[i], u_arg);
 	__atomic_store_n(&e->busy, 0, __ATOMIC_RELEASE);
+	return result;
+}
+
+int softsgx_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	uint64_t mask = signals_off();
+	struct enclave *e = call_begins(fd);
+	long result;
+
+	if (e) {
+		/* The number as the kernel takes it: some callers extend a sign. */
+		result = ioctl_enclave(e, (uint32_t)cmd, arg, mask);
+		call_ends(e, fd);
+	} else {
+		result = device_is_provision(fd) ? -ENOTTY : -EBADF;
+	}
 	signals_restore(mask);
 	return (int)result;
 }
 
+static void *map_enclave(void *addr, size_t size, int prot, int flags, int fd)
+{
+	uint64_t mask = signals_off();
+	struct enclave *e = call_begins(fd);
+	void *at = (void *)-EBADF;
+
+	if (e) {
+		at = mm_map(e, addr, size, prot, flags);
+		call_ends(e, fd);
+	}
+	signals_restore(mask);
+	return at;
+}
+
 void *softsgx_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
 {
-	struct enclave *e = flags & MAP_ANONYMOUS ? NULL : device_enclave(fd);
 	uint64_t mask;
 	void *at;
 
-	if (e) {
-		mask = signals_off();
-		at = mm_map(e, addr, size, prot, flags);
-		signals_restore(mask);
-		return at;
-	}
+	if (!(flags & MAP_ANONYMOUS) && device_enclave(fd))
+		return map_enclave(addr, size, prot, flags, fd);
 	at = sys_mmap(addr, size, prot, flags, fd, offset);
 	if (!sys_failed(at) && mm_overlaps((uint64_t)at, (uint64_t)at + size)) {
 		mask = signals_off();
