@@ -11,6 +11,7 @@
 #define RFLAGS_USER 0x240dd5ull /* ID AC OF DF SF ZF AF PF CF */
 #define RFLAGS_ARITHMETIC 0x8d5ull
 #define RFLAGS_RF 0x10000ull
+#define RFLAGS_TF 0x100ull
 
 /* What the kernel tells about the extended state in a signal frame. */
 struct frame_state {
@@ -134,7 +135,7 @@ static void save_registers(const greg_t *g, const struct thread *t, struct sgx_g
 	gpr->r13 = (uint64_t)g[REG_R13];
 	gpr->r14 = (uint64_t)g[REG_R14];
 	gpr->r15 = (uint64_t)g[REG_R15];
-	gpr->rflags = (uint64_t)g[REG_EFL];
+	gpr->rflags = (uint64_t)g[REG_EFL] & ~RFLAGS_TF;
 	gpr->rip = (uint64_t)g[REG_RIP];
 	gpr->fsbase = t->enclave_fs;
 	gpr->gsbase = t->enclave_gs;

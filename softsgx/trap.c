@@ -19,8 +19,9 @@ extern char softsgx_aep[], softsgx_fault[], softsgx_claim[], softsgx_claimed[], 
 struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, struct thread *t);
 
 #define RFLAGS_RF 0x10000ll
+#define RFLAGS_TF 0x100ll
 
-enum { TRAP_BP = 3, TRAP_UD = 6, TRAP_GP = 13, TRAP_PF = 14 };
+enum { TRAP_DB = 1, TRAP_BP = 3, TRAP_UD = 6, TRAP_GP = 13, TRAP_PF = 14 };
 
 /* An event as the handlers see it. */
 struct event {
@@ -289,6 +290,11 @@ static void trap_inside(struct event *ev)
 		ev->g[REG_RIP] -= 2;
 		x.vector = TRAP_UD;
 		exit_with(ev, &x);
+		return;
+	}
+	/* The enclave's own: POPF would not have set it. */
+	if (ev->g[REG_TRAPNO] == TRAP_DB && ev->g[REG_EFL] & RFLAGS_TF) {
+		ev->g[REG_EFL] &= ~(greg_t)RFLAGS_TF;
 		return;
 	}
 	if (illegal_is_trap(ev->signal, ev->info)) {

@@ -13,6 +13,7 @@
 
 #define AC 0x40000
 #define DF 0x400
+#define TF 0x100
 
 static struct test_enclave t;
 static struct test_args spin;
@@ -49,6 +50,7 @@ int main(void)
 	stops(~0ull, 0);
 	stops(1ull << 55, 0);
 	stops((uint64_t)&args, 0);
+	stops(0, TF); /* POPF does not set it */
 	if (own.ss_sp && !(own.ss_flags & SS_DISABLE)) {
 		stops((uint64_t)own.ss_sp + own.ss_size, 0);
 		stops((uint64_t)own.ss_sp + 4096, 0);
