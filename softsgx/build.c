@@ -128,7 +128,7 @@ static int tcs_is_valid(const struct enclave *e, const struct sgx_tcs *tcs)
 	if (!(e->secs.attributes.flags & SGX_ATTR_MODE64BIT) &&
 	    ((tcs->fslimit & 0xfff) != 0xfff || (tcs->gslimit & 0xfff) != 0xfff))
 		return 0;
-	return !(tcs->flags & ~(SGX_TCS_DBGOPTIN | SGX_TCS_AEXNOTIFY)) &&
+	return !(tcs->flags & ~(SGX_TCS_DBGOPTIN | (platform_has_sgx2() ? SGX_TCS_AEXNOTIFY : 0))) &&
 	       !(tcs->ossa & (SGX_PAGE_SIZE - 1)) && !(tcs->ofsbase & (SGX_PAGE_SIZE - 1)) &&
 	       !(tcs->ogsbase & (SGX_PAGE_SIZE - 1)) && all_zero(tcs->reserved, sizeof(tcs->reserved));
 }

@@ -442,6 +442,14 @@ static int resume_becomes_enter(const struct enclave *e, const struct sgx_tcs *t
 	return frame && (ssa_gpr(e, frame)->aexnotify & 1);
 }
 
+/* AEX-Notify is for all threads or none, but for a debugger's. */
+static int tcs_notifies_as(const struct enclave *e, const struct sgx_tcs *tcs)
+{
+	int enclave = !!(e->secs.attributes.flags & SGX_ATTR_AEXNOTIFY), thread = !!(tcs->flags & SGX_TCS_AEXNOTIFY);
+
+	return enclave == thread || (tcs->flags & SGX_TCS_DBGOPTIN);
+}
+
 static int enter_locked(struct leaf *l, uint64_t address, uint32_t leaf, unsigned int size)
 {
 	struct enclave *e = l->e;
@@ -459,6 +467,8 @@ static int enter_locked(struct leaf *l, uint64_t address, uint32_t leaf, unsigne
 	if (!e->initialised || !(e->secs.attributes.flags & SGX_ATTR_MODE64BIT))
 		return raise_gp(l);
 	tcs = (void *)(e->view + page.index * SGX_PAGE_SIZE);
+	if (!tcs_notifies_as(e, tcs))
+		return raise_gp(l);
 	if (!tcs_claim(tcs))
 		return raise_gp(l);
 	l->t->enclave = e;

@@ -115,6 +115,9 @@ static void sgx1(void)
 	struct sgx_enclave_restrict_permissions restrict_ = {AT_DATA, 4096, SGX_SECINFO_R, 0, 0};
 	struct sgx_enclave_modify_types modify = {AT_DATA, 4096, SGX_PT_TRIM, 0, 0};
 	struct sgx_enclave_remove_pages gone = {AT_DATA, 4096, 0};
+	static struct sgx_tcs tcs __attribute__((aligned(4096))) = {.flags = SGX_TCS_AEXNOTIFY};
+	struct sgx_secinfo secinfo = {.flags = SGX_SECINFO_TCS};
+	struct sgx_enclave_add_pages add = {.length = 4096};
 	struct sgx_enclave_create create;
 	struct test_enclave t;
 	struct test_args args = {0};
@@ -128,6 +131,11 @@ static void sgx1(void)
 	t.secs.attributes.flags |= SGX_ATTR_AEXNOTIFY;
 	create.src = (uint64_t)&t.secs;
 	CHECK_EQ(softsgx_ioctl(fd, SGX_IOC_ENCLAVE_CREATE, &create), -EIO);
+	t.secs.attributes.flags &= ~SGX_ATTR_AEXNOTIFY;
+	CHECK_EQ(softsgx_ioctl(fd, SGX_IOC_ENCLAVE_CREATE, &create), 0);
+	add.secinfo = (uint64_t)&secinfo;
+	add.src = (uint64_t)&tcs;
+	CHECK_EQ(softsgx_ioctl(fd, SGX_IOC_ENCLAVE_ADD_PAGES, &add), -EIO);
 	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, &restrict_), -ENODEV);
 	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_MODIFY_TYPES, &modify), -ENODEV);
 	CHECK_EQ(softsgx_ioctl(t.fd, SGX_IOC_ENCLAVE_REMOVE_PAGES, &gone), -ENODEV);
