@@ -411,6 +411,14 @@ int softsgx_ioctl(int fd, unsigned long cmd, void *arg)
 	return (int)result;
 }
 
+/* As of any file, by what the descriptor was opened for. */
+static int may_map(int fd, int prot)
+{
+	long mode = SYS(SYS_fcntl, fd, F_GETFL) & O_ACCMODE;
+
+	return mode != O_WRONLY && (mode != O_RDONLY || !(prot & PROT_WRITE));
+}
+
 static void *map_enclave(void *addr, size_t size, int prot, int flags, int fd)
 {
 	uint64_t mask = signals_off();
@@ -418,7 +426,7 @@ static void *map_enclave(void *addr, size_t size, int prot, int flags, int fd)
 	void *at = (void *)-EBADF;
 
 	if (e) {
-		at = mm_map(e, addr, size, prot, flags);
+		at = may_map(fd, prot) ? mm_map(e, addr, size, prot, flags) : (void *)-EACCES;
 		call_ends(e, fd);
 	}
 	signals_restore(mask);

@@ -29,7 +29,7 @@ $(B)/libsoftsgx.so: $(SOFTSGX_OBJS) $(SOFTSGX_PRELOAD) $(MBEDCRYPTO) softsgx/lib
 SOFTSGX_HARNESS := harness enclave direct foreign native_enclu
 SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wildcard tests/softsgx/*.c))))
 # ... those that need what only the library has, or only the preload library; and tests of single functions
-SOFTSGX_FOREIGN_ONLY := detection loaders_of_all_kinds debuggers_see_debug_enclaves
+SOFTSGX_FOREIGN_ONLY := detection descriptors_open_one_way loaders_of_all_kinds debuggers_see_debug_enclaves
 SOFTSGX_UNIT := cmac_vectors decode_lengths
 SOFTSGX_DIRECT_ONLY := oracle_finds_writes two_enclaves_change_at_once $(SOFTSGX_UNIT)
 SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY) $(SOFTSGX_UNIT),$(SOFTSGX_TEST_NAMES)))

@@ -50,6 +50,18 @@ static int is_provision_node(const char *path)
 	return strstr(path, "provision") != NULL;
 }
 
+/* The same once more, for reading or for writing only, in place of fd. */
+static int open_one_way(int fd, int flags)
+{
+	char path[32];
+	long again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = SYS(SYS_openat, AT_FDCWD, path, flags & (O_ACCMODE | O_CLOEXEC), 0);
+	softsgx_close(fd);
+	return to_errno((int)again);
+}
+
 static int open_node(const char *path, int flags)
 {
 	int fd = softsgx_open(path);
@@ -57,6 +69,8 @@ static int open_node(const char *path, int flags)
 	if (fd < 0)
 		return to_errno(fd);
 	preload_active = 1;
+	if ((flags & O_ACCMODE) != O_RDWR)
+		return open_one_way(fd, flags);
 	if (!(flags & O_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);
 	return fd;
@@ -142,9 +156,9 @@ EXPORT int __open64_2(const char *path, int flags)
 
 static int fopen_ours(const char *path, const char *mode, FILE **file)
 {
-	int fd;
+	int flags = strchr(mode, '+') ? O_RDWR : *mode == 'r' ? O_RDONLY : O_WRONLY, fd;
 
-	if (!open_ours(path, strchr(mode, 'e') ? O_CLOEXEC : 0, &fd))
+	if (!open_ours(path, flags | (strchr(mode, 'e') ? O_CLOEXEC : 0), &fd))
 		return 0;
 	*file = fd < 0 ? NULL : fdopen(fd, mode);
 	return 1;
