@@ -81,18 +81,25 @@ softsgx_claimed:
 	mov %rax, T_HOST_GS(%rcx)
 	mov T_READY_ENTRY(%rcx), %rax
 	mov %rax, -8(%rsp)
+	movb $1, T_SELECTOR(%rcx)
+	movl $1, T_INSIDE(%rcx)
+	/* Who changes a page changes the generation, then interrupts those inside: he sees us, or we him. */
 	mov T_READY_COUNTER(%rcx), %rax
 	lock incq (%rax)
-	movb $1, T_SELECTOR(%rcx)
+	mov softsgx_generation(%rip), %rax
+	cmp %rax, T_READY_GENERATION(%rcx)
+	jne .Lundo
 	mov T_READY_FS(%rcx), %rax
 	mov T_READY_TCS(%rcx), %rbx
-	movl $1, T_INSIDE(%rcx)
 	wrfsbase %rax
 	mov T_READY_GS(%rcx), %rax
 	wrgsbase %rax
 	xor %eax, %eax
 	lea softsgx_aep+3(%rip), %rcx
 	jmp *-8(%rsp)
+.Lundo:
+	movl $0, T_INSIDE(%rcx)
+	movb $0, T_SELECTOR(%rcx)
 .Lrelease:
 	lock btrq $0, (%rbx)
 softsgx_entered:

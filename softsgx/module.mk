@@ -31,7 +31,7 @@ SOFTSGX_TEST_NAMES := $(filter-out $(SOFTSGX_HARNESS),$(basename $(notdir $(wild
 # ... those that need what only the library has, or only the preload library; and tests of single functions
 SOFTSGX_FOREIGN_ONLY := detection descriptors_open_one_way loaders_of_all_kinds debuggers_see_debug_enclaves
 SOFTSGX_UNIT := cmac_vectors decode_lengths
-SOFTSGX_DIRECT_ONLY := oracle_finds_writes two_enclaves_change_at_once $(SOFTSGX_UNIT)
+SOFTSGX_DIRECT_ONLY := oracle_finds_writes two_enclaves_change_at_once changes_meet_short_entries $(SOFTSGX_UNIT)
 SOFTSGX_TESTS := $(addprefix $(B)/tests/softsgx/,$(filter-out $(SOFTSGX_FOREIGN_ONLY) $(SOFTSGX_UNIT),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_FOREIGN_TESTS := $(addprefix $(B)/tests/softsgx/foreign-,$(filter-out $(SOFTSGX_DIRECT_ONLY),$(SOFTSGX_TEST_NAMES)))
 SOFTSGX_UNIT_TESTS := $(addprefix $(B)/tests/softsgx/,$(SOFTSGX_UNIT))
