@@ -187,6 +187,7 @@ EXPORT int close(int fd)
 /* A descriptor that goes because another takes its place. */
 static void replaced(int fd)
 {
+	preload_closed(fd);
 	if (preload_active && softsgx_owns(fd))
 		softsgx_close(fd);
 }

@@ -106,9 +106,25 @@ static void run_with(uint64_t attributes)
 	test_destroy(&t);
 }
 
+/* Another file that takes the place of a process's memory is itself. */
+static void replace(void)
+{
+	int memory = open("/proc/self/mem", O_RDONLY), ends[2];
+	char byte = 0;
+
+	CHECK_EQ(pipe(ends), 0);
+	CHECK_EQ(dup2(ends[0], memory), memory);
+	CHECK_EQ(write(ends[1], "x", 1), 1);
+	CHECK_EQ(read(memory, &byte, 1), 1);
+	CHECK_EQ(byte, 'x');
+	close(memory);
+}
+
 int main(void)
 {
+	replace();
 	run_with(0);
+	replace();
 	run_with(SGX_ATTR_DEBUG);
 	return 0;
 }
