@@ -18,8 +18,8 @@
 
 static struct lock table_lock;
 static struct enclave *enclaves[ENCLAVES_MAX];
-/* Identities of the program's descriptors. Looked up without the lock: whoever finds his own has it open, so that its
- * enclave stays; another's may be going. */
+/* Identities of the program's descriptors. Looked up without the lock: whoever finds his own has it open, so
+ * that its enclave stays; another's may be going. */
 static uint64_t enclave_inos[ENCLAVES_MAX];
 static uint32_t calls[ENCLAVES_MAX]; /* of this process, at work on each enclave */
 static uint64_t provision_inos[ENCLAVES_MAX];
@@ -153,7 +153,8 @@ static int token_is_open(uint64_t ino)
 	return found;
 }
 
-/* An enclave lives as long as a descriptor, a mapping or a call. e may be gone already: the last of both can go at once. */
+/* An enclave lives as long as a descriptor, a mapping or a call. e may be gone already: the last two of them
+ * can go at once. */
 static void release_if_unused(struct enclave *e)
 {
 	int i = 0;
@@ -163,7 +164,8 @@ static void release_if_unused(struct enclave *e)
 	lock_take(&table_lock);
 	while (i < ENCLAVES_MAX && enclaves[i] != e)
 		i++;
-	if (i < ENCLAVES_MAX && !calls[i] && !mm_maps(e) && !thread_is_inside(e) && !token_is_open(enclave_inos[i])) {
+	if (i < ENCLAVES_MAX && !calls[i] && !mm_maps(e) && !thread_is_inside(e) &&
+	    !token_is_open(enclave_inos[i])) {
 		enclave_inos[i] = 0;
 		enclaves[i] = NULL;
 		if (e->creator == (int32_t)SYS(SYS_getpid)) {
@@ -182,7 +184,7 @@ static void release_if_unused(struct enclave *e)
 	lock_drop(&table_lock);
 }
 
-/* A call on the enclave of a descriptor begins; another thread may close that meanwhile. NULL if it is none's. */
+/* A call on a descriptor's enclave begins; another thread may close that meanwhile. NULL if it is none's. */
 static struct enclave *call_begins(int fd)
 {
 	struct enclave *e;

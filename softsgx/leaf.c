@@ -149,9 +149,8 @@ static int tcs_content_is_valid(const struct sgx_tcs *tcs)
 	for (size_t i = 0; i < sizeof(tcs->reserved); i++)
 		reserved |= tcs->reserved[i];
 	return !reserved && !tcs->state && tcs->cssa < tcs->nssa && !tcs->aep &&
-	       !(tcs->flags & ~SGX_TCS_AEXNOTIFY) &&
-	       !(tcs->ossa & (SGX_PAGE_SIZE - 1)) && !(tcs->ofsbase & (SGX_PAGE_SIZE - 1)) &&
-	       !(tcs->ogsbase & (SGX_PAGE_SIZE - 1));
+	       !(tcs->flags & ~SGX_TCS_AEXNOTIFY) && !(tcs->ossa & (SGX_PAGE_SIZE - 1)) &&
+	       !(tcs->ofsbase & (SGX_PAGE_SIZE - 1)) && !(tcs->ogsbase & (SGX_PAGE_SIZE - 1));
 }
 
 /* REG that was added or restricted, or a page whose type was changed. */
@@ -445,7 +444,8 @@ static int resume_becomes_enter(const struct enclave *e, const struct sgx_tcs *t
 /* AEX-Notify is for all threads or none, but for a debugger's. */
 static int tcs_notifies_as(const struct enclave *e, const struct sgx_tcs *tcs)
 {
-	int enclave = !!(e->secs.attributes.flags & SGX_ATTR_AEXNOTIFY), thread = !!(tcs->flags & SGX_TCS_AEXNOTIFY);
+	int enclave = !!(e->secs.attributes.flags & SGX_ATTR_AEXNOTIFY);
+	int thread = !!(tcs->flags & SGX_TCS_AEXNOTIFY);
 
 	return enclave == thread || (tcs->flags & SGX_TCS_DBGOPTIN);
 }

@@ -287,8 +287,8 @@ int mm_watch_writes(struct enclave *e, uint64_t start, uint64_t end)
 	return watch(e, start, end - start);
 }
 
-/* Where one may execute one may read: the kernel would keep a page that is for execution only from being read by a
- * protection key, and each read of it would fault again for ever. */
+/* Where one may execute one may read: the kernel would keep a page that is for execution only from being read
+ * by a protection key, and each read of it would fault again for ever. */
 static int real_prot(int prot)
 {
 	return prot & PROT_EXEC ? prot | PROT_READ : prot;
