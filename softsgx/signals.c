@@ -30,6 +30,7 @@ extern char softsgx_signal[], softsgx_restorer[];
 static struct kernel_action program[SIGNALS];
 static uint8_t ours[SIGNALS];
 static struct lock actions_lock;
+static int32_t owner; /* whose they are: not of a child of vfork(), which borrows our memory */
 
 static const int always_ours[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGSYS};
 
@@ -70,7 +71,7 @@ static int is_always_ours(int signal)
 static void action_from_program(const struct sigaction *from, struct kernel_action *to)
 {
 	to->handler = (uint64_t)from->sa_handler;
-	to->flags = (uint64_t)(unsigned int)from->sa_flags;
+	to->flags = (uint64_t)(unsigned int)from->sa_flags | SA_RESTORER_FLAG;
 	to->restorer = (uint64_t)softsgx_restorer;
 	memcpy(&to->mask, &from->sa_mask, sizeof(to->mask));
 	to->mask &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
@@ -122,6 +123,7 @@ int signals_wait(uint64_t blocked)
 static void forked(void)
 {
 	actions_lock = (struct lock){0};
+	owner = (int32_t)SYS(SYS_getpid);
 }
 
 /* Handlers that the program has already go through us from now on. */
@@ -141,6 +143,7 @@ int signals_init(void)
 	}
 	SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &traps, NULL, sizeof(traps));
 	pthread_atfork(NULL, NULL, forked);
+	owner = (int32_t)SYS(SYS_getpid);
 	active = 1;
 	return 0;
 }
@@ -165,7 +168,7 @@ void signals_keep_ours(sigset_t *set)
 
 int softsgx_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
 {
-	struct kernel_action wanted, was;
+	struct kernel_action wanted, was, now = {0};
 	uint64_t mask;
 	int error = 0;
 
@@ -173,12 +176,12 @@ int softsgx_sigaction(int signal, const struct sigaction *action, struct sigacti
 		return -EINVAL;
 	mask = signals_off();
 	lock_take(&actions_lock);
-	was = program[signal];
-	if (!ours[signal])
-		set_action(signal, NULL, &was);
+	set_action(signal, NULL, &now);
+	was = now.handler == (uint64_t)softsgx_signal ? program[signal] : now;
 	if (action) {
 		action_from_program(action, &wanted);
-		error = change_action(signal, &wanted);
+		error = owner == (int32_t)SYS(SYS_getpid) ? change_action(signal, &wanted)
+							  : (int)set_action(signal, &wanted, NULL);
 	}
 	lock_drop(&actions_lock);
 	signals_restore(mask);
