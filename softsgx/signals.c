@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define SIGNALS 65
+#define FIRST_HIDDEN 32 /* of pthread_cancel() and setxid(): the C library refuses them to programs */
+#define LAST_HIDDEN 33
 #define SA_RESTORER_FLAG 0x04000000ul
 #define RED_ZONE 128
 #define MINSIGSTKSZ_KERNEL 2048
@@ -150,9 +152,7 @@ int signals_init(void)
 
 void signals_adopt_hidden(void)
 {
-	const int first_hidden = 32, last_hidden = 33; /* of pthread_cancel() and setxid() */
-
-	for (int signal = first_hidden; signal <= last_hidden; signal++) {
+	for (int signal = FIRST_HIDDEN; signal <= LAST_HIDDEN; signal++) {
 		struct kernel_action now;
 
 		if (!set_action(signal, NULL, &now) && now.handler != (uint64_t)softsgx_signal)
@@ -172,7 +172,8 @@ int softsgx_sigaction(int signal, const struct sigaction *action, struct sigacti
 	uint64_t mask;
 	int error = 0;
 
-	if (signal < 1 || signal >= SIGNALS || (action && (signal == SIGKILL || signal == SIGSTOP)))
+	if (signal < 1 || signal >= SIGNALS || (action && (signal == SIGKILL || signal == SIGSTOP)) ||
+	    (signal >= FIRST_HIDDEN && signal <= LAST_HIDDEN))
 		return -EINVAL;
 	mask = signals_off();
 	lock_take(&actions_lock);

@@ -5,6 +5,7 @@
  */
 #include "tests/softsgx/harness.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -106,6 +107,10 @@ int main(void)
 	if (!(signal = sigsetjmp(away, 1)))
 		illegal();
 	CHECK_EQ(signal, SIGILL);
+
+	/* The C library's own two are not the program's. */
+	CHECK_EQ(softsgx_sigaction(32, NULL, NULL), -EINVAL);
+	CHECK_EQ(softsgx_sigaction(33, &(struct sigaction){.sa_handler = SIG_DFL}, NULL), -EINVAL);
 
 	/* ENCLU where only EENTER and ERESUME are legal. */
 	if (!(signal = sigsetjmp(away, 1)))
