@@ -148,6 +148,9 @@ void thread_left(struct thread *t)
 
 int thread_is_interrupt(const siginfo_t *info)
 {
+	/* Of one for which RLIMIT_SIGPENDING left no room the kernel tells nothing, not even a sender. */
+	if (info->si_signo == INTERRUPT_SIGNAL && info->si_code == SI_USER && !info->si_pid)
+		return 1;
 	return info->si_signo == INTERRUPT_SIGNAL && info->si_code == SI_QUEUE &&
 	       info->si_ptr == &interrupting;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define THREADS 3
@@ -104,7 +105,12 @@ static void run_with(int trim)
 
 int main(void)
 {
+	const struct rlimit none = {0, 0};
+
 	run_with(0);
 	run_with(1);
+	/* Also where no more signals may be queued. */
+	CHECK_EQ(setrlimit(RLIMIT_SIGPENDING, &none), 0);
+	run_with(0);
 	return 0;
 }
