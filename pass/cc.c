@@ -10,6 +10,8 @@
  */
 #include "pass/tool.h"
 
+#include <errno.h>
+
 #define CLANG "clang-19"
 
 const char tool_name[] = "optmig-cc";
@@ -161,6 +163,7 @@ int main(int argc, char **argv)
 	    "-nostdlib",
 	};
 
+	args_expand(&argc, &argv);
 	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 		args_add(&args, ours[i]);
 	args_add(&args, format("-fpass-plugin=%s/optmig-pass.so", libexec));
@@ -198,5 +201,5 @@ int main(int argc, char **argv)
 	/* for optmig-ld; an option for it would make clang link when there is nothing to link */
 	setenv("OPTMIG_NATIVE", native ? "1" : "0", 1);
 	execvp(CLANG, (char **)args.item);
-	die("cannot run " CLANG ": install the package " CLANG);
+	die("cannot run " CLANG ": %s (package " CLANG ")", strerror(errno));
 }

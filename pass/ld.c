@@ -40,6 +40,8 @@ static void job_parse(struct job *job, int argc, char **argv)
 
 	const char *native = getenv("OPTMIG_NATIVE");
 
+	/* clang hands a long command over in a response file */
+	args_expand(&argc, &argv);
 	job->native = native && !strcmp(native, "1");
 	job->output = OUTPUT_DEFAULT;
 	for (int i = 1; i < argc; i++) {
@@ -53,6 +55,11 @@ static void job_parse(struct job *job, int argc, char **argv)
 				skip = true;
 				i++;
 			}
+		}
+		/* how build systems ask what linker this is; nothing is linked */
+		if (!strcmp(arg, "--version") || !strcmp(arg, "--help")) {
+			execlp(LLD, LLD, arg, NULL);
+			die("cannot run " LLD ": %s (package lld-19)", strerror(errno));
 		}
 		if (!strcmp(arg, "-shared") || !strcmp(arg, "-Bshareable"))
 			die("-shared: an enclave is one static image; link the objects or a static library "
@@ -121,8 +128,12 @@ static int input_check(const struct job *job, const char *name)
 {
 	enum object_kind kind;
 
-	if (is_ours(job, name) || object_classify(name, &kind) < 0)
+	if (is_ours(job, name))
 		return 0;
+	if (object_classify(name, &kind) < 0) {
+		puts(name); /* no input: what the caller has asked the linker to print */
+		return 0;
+	}
 	if (kind == OBJECT_FOREIGN)
 		fprintf(stderr,
 			"%s: error: %s was not compiled by optmig-cc: what it writes would be missed when "
@@ -161,7 +172,7 @@ static int link_and_check(const struct job *job)
 		close(pipe_fd[0]);
 		close(pipe_fd[1]);
 		execvp(LLD, (char **)command.item);
-		die("cannot run " LLD ": install the package lld-19");
+		die("cannot run " LLD ": %s (package lld-19)", strerror(errno));
 	}
 	close(pipe_fd[1]);
 	trace = fdopen(pipe_fd[0], "r");
@@ -253,6 +264,14 @@ static const char *image_check(const uint8_t *image)
 	return NULL;
 }
 
+/* Never a device: who links into /dev/null wants to know whether it can be done. */
+static bool output_is_file(const struct job *job)
+{
+	struct stat st;
+
+	return !stat(job->output, &st) && S_ISREG(st.st_mode);
+}
+
 static void image_finish(const struct job *job)
 {
 	struct stat st;
@@ -281,10 +300,11 @@ int main(int argc, char **argv)
 
 	job_parse(&job, argc, argv);
 	if (link_and_check(&job)) {
-		unlink(job.output);
+		if (output_is_file(&job))
+			unlink(job.output);
 		return 1;
 	}
-	if (!job.relocatable)
+	if (!job.relocatable && output_is_file(&job))
 		image_finish(&job);
 	return 0;
 }

@@ -192,8 +192,9 @@ int object_classify(const char *name, enum object_kind *kind)
 	const char *open = strrchr(name, '(');
 	size_t length = strlen(name);
 	struct bytes file;
+	int ret = file_map(name, &file);
 
-	if (open && open > name && name[length - 1] == ')') {
+	if (ret < 0 && open && open > name && name[length - 1] == ')') {
 		char path[4096], member[4096];
 
 		snprintf(path, sizeof(path), "%.*s", (int)(open - name), name);
@@ -201,8 +202,6 @@ int object_classify(const char *name, enum object_kind *kind)
 			 open + 1);
 		return archive_classify(path, member, kind);
 	}
-	int ret = file_map(name, &file);
-
 	if (ret < 0)
 		return ret;
 	*kind = bytes_classify(file);

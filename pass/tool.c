@@ -4,6 +4,9 @@
 #include <limits.h>
 #include <stdarg.h>
 
+/* response files that name response files; one that names itself must end somewhere */
+#define RESPONSE_DEPTH_MAX 16
+
 char *format(const char *form, ...)
 {
 	va_list list;
@@ -38,6 +41,65 @@ const char *own_directory(void)
 	path[length] = 0;
 	*strrchr(path, '/') = 0;
 	return path;
+}
+
+/* The next argument in a response file's text, without its quotes; NULL at the end. */
+static char *argument_next(char **text)
+{
+	char *in = *text + strspn(*text, " \t\r\n"), *out = in, *argument = in;
+	char quote = 0;
+
+	if (!*in)
+		return NULL;
+	for (; *in && (quote || !strchr(" \t\r\n", *in)); in++) {
+		if (*in == quote)
+			quote = 0;
+		else if (!quote && (*in == '"' || *in == '\''))
+			quote = *in;
+		else if (*in == '\\' && in[1])
+			*out++ = *++in;
+		else
+			*out++ = *in;
+	}
+	*text = *in ? in + 1 : in;
+	*out = 0;
+	return argument;
+}
+
+/* All of a file, NUL terminated; NULL if it cannot be read. */
+static char *file_read(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char *text = NULL;
+	size_t capacity = 0;
+
+	if (file) {
+		if (getdelim(&text, &capacity, 0, file) < 0)
+			text = ferror(file) ? NULL : format("%s", "");
+		fclose(file);
+	}
+	return text;
+}
+
+static void args_add_expanded(struct args *args, char *item, int depth)
+{
+	char *text = item[0] == '@' && depth < RESPONSE_DEPTH_MAX ? file_read(item + 1) : NULL;
+
+	if (!text)
+		args_add(args, item);
+	else
+		for (char *argument; (argument = argument_next(&text));)
+			args_add_expanded(args, argument, depth + 1);
+}
+
+void args_expand(int *argc, char ***argv)
+{
+	struct args args = {0};
+
+	for (int i = 0; i < *argc; i++)
+		args_add_expanded(&args, (*argv)[i], 0);
+	*argc = (int)args.count;
+	*argv = (char **)args.item;
 }
 
 bool starts_with(const char *text, const char *prefix)

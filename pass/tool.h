@@ -37,6 +37,8 @@ __attribute__((format(printf, 1, 2))) char *format(const char *form, ...);
 _Noreturn __attribute__((format(printf, 1, 2))) void die(const char *form, ...);
 /* The directory this program's file is in, without the slash. */
 const char *own_directory(void);
+/* Puts the arguments in the place of an @FILE that holds them, as clang and the linker read it. */
+void args_expand(int *argc, char ***argv);
 bool starts_with(const char *text, const char *prefix);
 bool ends_with(const char *text, const char *suffix);
 
