@@ -50,6 +50,8 @@ static const char *const dropped[] = {
     "-pthread",
     "-mcmodel=small",
     "-fno-semantic-interposition",
+    /* C throws nothing; the tables would ask for an unwinder */
+    "-fexceptions",
 };
 
 static const struct rule refused[] = {
@@ -64,6 +66,7 @@ static const struct rule refused[] = {
     {"-fprofile-generate*", "the profiling run-time library is not compiled by the pass"},
     {"-fprofile-instr-generate*", "the profiling run-time library is not compiled by the pass"},
     {"-fopenmp*", "the OpenMP run-time library is not compiled by the pass; use threads"},
+    {"-pg", "the profiling run-time library is not compiled by the pass; use perf"},
     {"-fsplit-stack", "split stacks are unknown to the runtime"},
     {"-fxray-instrument", "XRay patches code, and code pages are never writable"},
     {"-fno-integrated-as", "the pass's notes need clang's own assembler"},
@@ -179,7 +182,7 @@ int main(int argc, char **argv)
 		}
 		if (!strcmp(arg, "--version"))
 			puts("optmig-cc " VERSION ", a C compiler for enclaves that move; it is:");
-		if (!strcmp(arg, "-x") && i + 1 < argc && starts_with(argv[i + 1], "c++"))
+		if (starts_with(arg, "-xc++") || (!strcmp(arg, "-x") && i + 1 < argc && starts_with(argv[i + 1], "c++")))
 			refuse_cxx("-std=c++ (from -x c++)");
 		if (!strcmp(arg, "--native")) {
 			native = true;
