@@ -37,7 +37,7 @@ static uint64_t process_pending, sent_by_host; /* of those pending: not by this 
 struct frame {
 	struct context saved;
 	uint8_t siginfo[128];
-	uint8_t ucontext[968]; /* only its signal mask means something: a handler may change it */
+	uint8_t ucontext[968]; /* a handler may change the signal mask, and say where to go on; the rest means nothing */
 };
 
 #define UCONTEXT_SIGMASK 296
@@ -54,6 +54,7 @@ struct fault_frame {
 	uint8_t xsave[XSAVE_SIZE];
 };
 #define UCONTEXT_GREGS 40
+#define UCONTEXT_RIP (UCONTEXT_GREGS + 16 * 8)
 #define UCONTEXT_FPREGS 224
 
 static uint64_t load(const uint64_t *p)
@@ -324,6 +325,7 @@ int64_t signal_return(struct thread *t, uint64_t frame)
 	if (!mm_app_range(frame, sizeof(struct frame)))
 		rt_die(FATAL_SEGV, "sigreturn without a signal frame");
 	struct frame f = *(const struct frame *)frame;
+	uint64_t to;
 	if (f.saved.kind == CONTEXT_FAULT && mm_app_range(frame, sizeof(struct fault_frame))) {
 		t->ctx.outer_rsp = f.saved.outer_rsp;
 		t->ctx.signal_mask = *frame_mask(&f) & ~UNBLOCKABLE;
@@ -341,6 +343,14 @@ int64_t signal_return(struct thread *t, uint64_t frame)
 	f.saved.clear_tid = t->ctx.clear_tid;
 	f.saved.tid = t->ctx.tid;
 	f.saved.signal_mask = *frame_mask(&f) & ~UNBLOCKABLE;
+	/* A handler that sends the thread elsewhere (musl's does, to cancel it): a call there, on the stack it interrupted. */
+	memcpy(&to, f.ucontext + UCONTEXT_RIP, sizeof to);
+	if (to) {
+		f.saved.kind = CONTEXT_START;
+		f.saved.rsp -= 128;
+		f.saved.call[0] = to;
+		f.saved.call[1] = 0;
+	}
 	t->ctx = f.saved;
 	signal_word_update();
 	if (call_must_park())

@@ -136,9 +136,15 @@ GATE(unmapself):
 #ifndef OUTSIDE
 #define outside_syscall_cp __syscall_cp_asm
 #endif
-	.globl	outside_syscall_cp, __cp_begin, __cp_end, __cp_cancel
-	.hidden	outside_syscall_cp, __cp_begin, __cp_end, __cp_cancel, __cancel
+	.globl	outside_syscall_cp, __cp_begin, __cp_end
+	.hidden	outside_syscall_cp, __cp_begin, __cp_end, __cp_cancel
+#ifdef OUTSIDE
+	.weak	__cp_cancel /* libc/src's, as inside */
+#else
+	.globl	__cp_cancel
+	.hidden	__cancel
 	.weak	__cancel
+#endif
 	.type	outside_syscall_cp, @function
 /* (cancel, n, a, b, c, d, e, f): between the first two labels musl's handler sends the thread to the third */
 outside_syscall_cp:
@@ -156,8 +162,10 @@ __cp_begin:
 	syscall
 __cp_end:
 	ret
+#ifndef OUTSIDE
 __cp_cancel:
 	jmp	__cancel
+#endif
 
 	.globl	GATE(restore)
 	.type	GATE(restore), @function

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Cancellation points in an enclave: a blocked call returns -EINTR for the cancelling signal and musl's caller
- * tests again. Outside one, where musl compares the interrupted program counter with __cp_begin and __cp_end,
+ * tests again. A thread that may be cancelled anywhere is sent by musl's handler to __cp_cancel. Outside one, where musl compares the interrupted program counter with __cp_begin and __cp_end,
  * libc/native has the function and the labels.
  */
 #define hidden __attribute__((visibility("hidden")))
@@ -14,4 +14,9 @@ hidden long __syscall_cp_asm(volatile int *cancel, long n, long a, long b, long 
 	if (*cancel)
 		return __cancel();
 	return __optmig_syscall(n, a, b, c, d, e, f);
+}
+
+hidden long __cp_cancel(void)
+{
+	return __cancel();
 }

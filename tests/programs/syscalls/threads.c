@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -137,6 +138,25 @@ static void check_rwlock_and_barrier(void)
 	CHECK(!pthread_rwlock_unlock(&rwlock) && !pthread_barrier_destroy(&barrier));
 }
 
+static void *end_with_mutex(void *mutex)
+{
+	pthread_mutex_lock(mutex);
+	return NULL;
+}
+
+static void check_robust_mutex(void)
+{
+	pthread_mutexattr_t robust;
+	pthread_mutex_t mutex;
+	pthread_t thread;
+
+	CHECK(!pthread_mutexattr_init(&robust) && !pthread_mutexattr_setrobust(&robust, PTHREAD_MUTEX_ROBUST));
+	CHECK(!pthread_mutex_init(&mutex, &robust));
+	CHECK(!pthread_create(&thread, NULL, end_with_mutex, &mutex) && !pthread_join(thread, NULL));
+	CHECK(pthread_mutex_trylock(&mutex) == EOWNERDEAD && !pthread_mutex_consistent(&mutex));
+	CHECK(!pthread_mutex_unlock(&mutex) && !pthread_mutex_trylock(&mutex) && !pthread_mutex_unlock(&mutex));
+}
+
 static void check_semaphore(void)
 {
 	sem_t s;
@@ -165,6 +185,31 @@ static void *wait_forever(void *argument)
 		perror("read");
 	pthread_cleanup_pop(0);
 	return NULL;
+}
+
+static void *compute_forever(void *argument)
+{
+	volatile atomic_int *rounds = argument;
+
+	pthread_cleanup_push(clean, NULL);
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	for (;;)
+		(*rounds)++;
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void check_cancel_while_computing(void)
+{
+	pthread_t thread;
+	void *result;
+	atomic_int rounds = 0;
+
+	cleaned = 0;
+	CHECK(!pthread_create(&thread, NULL, compute_forever, &rounds));
+	while (!rounds)
+		sched_yield();
+	CHECK(!pthread_cancel(thread) && !pthread_join(thread, &result) && result == PTHREAD_CANCELED && cleaned == 1);
 }
 
 static void check_cancel(void)
@@ -237,8 +282,10 @@ const struct check checks_of_threads[] = {
 	{"thread_attributes", check_thread_attributes},
 	{"mutex_and_condition", check_mutex_and_condition},
 	{"rwlock_and_barrier", check_rwlock_and_barrier},
+	{"robust_mutex", check_robust_mutex},
 	{"semaphore", check_semaphore},
 	{"cancel", check_cancel},
+	{"cancel_while_computing", check_cancel_while_computing},
 	{"once_and_keys", check_once_and_keys},
 	{"atomics", check_atomics},
 	{0},
