@@ -4,8 +4,9 @@
 #   make check    all tests; ends with "N passed, N failed, N skipped"
 #   make check-sanitize   those of the host that need no enclave, with address and undefined-behaviour sanitizers
 #   make demo     Redis moved between two hosts
+#   make bench    what a move costs, against what was promised (docs/bench.md)
 #   make install  under PREFIX (/usr/local), into DESTDIR if given
-# The first three install what Debian packages are missing (scripts/setup); NO_SETUP=1 leaves that out.
+# Each but check-sanitize first installs what Debian packages are missing (scripts/setup); NO_SETUP=1 leaves that out.
 .SUFFIXES:
 .DELETE_ON_ERROR:
 # make V=1 shows the commands
@@ -68,10 +69,10 @@ check-build: $(TESTS) $(CHECK_DEPS)
 clean:
 	rm -rf $(B)
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/libexec/optmig
-	install $(B)/optmig $(B)/optmig-cc $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(B)/libsoftsgx.so $(DESTDIR)$(PREFIX)/lib
-	cp -R $(B)/libexec/optmig/. $(DESTDIR)$(PREFIX)/libexec/optmig
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib" "$(DESTDIR)$(PREFIX)/libexec/optmig"
+	install $(B)/optmig $(B)/optmig-cc "$(DESTDIR)$(PREFIX)/bin"
+	install -m 644 $(B)/libsoftsgx.so "$(DESTDIR)$(PREFIX)/lib"
+	cp -R $(B)/libexec/optmig/. "$(DESTDIR)$(PREFIX)/libexec/optmig"
 
 # not those of other projects' sources that are built in there
 -include $(shell find $(B) \( -path '$(B)/demo/*/*' -o -path $(B)/sources -o -path $(B)/servers -o -path $(B)/musl \) -prune -o -name '*.d' -type f -print 2>/dev/null)
