@@ -115,7 +115,22 @@ static int tls_set(struct image *image, const Elf64_Phdr *ph, struct failure *wh
 	return 0;
 }
 
-/* Where the program headers themselves are loaded (for AT_PHDR); stays 0 if no segment has them. */
+/* Does this segment begin with a copy of the program headers? A strip may have moved what they point to in the file. */
+static bool phdr_copied(const struct image *image, const Elf64_Ehdr *eh, const struct image_segment *s)
+{
+	for (unsigned i = 0; i < eh->e_phnum; i++) {
+		Elf64_Phdr own, copy;
+
+		if ((i + 1) * sizeof(copy) > s->file_size ||
+		    !copy_from_file(image, s->file_offset + i * sizeof(copy), &copy, sizeof(copy)) ||
+		    !copy_from_file(image, eh->e_phoff + i * sizeof(own), &own, sizeof(own)) || copy.p_type != own.p_type ||
+		    copy.p_vaddr != own.p_vaddr || copy.p_memsz != own.p_memsz)
+			return false;
+	}
+	return true;
+}
+
+/* Where the program headers are loaded (for AT_PHDR), they or optmig-ld's copy; stays 0 if no segment has them. */
 static void phdr_locate(struct image *image, const Elf64_Ehdr *eh)
 {
 	uint64_t size = (uint64_t)eh->e_phnum * sizeof(Elf64_Phdr);
@@ -123,10 +138,13 @@ static void phdr_locate(struct image *image, const Elf64_Ehdr *eh)
 	for (unsigned i = 0; i < image->segment_count; i++) {
 		const struct image_segment *s = &image->segment[i];
 
-		if (s->start < APP_BASE || eh->e_phoff < s->file_offset || size > s->file_size ||
-		    eh->e_phoff - s->file_offset > s->file_size - size)
+		if (s->start == APP_BASE && phdr_copied(image, eh, s))
+			image->phdr = APP_BASE;
+		else if (s->start >= APP_BASE && eh->e_phoff >= s->file_offset && size <= s->file_size &&
+			 eh->e_phoff - s->file_offset <= s->file_size - size)
+			image->phdr = s->start + (eh->e_phoff - s->file_offset);
+		else
 			continue;
-		image->phdr = s->start + (eh->e_phoff - s->file_offset);
 		image->phdr_count = eh->e_phnum;
 		return;
 	}
@@ -267,7 +285,8 @@ static int note_parse(struct image *image, const Elf64_Ehdr *eh, struct failure 
 		if (section_is_note(image, &strings, &section))
 			return note_read(image, &section, why);
 	}
-	return fail(why, -ENOEXEC, "no section " IMAGE_NOTE_SECTION ": link with optmig-cc");
+	return fail(why, -ENOEXEC, "no section " IMAGE_NOTE_SECTION ": link with optmig-cc; llvm-strip needs --keep-section="
+		    IMAGE_NOTE_SECTION);
 }
 
 int image_parse(uint8_t *file, size_t file_size, struct image *image, struct failure *why)

@@ -51,7 +51,7 @@ SECTIONS
 
 	. = APP_BASE;
 	/* Room for the program headers: the linker cannot load them at the application's end of
-	 * the address space, so optmig-ld moves them here. */
+	 * the address space, so optmig-ld copies them here. */
 	.phdrs : { BYTE(0) . = . + 32 * 56 - 1; } :rodata
 	.rodata : { *(SECTIONS_OF(.rodata)) } :rodata
 	.eh_frame : { KEEP(*(.eh_frame)) } :rodata

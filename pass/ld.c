@@ -193,10 +193,11 @@ static int link_and_check(const struct job *job)
 /*
  * musl finds the TLS template through the program headers, so they must be in
  * memory. The linker puts loaded headers below the lowest section, which is
- * the runtime's; here they are moved to .phdrs, the first thing in the
- * application's read-only segment.
+ * the runtime's; here they are copied to .phdrs, the first thing in the
+ * application's read-only segment. The file's own stay where every strip and
+ * objcopy looks for them.
  */
-static int headers_move(uint8_t *image, size_t size)
+static int headers_copy(uint8_t *image, size_t size)
 {
 	Elf64_Ehdr *header = (Elf64_Ehdr *)image;
 	Elf64_Phdr *phdr = (Elf64_Phdr *)(image + header->e_phoff);
@@ -207,10 +208,7 @@ static int headers_move(uint8_t *image, size_t size)
 			continue;
 		if (phdr[i].p_filesz < table_size || phdr[i].p_offset > size - table_size)
 			return -EINVAL;
-		uint64_t to = phdr[i].p_offset;
-
-		memmove(image + to, phdr, table_size);
-		header->e_phoff = to;
+		memcpy(image + phdr[i].p_offset, phdr, table_size);
 		return 0;
 	}
 	return -EINVAL;
@@ -285,7 +283,7 @@ static void image_finish(const struct job *job)
 	close(fd);
 	if (image == MAP_FAILED)
 		die("%s: %s", job->output, strerror(errno));
-	fault = headers_move(image, (size_t)st.st_size) < 0 ? "the program headers do not fit"
+	fault = headers_copy(image, (size_t)st.st_size) < 0 ? "the program headers do not fit"
 							    : image_check(image);
 	munmap(image, (size_t)st.st_size);
 	if (fault) {

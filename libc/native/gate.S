@@ -8,6 +8,7 @@
  */
 #include "abi/layout.h"
 #include <asm/unistd.h>
+#include <linux/auxvec.h>
 
 #ifdef OUTSIDE
 #define GATE(name) outside_##name
@@ -54,6 +55,16 @@ GATE(native_start):
 	cmpq	$0, (%r12)
 	jne	2b
 #endif
+	/* The program headers that musl reads are a copy, of which the kernel does not know. */
+	mov	(%rsp), %rcx
+	lea	16(%rsp, %rcx, 8), %rcx /* the environment, behind it the auxiliary vector */
+3:	add	$8, %rcx
+	cmpq	$0, -8(%rcx)
+	jne	3b
+4:	add	$16, %rcx
+	cmpq	$AT_PHDR, -16(%rcx)
+	jne	4b
+	movq	$APP_BASE, -8(%rcx)
 	xor	%edx, %edx
 	jmp	_start
 1:	ud2
