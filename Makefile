@@ -13,6 +13,9 @@
 ifndef V
 .SILENT:
 endif
+ifneq ($(words $(CURDIR)),1)
+$(error make takes "$(CURDIR)" for several paths: build in a directory whose path has no space in it)
+endif
 B := build
 CC := clang-19
 CXX := clang++-19

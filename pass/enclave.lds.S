@@ -108,7 +108,7 @@ SECTIONS
 		PROVIDE(end = .);
 		PROVIDE(_end = .);
 	} :small
-	ASSERT(. <= APP_END, "the program does not fit between APP_BASE and APP_END")
+	ASSERT(. <= APP_END, "code and static data exceed 1.5 GB; allocate large tables when the program runs")
 
 	.note.optmig.image 0 (INFO) : { KEEP(*(.note.optmig.image)) }
 	/DISCARD/ : { *(.note.optmig.obj .note.gnu.* .note.GNU-stack .interp .dynamic) }
