@@ -394,6 +394,21 @@ static int repeat_peer_fin(const struct tcp_restored *t, struct inject *i)
 	return inject(i, &from, &to, IPPROTO_TCP, &tcp, sizeof(tcp));
 }
 
+/* The queue takes all of it, however little this kernel or the program lets it run ahead of the network
+ * (TCP_NOTSENT_LOWAT): it has been written. */
+static ssize_t send_unsent(const struct tcp_restored *t)
+{
+	int ahead = 0;
+	int r = tcp_get(t->fd, TCP_NOTSENT_LOWAT, &ahead, sizeof(ahead));
+	if (!r)
+		r = tcp_set_int(t->fd, TCP_NOTSENT_LOWAT, -1);
+	ssize_t put = send(t->fd, t->unsent, t->unsent_size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	int error = put < 0 ? -errno : 0;
+	if (!r)
+		tcp_set_int(t->fd, TCP_NOTSENT_LOWAT, ahead);
+	return error ? error : put;
+}
+
 int tcp_release(struct tcp_restored *t, struct inject *inject)
 {
 	/* With a window probe, to which the peer's kernel must answer, only where there is something to
@@ -404,9 +419,9 @@ int tcp_release(struct tcp_restored *t, struct inject *inject)
 	if (t->reuse_address)
 		setsockopt(t->fd, SOL_SOCKET, SO_REUSEADDR, &t->reuse_address, sizeof(t->reuse_address));
 	if (t->unsent_size) {
-		ssize_t put = send(t->fd, t->unsent, t->unsent_size, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t put = send_unsent(t);
 		if (put != (ssize_t)t->unsent_size) {
-			r = put < 0 ? -errno : -ENOBUFS;
+			r = put < 0 ? (int)put : -ENOBUFS;
 			/* The program takes these bytes for sent: better no connection than one with a gap. */
 			connect(t->fd, &(struct sockaddr){.sa_family = AF_UNSPEC}, sizeof(struct sockaddr));
 		}
