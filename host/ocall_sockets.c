@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -81,10 +82,21 @@ static bool asks_for_unknown(const long *a)
 	return false;
 }
 
+/* They give the kernel keys of a connection, which it tells nobody: moved, it would speak in the clear, or unsigned. */
+static bool gives_keys(int level, int name)
+{
+	static const int refused[] = {TCP_ULP, TCP_MD5SIG, TCP_MD5SIG_EXT, 38 /* TCP_AO_ADD_KEY */,
+				      40 /* TCP_AO_INFO */, 42 /* TCP_AO_REPAIR */};
+	for (unsigned i = 0; level == IPPROTO_TCP && i < sizeof(refused) / sizeof(refused[0]); i++)
+		if (refused[i] == name)
+			return true;
+	return false;
+}
+
 long call_setsockopt(struct request *r)
 {
 	const long *a = r->arg;
-	if (asks_for_unknown(a))
+	if (asks_for_unknown(a) || gives_keys((int)a[1], (int)a[2]))
 		return -ENOPROTOOPT;
 	long result = request_direct(SYS_setsockopt, a[0], a[1], a[2], a[3], a[4], 0);
 	if (result == 0) {

@@ -144,12 +144,14 @@ static int put_socket(int fd, const struct file *file, const struct network *net
 	struct sockaddr_storage name;
 	struct tcp_info info = {0};
 	socklen_t info_size = sizeof(info), size;
-	int flags = fcntl(fd, F_GETFL), type = socket_number(fd, SO_TYPE);
+	int flags = fcntl(fd, F_GETFL), type = socket_number(fd, SO_TYPE), protocol = socket_number(fd, SO_PROTOCOL);
 	if (flags < 0 || type < 0)
 		return -EBADF;
+	if (type == SOCK_STREAM && protocol != IPPROTO_TCP)
+		return -EPROTONOSUPPORT;
 	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_DOMAIN));
 	bytes_put_u32(out, (uint32_t)type);
-	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_PROTOCOL));
+	bytes_put_u32(out, (uint32_t)protocol);
 	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
 	bytes_put_u8(out, file->shut);
 	sockopts_dump(fd, file->options, out);
@@ -173,11 +175,13 @@ int sockets_check(const struct inventory_file *f, enum socket_class class, struc
 		  struct failure *why)
 {
 	struct sockaddr_storage name;
-	int domain = socket_number(f->host_fd, SO_DOMAIN), type = socket_number(f->host_fd, SO_TYPE);
+	int domain = socket_number(f->host_fd, SO_DOMAIN), type = socket_number(f->host_fd, SO_TYPE),
+	    protocol = socket_number(f->host_fd, SO_PROTOCOL);
 	own_name(f->host_fd, &name);
-	if ((domain != AF_INET && domain != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM))
-		return fail(why, -ENOTSUP, "descriptor %d: a socket of family %d, type %d cannot move", f->fd,
-			    domain, type);
+	if ((domain != AF_INET && domain != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM) ||
+	    (type == SOCK_STREAM && protocol != IPPROTO_TCP)) /* its connections are not TCP's */
+		return fail(why, -ENOTSUP, "descriptor %d: a socket of family %d, type %d, protocol %d cannot move",
+			    f->fd, domain, type, protocol);
 	/* A datagram socket with a peer is content with another port. */
 	if (ip_port(&name) && !(type == SOCK_DGRAM && peer_name(f->host_fd, &name)))
 		return put_socket(f->host_fd, f->file, NULL, bound);

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -385,6 +386,18 @@ static void refusals(void)
 	close(listener);
 	fd = CALL(&a, SYS_socket, AF_NETLINK, SOCK_RAW, 0);
 	program_refused(&a, &nothing_special, -ENOTSUP, "cannot move");
+	CALL(&a, SYS_close, fd);
+	/* Its connections look like no connection of TCP: none may pass for a socket that has none. */
+	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+	if (fd >= 0) {
+		program_refused(&a, &nothing_special, -ENOTSUP, "protocol 262 cannot move");
+		CALL(&a, SYS_close, fd);
+	}
+	/* What a connection is encrypted or signed with, its keys, does not move: the program does it itself. */
+	static const int kept_back[] = {TCP_ULP, TCP_MD5SIG, TCP_MD5SIG_EXT, 38 /* TCP_AO_ADD_KEY */};
+	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	for (unsigned i = 0; i < sizeof(kept_back) / sizeof(kept_back[0]); i++)
+		CHECK(CALL(&a, SYS_setsockopt, fd, IPPROTO_TCP, kept_back[i], "tls", 3) == -ENOPROTOOPT);
 	CALL(&a, SYS_close, fd);
 	end();
 }
