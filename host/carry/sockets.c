@@ -224,6 +224,7 @@ static int make_socket(struct restore *r, struct reader *in, struct description 
 	int fd = socket(d->domain, d->type | SOCK_CLOEXEC, d->protocol);
 	if (fd < 0)
 		return -errno;
+	struct reader options = *in;
 	int error = sockopts_restore(fd, in, &d->options, &d->reuse_address), on = 1;
 	d->name_size = get_name(in, &d->name);
 	d->peer_size = get_name(in, &d->peer);
@@ -241,6 +242,9 @@ static int make_socket(struct restore *r, struct reader *in, struct description 
 			close(fd);
 			*out = p->fd;
 			p->fd = -1;
+			/* The program may have set some since it was bound. */
+			sockopts_restore(*out, &options, &d->options, &d->reuse_address);
+			setsockopt(*out, SOL_SOCKET, SO_REUSEADDR, &d->reuse_address, sizeof(d->reuse_address));
 			return 0;
 		}
 		/* The address may come to this host only later. */
