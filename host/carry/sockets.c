@@ -127,11 +127,13 @@ void sockets_describe(int host_fd, char *out, size_t size)
 	snprintf(out, size, "%s%s%s", own, *peer ? " - " : "", peer);
 }
 
-/* A datagram socket with a peer mostly has its own address because the kernel chose it; one that stays behind
- * is chosen anew. */
-static void forget_address(struct sockaddr_storage *name)
+/* A datagram socket with a peer, or a connection under way, mostly has its own address because the kernel chose
+ * it; one that stays behind is chosen anew. A connection's port means nothing without it. */
+static void forget_address(struct sockaddr_storage *name, int type)
 {
-	if (name->ss_family == AF_INET)
+	if (type == SOCK_STREAM)
+		memset(name, 0, sizeof(*name));
+	else if (name->ss_family == AF_INET)
 		((struct sockaddr_in *)name)->sin_addr.s_addr = INADDR_ANY;
 	else
 		((struct sockaddr_in6 *)name)->sin6_addr = in6addr_any;
@@ -157,13 +159,13 @@ static int put_socket(int fd, const struct file *file, const struct network *net
 	sockopts_dump(fd, file->options, out);
 	struct sockaddr_storage peer;
 	struct in6_addr own;
-	socklen_t peer_size = type == SOCK_DGRAM ? peer_name(fd, &peer) : 0;
+	socklen_t peer_size = peer_name(fd, &peer);
 	size = own_name(fd, &name);
 	if (peer_size && ip_of(&name, &own) && !ip_is_loopback(&own) &&
 	    !(network && network_has(network, &own)))
-		forget_address(&name);
+		forget_address(&name, type);
 	bytes_put_block(out, &name, ip_port(&name) ? size : 0);
-	bytes_put_block(out, &peer, peer_size);
+	bytes_put_block(out, &peer, type == SOCK_DGRAM ? peer_size : 0);
 	/* Of a listening socket, this is the backlog it was given. */
 	if (socket_number(fd, SO_ACCEPTCONN) == 1 && type == SOCK_STREAM)
 		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_size);
