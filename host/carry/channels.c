@@ -212,7 +212,8 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 			ioctl(host_fd, FIONREAD, &unread);
 			size = count ? 0 : unread;
 		}
-		if (size <= 0)
+		/* Of a stream and of packets this is the end; a datagram may have no content. */
+		if (size < 0 || (size == 0 && type != SOCK_DGRAM))
 			break;
 		total += (size_t)size;
 		if (total > CONTENT_MAX) {
@@ -225,7 +226,8 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 			r = out->error;
 			break;
 		}
-		r = peek_whole(host_fd, data, (size_t)size);
+		/* It has been looked at, and so is passed over from here on. */
+		r = size ? peek_whole(host_fd, data, (size_t)size) : 0;
 		if (r)
 			break;
 		count++;

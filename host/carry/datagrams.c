@@ -17,6 +17,7 @@
 #include "host/net/checksum.h"
 
 #define DATAGRAM_MAX 65535
+#define UNIX_DATAGRAM_MAX (4u << 20) /* the kernel sets none but the sender's buffer */
 #define IN_ALL_MAX (64u << 20)
 
 #ifndef SO_PEEK_OFF
@@ -53,7 +54,7 @@ static struct in6_addr target_of(struct msghdr *m)
 
 int datagrams_dump(int host_fd, int domain, struct bytes *out)
 {
-	static uint8_t data[DATAGRAM_MAX];
+	static uint8_t data[UNIX_DATAGRAM_MAX];
 	_Alignas(struct cmsghdr) uint8_t control[1024];
 	int start = 0, off = -1;
 	size_t count_at = out->size;
@@ -76,10 +77,12 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 				   .msg_controllen = sizeof(control)};
 		/* One without content is seen once only: after an undone move it is left out, as if it were
 		 * lost. */
-		ssize_t size = recvmsg(host_fd, &m, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		ssize_t size = recvmsg(host_fd, &m, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (size < 0)
 			break;
 		r = channels_rights(&m);
+		if (!r && size > (ssize_t)sizeof(data))
+			r = -EMSGSIZE;
 		if (r)
 			break;
 		struct in6_addr to = target_of(&m);
@@ -109,7 +112,7 @@ int datagrams_expect(struct restore *r, int fd, struct reader *in)
 		const uint8_t *name = reader_block(in, &name_size);
 		const uint8_t *to = reader_take(in, sizeof(struct in6_addr));
 		const uint8_t *data = reader_block(in, &size);
-		if (in->error || name_size > sizeof(struct sockaddr_storage) || size > DATAGRAM_MAX ||
+		if (in->error || name_size > sizeof(struct sockaddr_storage) || size > UNIX_DATAGRAM_MAX ||
 		    b->size > IN_ALL_MAX)
 			return -EBADMSG;
 		bytes_put_block(b, name, name_size);
@@ -160,6 +163,9 @@ static void deliver_unix(const struct sockaddr_storage *to, socklen_t to_size, c
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
+	int room = (int)(size * 2 + 65536);
+	if (size > DATAGRAM_MAX)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
 	sendto(fd, data, size, MSG_DONTWAIT, (const struct sockaddr *)to, to_size);
 	close(fd);
 }

@@ -87,7 +87,7 @@ static void channels(void)
 	CHECK(CALL(&a, SYS_write, stream[1], "!", 1) == 1);
 	CHECK(CALL(&a, SYS_shutdown, stream[0], SHUT_WR) == 0);
 	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_DGRAM, 0, packets) == 0);
-	CHECK(CALL(&a, SYS_write, packets[0], "first", 5) == 5 &&
+	CHECK(CALL(&a, SYS_write, packets[0], "first", 5) == 5 && CALL(&a, SYS_sendto, packets[0], "", 0) == 0 &&
 	      CALL(&a, SYS_write, packets[0], "second", 6) == 6);
 	CHECK(CALL(&a, SYS_pipe2, orphan, 0) == 0 && CALL(&a, SYS_write, orphan[1], "left", 4) == 4);
 	CHECK(CALL(&a, SYS_close, orphan[1]) == 0);
@@ -101,7 +101,8 @@ static void channels(void)
 	CHECK(CALL(&b, SYS_read, stream[0], text, 99) == 8 && memcmp(text, "to zero!", 8) == 0);
 	CHECK(CALL(&b, SYS_write, stream[0], "x", 1) == -EPIPE &&
 	      CALL(&b, SYS_write, stream[1], "x", 1) == 1);
-	CHECK(CALL(&b, SYS_read, packets[1], text, 99) == 5 && CALL(&b, SYS_read, packets[1], text, 99) == 6);
+	CHECK(CALL(&b, SYS_read, packets[1], text, 99) == 5 && CALL(&b, SYS_recvfrom, packets[1], text, 99) == 0 &&
+	      CALL(&b, SYS_recvfrom, packets[1], text, 99, MSG_DONTWAIT) == 6);
 	CHECK(CALL(&b, SYS_read, orphan[0], text, 99) == 4 && CALL(&b, SYS_read, orphan[0], text, 99) == 0);
 	end();
 }

@@ -20,6 +20,7 @@
 
 static char directory[] = "/tmp/optmig-unix-XXXXXX";
 static struct program program;
+static char large[100000]; /* one datagram: more than UDP's may have */
 
 /* The program's memory. */
 static struct {
@@ -86,6 +87,7 @@ static void start(void)
 	memory.sender = join(SOCK_DGRAM, "log");
 	CHECK(CALL(&program, SYS_write, memory.sender, "one", 3) == 3);
 	CHECK(CALL(&program, SYS_write, memory.sender, "second", 6) == 6);
+	CHECK(CALL(&program, SYS_write, memory.sender, large, sizeof(large)) == sizeof(large));
 	memory.connected = join(SOCK_STREAM, "server");
 	memory.accepted = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
 	CHECK(memory.accepted >= 0 && CALL(&program, SYS_write, memory.connected, "inside", 6) == 6);
@@ -175,6 +177,7 @@ static void arrive(int channel)
 	CHECK(client >= 0 && CALL(&program, SYS_accept, memory.abstract, 0, 0) >= 0);
 	expect(memory.datagrams, "one");
 	expect(memory.datagrams, "second");
+	CHECK(CALL(&program, SYS_recvfrom, memory.datagrams, large, sizeof(large), MSG_DONTWAIT) == sizeof(large));
 	CHECK(CALL(&program, SYS_write, memory.sender, "third", 5) == 5);
 	expect(memory.datagrams, "third");
 	client = reach(SOCK_DGRAM, "log");
