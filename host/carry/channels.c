@@ -196,6 +196,15 @@ static int peek_whole(int host_fd, uint8_t *data, size_t size)
 	return 0;
 }
 
+/* One without content, or the end? A packet of that kind is one if there is more behind it. */
+static bool is_message(int host_fd, int type, size_t total)
+{
+	int all = 0;
+	if (type == SOCK_SEQPACKET)
+		ioctl(host_fd, FIONREAD, &all);
+	return type == SOCK_DGRAM || (size_t)all > total;
+}
+
 /* Every message in a socket's receive queue (a stream is one), without taking it out. */
 static int copy_messages(int host_fd, int type, struct bytes *out)
 {
@@ -212,8 +221,7 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 			ioctl(host_fd, FIONREAD, &unread);
 			size = count ? 0 : unread;
 		}
-		/* Of a stream and of packets this is the end; a datagram may have no content. */
-		if (size < 0 || (size == 0 && type != SOCK_DGRAM))
+		if (size < 0 || (size == 0 && !is_message(host_fd, type, total)))
 			break;
 		total += (size_t)size;
 		if (total > CONTENT_MAX) {

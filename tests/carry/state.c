@@ -75,7 +75,7 @@ static void files(void)
 static void channels(void)
 {
 	char text[70000];
-	int pipe[2], stream[2], packets[2], orphan[2];
+	int pipe[2], stream[2], packets[2], records[2], orphan[2];
 	memset(text, 'p', sizeof(text));
 	begin();
 	CHECK(CALL(&a, SYS_pipe2, pipe, O_NONBLOCK) == 0);
@@ -89,6 +89,8 @@ static void channels(void)
 	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_DGRAM, 0, packets) == 0);
 	CHECK(CALL(&a, SYS_write, packets[0], "first", 5) == 5 && CALL(&a, SYS_sendto, packets[0], "", 0) == 0 &&
 	      CALL(&a, SYS_write, packets[0], "second", 6) == 6);
+	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_SEQPACKET, 0, records) == 0);
+	CHECK(CALL(&a, SYS_sendto, records[0], "", 0) == 0 && CALL(&a, SYS_write, records[0], "record", 6) == 6);
 	CHECK(CALL(&a, SYS_pipe2, orphan, 0) == 0 && CALL(&a, SYS_write, orphan[1], "left", 4) == 4);
 	CHECK(CALL(&a, SYS_close, orphan[1]) == 0);
 	program_move_here(&a, &b, &nothing_special);
@@ -103,6 +105,8 @@ static void channels(void)
 	      CALL(&b, SYS_write, stream[1], "x", 1) == 1);
 	CHECK(CALL(&b, SYS_read, packets[1], text, 99) == 5 && CALL(&b, SYS_recvfrom, packets[1], text, 99) == 0 &&
 	      CALL(&b, SYS_recvfrom, packets[1], text, 99, MSG_DONTWAIT) == 6);
+	CHECK(CALL(&b, SYS_recvfrom, records[1], text, 99, MSG_DONTWAIT) == 0 &&
+	      CALL(&b, SYS_recvfrom, records[1], text, 99, MSG_DONTWAIT) == 6);
 	CHECK(CALL(&b, SYS_read, orphan[0], text, 99) == 4 && CALL(&b, SYS_read, orphan[0], text, 99) == 0);
 	end();
 }
