@@ -79,7 +79,18 @@ static int drain_listener(struct carry_source *s, const struct inventory_file *l
 	int flags = fcntl(listener->host_fd, F_GETFL), fd, r = 0;
 	if (flags < 0 || fcntl(listener->host_fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return fail(why, -errno, "descriptor %d: %s", listener->fd, strerror(errno));
-	while (!r && (fd = accept4(listener->host_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+	while (!r) {
+		fd = accept4(listener->host_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0 && errno == ECONNABORTED)
+			continue;
+		if (fd < 0) {
+			/* None, or the listener is shut. What is left to the kernel for want of descriptors would
+			 * be reset. */
+			if (errno != EAGAIN && errno != EINVAL)
+				r = fail(why, -errno, "descriptor %d: connections that wait cannot be accepted: %s",
+					 listener->fd, strerror(errno));
+			break;
+		}
 		r = fdtable_pending_add(s->fds, listener->file, fd);
 		if (r) {
 			close(fd);

@@ -407,6 +407,41 @@ static void undone_accepts(void)
 	end();
 }
 
+/* This process may open nothing more: what waits to be accepted cannot come along, and is not cut off. */
+static void undone_full(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct carry_options options = {.tcp_established = true};
+	struct bytes manifest = {0}, state = {0};
+	socklen_t size = sizeof(address);
+	struct rlimit limit, none;
+	struct failure why = {0};
+	struct carry_source *s;
+	char text[8];
+	begin();
+	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
+	CHECK(CALL(&a, SYS_bind, listener, &address, size) == 0 && CALL(&a, SYS_listen, listener, 17) == 0);
+	CHECK(CALL(&a, SYS_getsockname, listener, &address, &size) == 0);
+	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0);
+	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(connect(client, (struct sockaddr *)&address, size) == 0);
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	none = (struct rlimit){0, limit.rlim_max};
+	CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	int r = carry_source_freeze(s, &state, &why);
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	CHECK(r == -EMFILE && strstr(why.message, "accept"));
+	CHECK(carry_source_undo(s, &why) == 0);
+	carry_source_close(s);
+	int accepted = (int)CALL(&a, SYS_accept, listener, 0, 0);
+	CHECK(accepted > 0 && CALL(&a, SYS_write, accepted, "still", 5) == 5 && read(client, text, 8) == 5);
+	close(client);
+	bytes_free(&manifest);
+	bytes_free(&state);
+	end();
+}
+
 static void refusals(void)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -623,6 +658,7 @@ int main(void)
 	set_late();
 	handed_over();
 	undone_accepts();
+	undone_full();
 	refusals();
 	unprepared();
 	size_of_files();
