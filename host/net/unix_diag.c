@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/net/netlink.h"
@@ -41,6 +42,15 @@ int unix_ask(uint32_t inode, struct unix_info *out)
 	return r;
 }
 
+/* Two ways to one file: through a link, by way of /proc. */
+static bool same_file(const char *path, const char *other)
+{
+	const char *name = strrchr(path, '/'), *other_name = strrchr(other, '/');
+	struct stat a, b;
+	return path[0] == '/' && other[0] == '/' && strcmp(name, other_name) == 0 && lstat(path, &a) == 0 &&
+	       lstat(other, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
 bool unix_name_taken(const struct sockaddr_un *name, size_t size)
 {
 	char wanted[sizeof(name->sun_path) + 1] = "", line[512], path[200];
@@ -52,8 +62,8 @@ bool unix_name_taken(const struct sockaddr_un *name, size_t size)
 	FILE *f = fopen("/proc/self/net/unix", "re");
 	bool taken = false;
 	while (f && !taken && fgets(line, sizeof(line), f))
-		taken =
-		    sscanf(line, "%*s %*s %*s %*s %*s %*s %*s %199s", path) == 1 && strcmp(path, wanted) == 0;
+		taken = sscanf(line, "%*s %*s %*s %*s %*s %*s %*s %199[^\n]", path) == 1 &&
+			(strcmp(path, wanted) == 0 || same_file(path, wanted));
 	if (f)
 		fclose(f);
 	return taken;

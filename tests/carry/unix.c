@@ -83,6 +83,7 @@ static void start(void)
 	CHECK(chmod(path, 0631) == 0);
 	memory.abstract = make(SOCK_SEQPACKET, "@optmig-test-abstract");
 	CHECK(CALL(&program, SYS_listen, memory.abstract, 3) == 0);
+	make(SOCK_DGRAM, "of an app");
 	memory.datagrams = make(SOCK_DGRAM, "log");
 	memory.sender = join(SOCK_DGRAM, "log");
 	CHECK(CALL(&program, SYS_write, memory.sender, "one", 3) == 3);
@@ -160,6 +161,19 @@ static void arrive(int channel)
 	CHECK(strstr(why.message, "@optmig-test-abstract") && strstr(why.message, "in use here"));
 	close(other);
 	message_put(channel, 'n', NULL, 0);
+	/* The second time one that is a path, and that program reached it by another way. */
+	snprintf(taken.sun_path, sizeof(taken.sun_path), "%s/of an app", directory);
+	taken.sun_family = AF_UNIX;
+	CHECK(unlink(taken.sun_path) == 0);
+	snprintf(taken.sun_path, sizeof(taken.sun_path), "/proc/self/root%s/of an app", directory);
+	other = socket(AF_UNIX, SOCK_DGRAM, 0);
+	CHECK(bind(other, (struct sockaddr *)&taken, sizeof(taken)) == 0);
+	message_get(channel, 'm', &b);
+	CHECK(carry_destination_prepare(program.fds, b.data, b.size, &answer, &d, &why) == -EADDRINUSE);
+	CHECK(strstr(why.message, "/of an app") && strstr(why.message, "in use here"));
+	close(other);
+	message_put(channel, 'n', NULL, 0);
+	bytes_clear(&answer);
 	d = program_answer(&program, channel);
 	message_get(channel, 's', &b);
 	program_restore(d, channel, &b, &memory, sizeof(memory));
@@ -217,8 +231,10 @@ int main(void)
 	message_put(from, 'L', NULL, 0);
 	message_put(to, 'T', NULL, 0);
 	message_pass(from, to, 'm');
-	message_pass(to, from, 'n');
-	message_pass(from, to, 'm');
+	for (int refused = 0; refused < 2; refused++) {
+		message_pass(to, from, 'n');
+		message_pass(from, to, 'm');
+	}
 	message_pass(to, from, 'a');
 	message_pass(from, to, 's');
 	message_get(to, 'r', &b);
