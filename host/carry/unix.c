@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,11 @@ int unix_dump(const struct inventory *v, const struct inventory_file *f, struct 
 		return r;
 	if (end.connected) /* the same for both ends */
 		return channels_dump_pair(f, end.inode < end.info.peer ? end.inode : end.info.peer, out, why);
+	struct pollfd error = {.fd = f->host_fd};
+	if (end.ended && poll(&error, 1, 0) >= 0 && !(error.revents & POLLERR)) /* nobody asks for the other end */
+		return channels_dump_pair(f, end.inode, out, why);
+	if (end.ended && (r = channels_look_for_rights(f->host_fd)) != 0)
+		return channels_fail(f, r, why);
 	if (end.ended)
 		return sockets_dump(f, SOCKET_ENDED, NULL, out, why);
 	bytes_put_u8(out, RECORD_UNIX);

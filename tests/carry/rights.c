@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 
 #include "tests/carry/program.h"
@@ -157,6 +158,32 @@ static void under_way(int type, bool local)
 	end();
 }
 
+/* The same, in what is left of a connection whose other end is closed. */
+static void under_way_at_the_end(void)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0optmig-test-rights"};
+	struct failure why = {0};
+	struct bytes manifest = {0}, state = {0};
+	struct carry_options options = {0};
+	struct carry_source *s;
+	int pipe[2], got[8];
+	begin();
+	int listener = (int)CALL(&a, SYS_socket, AF_UNIX, SOCK_STREAM, 0), by = (int)CALL(&a, SYS_socket, AF_UNIX, SOCK_STREAM, 0);
+	CHECK(CALL(&a, SYS_bind, listener, &name, sizeof(name)) == 0 && CALL(&a, SYS_listen, listener, 1) == 0);
+	CHECK(CALL(&a, SYS_connect, by, &name, sizeof(name)) == 0 && CALL(&a, SYS_pipe2, pipe, 0) == 0);
+	int other = (int)CALL(&a, SYS_accept, listener, 0, 0);
+	CHECK(send_to(&a, other, &pipe[1], 1) == 4 && CALL(&a, SYS_close, other) == 0);
+	CHECK(CALL(&a, SYS_close, listener) == 0);
+	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0 && carry_source_preflight(s, &manifest, NULL, &why) == 0);
+	CHECK(carry_source_freeze(s, &state, &why) == -EAGAIN && strstr(why.message, "SCM_RIGHTS"));
+	CHECK(carry_source_undo(s, &why) == 0);
+	carry_source_close(s);
+	CHECK(receive(&a, by, got, 0, NULL) == 1 && carries(got[0], pipe[0]));
+	bytes_free(&manifest);
+	bytes_free(&state);
+	end();
+}
+
 /* A call that is cut short is made again, as it was laid out. */
 static void made_again(void)
 {
@@ -219,6 +246,7 @@ int main(void)
 		under_way(SOCK_SEQPACKET, local);
 		under_way(SOCK_DGRAM, local);
 	}
+	under_way_at_the_end();
 	made_again();
 	no_numbers_left();
 	what_cannot_be_sent();

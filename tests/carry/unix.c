@@ -24,7 +24,7 @@ static char large[100000]; /* one datagram: more than UDP's may have */
 
 /* The program's memory. */
 static struct {
-	int listener, abstract, datagrams, sender, connected, accepted, ended;
+	int listener, abstract, datagrams, sender, connected, accepted, ended, packets;
 } memory;
 
 static struct sockaddr_un name_of(const char *name, socklen_t *size)
@@ -95,6 +95,10 @@ static void start(void)
 	memory.ended = join(SOCK_STREAM, "server");
 	int other = (int)CALL(&program, SYS_accept, memory.listener, 0, 0);
 	CHECK(CALL(&program, SYS_write, other, "last words", 10) == 10 &&
+	      CALL(&program, SYS_close, other) == 0);
+	memory.packets = join(SOCK_SEQPACKET, "@optmig-test-abstract");
+	other = (int)CALL(&program, SYS_accept, memory.abstract, 0, 0);
+	CHECK(CALL(&program, SYS_write, other, "last", 4) == 4 && CALL(&program, SYS_write, other, "packets", 7) == 7 &&
 	      CALL(&program, SYS_close, other) == 0);
 }
 
@@ -202,6 +206,9 @@ static void arrive(int channel)
 	expect(memory.connected, "back");
 	expect(memory.ended, "last words");
 	CHECK(CALL(&program, SYS_read, memory.ended, path, 1) == 0);
+	expect(memory.packets, "last");
+	expect(memory.packets, "packets");
+	expect(memory.packets, "");
 	carry_destination_finish(d);
 	message_put(channel, 'd', NULL, 0);
 }
