@@ -130,6 +130,11 @@ static int check_socket(struct carry_source *s, const struct inventory *v, const
 	if (s->options.tcp_established && (listens || sockets_is_open(f->host_fd)) &&
 	    sockets_address(f->host_fd, false, &own) && !ip_is_loopback(&own) &&
 	    (listens || network_is_here(&s->network, &own))) {
+		if (IN6_IS_ADDR_LINKLOCAL(&own))
+			return fail(why, -EHOSTUNREACH,
+				    "descriptor %d cannot move: a link-local address means something on its own interface "
+				    "only",
+				    f->fd);
 		r = network_source_add(&s->network, &own, stream_address(s, &stream), why);
 		if (r)
 			return r;

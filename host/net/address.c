@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
@@ -94,6 +95,23 @@ static int walk_addresses(int route, struct search *s)
 	return netlink_ask(route, &m, visit_address, s);
 }
 
+/* Whether the next address of a subnet takes the place of the first when that is removed. */
+static bool promotes(const char *interface)
+{
+	const char *const of[] = {"all", interface};
+	bool on = false;
+	for (unsigned i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		char path[100], value = '0';
+		snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/promote_secondaries", of[i]);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && read(fd, &value, 1) == 1 && value != '0')
+			on = true;
+		if (fd >= 0)
+			close(fd);
+	}
+	return on;
+}
+
 int address_find(int route, const struct in6_addr *address, struct place *out)
 {
 	*out = (struct place){0};
@@ -103,9 +121,7 @@ int address_find(int route, const struct in6_addr *address, struct place *out)
 		return r;
 	if (!s.found)
 		return -ENOENT;
-	/* Removing a primary IPv4 address takes its secondaries along (promote_secondaries is off by
-	 * default).
-	 */
+	/* Removing a primary IPv4 address takes its secondaries along, as a rule. */
 	if (ip_is_ipv4(address)) {
 		s.interface = out->interface;
 		s.prefix = out->prefix;
@@ -114,7 +130,10 @@ int address_find(int route, const struct in6_addr *address, struct place *out)
 			return r;
 		out->carries_more = !s.secondary && s.others;
 	}
-	return describe_interface(out);
+	r = describe_interface(out);
+	if (out->carries_more)
+		out->carries_more = !promotes(out->name);
+	return r;
 }
 
 static int ask_route(int route, const struct in6_addr *to,

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Addresses that cannot move are refused in the preparation, and only those.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "tests/carry/program.h"
+#include "tests/carry/testbed.h"
+
+#define PORT 7000
+
+static struct program program;
+static const struct carry_options options = {.tcp_established = true};
+
+static int listen_at(const void *name, socklen_t size)
+{
+	int fd = (int)CALL(&program, SYS_socket, ((const struct sockaddr *)name)->sa_family, SOCK_STREAM, 0);
+	CHECK(fd >= 0 && CALL(&program, SYS_bind, fd, name, size) == 0);
+	CHECK(CALL(&program, SYS_listen, fd, 5) == 0);
+	return fd;
+}
+
+/* The first address of a subnet takes the others along when it goes, unless the kernel is told not to. */
+static void first_of_its_subnet(void)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(PORT)};
+	struct failure why = {0};
+	struct bytes manifest = {0};
+	struct carry_counts counts;
+	struct carry_source *s;
+	inet_pton(AF_INET, "10.77.0.1", &name.sin_addr);
+	int fd = listen_at(&name, sizeof(name));
+	CHECK(system("ip addr add 10.77.0.50/24 dev eth0") == 0);
+	CHECK(system("echo 0 >/proc/sys/net/ipv4/conf/all/promote_secondaries &&"
+		     "echo 0 >/proc/sys/net/ipv4/conf/eth0/promote_secondaries") == 0);
+	program_refused(&program, &options, -EADDRINUSE, "promote_secondaries");
+	CHECK(system("echo 1 >/proc/sys/net/ipv4/conf/eth0/promote_secondaries") == 0);
+	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
+	program_must(carry_source_preflight(s, &manifest, &counts, &why), &why);
+	CHECK(counts.addresses == 1);
+	carry_source_close(s);
+	CHECK(CALL(&program, SYS_close, fd) == 0);
+	bytes_free(&manifest);
+}
+
+/* It means something on its own interface only, which needs it. */
+static void of_the_link(void)
+{
+	struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(PORT), .sin6_scope_id = if_nametoindex("eth0")};
+	CHECK(system("ip addr add fe80::77/64 dev eth0 nodad") == 0);
+	inet_pton(AF_INET6, "fe80::77", &name.sin6_addr);
+	int fd = listen_at(&name, sizeof(name));
+	program_refused(&program, &options, -EHOSTUNREACH, "link-local");
+	CHECK(CALL(&program, SYS_close, fd) == 0);
+}
+
+static void host(int channel)
+{
+	struct bytes b = {0};
+	program_open(&program);
+	first_of_its_subnet();
+	if (testbed_has_ipv6())
+		of_the_link();
+	message_put(channel, 'r', NULL, 0);
+	message_get(channel, 'E', &b);
+}
+
+int main(void)
+{
+	struct bytes b = {0};
+	int channel;
+	testbed_require();
+	testbed_open();
+	testbed_host(host, &channel);
+	message_get(channel, 'r', &b);
+	testbed_close();
+	bytes_free(&b);
+	return 0;
+}
