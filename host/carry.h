@@ -88,8 +88,8 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 /* Before COMMIT, from any phase: everything as it was, threads may be unparked after. Idempotent, and quick:
  * what takes long to take down waits for carry_source_close(). */
 int carry_source_undo(struct carry_source *s, struct failure *why);
-/* After COMMIT: descriptors are closed without a word on the wire, redirected packets flow on until the
- * neighbours have learnt (at most about 2 s, the call blocks), then the addresses go. */
+/* After COMMIT: descriptors are closed without a word on the wire, the addresses go, redirected packets flow
+ * on until the neighbours have learnt (at most about 2 s, the call blocks). */
 void carry_source_forget(struct carry_source *s);
 /* Frees; undoes first if neither undo nor forget was called after the last phase. NULL is fine. */
 void carry_source_close(struct carry_source *s);

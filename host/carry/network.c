@@ -233,6 +233,11 @@ void network_source_finish(struct network *n)
 	if (n->service_count == 0)
 		return;
 	network_steer(n, STEER_REDIRECT | STEER_SILENT);
+	/* Packets are redirected before they would be for an address. */
+	for (unsigned i = 0; i < n->service_count; i++) {
+		struct service *s = &n->service[i];
+		address_remove(n->route, &s->address, s->place.interface, s->place.prefix);
+	}
 	uint64_t count = redirected(n);
 	for (unsigned total = 0, quiet = 0; total < LINGER_MAX_MS && quiet < LINGER_QUIET_MS;
 	     total += LINGER_STEP_MS) {
@@ -240,10 +245,6 @@ void network_source_finish(struct network *n)
 		uint64_t now = redirected(n);
 		quiet = now == count ? quiet + LINGER_STEP_MS : 0;
 		count = now;
-	}
-	for (unsigned i = 0; i < n->service_count; i++) {
-		struct service *s = &n->service[i];
-		address_remove(n->route, &s->address, s->place.interface, s->place.prefix);
 	}
 }
 

@@ -67,7 +67,7 @@ void network_put(const struct network *n, struct bytes *manifest);
 int network_source_prepare(struct network *n, struct reader *answer, struct failure *why);
 /* flags: of steer.h; 0: packets come in as always. */
 int network_steer(struct network *n, uint32_t flags);
-/* After COMMIT: until no more packets come for the addresses, then they are removed. Blocks. */
+/* After COMMIT: removes the addresses, then waits until no more packets come for them. Blocks. */
 void network_source_finish(struct network *n);
 
 /* ---- destination ---- */

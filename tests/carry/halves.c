@@ -116,9 +116,17 @@ static void leave(int channel)
 	struct carry_source *s = program_offer(&program, channel, &options);
 	program_freeze(s, channel, &memory, sizeof(memory));
 	message_get(channel, 'c', &b);
+	/* The address goes at once, not when neighbours have learnt: should this process die meanwhile, no two
+	 * hosts have it for good. */
+	char look[100];
+	snprintf(look, sizeof(look), "sleep 0.15; ! ip -o addr show dev eth0 | grep -qF ' %s/'", way->service);
+	FILE *looks = popen(look, "r");
+	CHECK(looks);
 	carry_source_forget(s);
 	carry_source_close(s);
+	CHECK(pclose(looks) == 0);
 	program_close(&program);
+	message_put(channel, 'd', NULL, 0);
 }
 
 static void read_exactly(int fd, const char *expected)
@@ -301,6 +309,7 @@ static void move(void)
 	message_get(destination, 'r', &b);
 	message_put(clients, 'B', b.data, b.size);
 	message_get(clients, 'r', &b);
+	message_get(source, 'd', &b);
 	testbed_close();
 	bytes_free(&b);
 }
