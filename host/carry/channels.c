@@ -208,10 +208,11 @@ static bool is_message(int host_fd, int type, size_t total)
 /* Every message in a socket's receive queue (a stream is one), without taking it out. */
 static int copy_messages(int host_fd, int type, struct bytes *out)
 {
-	int start = 0, off = -1, r = 0;
+	int start = 0, before = -1, r = 0;
 	size_t count_at = out->size, total = 0;
 	uint32_t count = 0;
 	bytes_put_u32(out, 0);
+	getsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, &(socklen_t){sizeof(before)});
 	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
 		return -errno;
 	for (;;) {
@@ -240,7 +241,7 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 			break;
 		count++;
 	}
-	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, sizeof(before));
 	if (!out->error)
 		memcpy(out->data + count_at, &count, sizeof(count));
 	return r;

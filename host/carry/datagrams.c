@@ -56,11 +56,12 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 {
 	static uint8_t data[UNIX_DATAGRAM_MAX];
 	_Alignas(struct cmsghdr) uint8_t control[1024];
-	int start = 0, off = -1;
+	int start = 0, before = -1;
 	size_t count_at = out->size;
 	uint32_t count = 0;
 	int r = 0;
 	bytes_put_u32(out, 0);
+	getsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, &(socklen_t){sizeof(before)});
 	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
 		return -errno;
 	struct asked asked = {0};
@@ -93,7 +94,7 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 	}
 	if (domain != AF_UNIX)
 		setsockopt(host_fd, asked.level, asked.name, &asked.before, sizeof(asked.before));
-	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, sizeof(before));
 	if (!out->error)
 		memcpy(out->data + count_at, &count, sizeof(count));
 	return r ? r : out->error;

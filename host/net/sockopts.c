@@ -15,10 +15,13 @@
 #define SOCK_SNDBUF_LOCK 1
 #define SOCK_RCVBUF_LOCK 2
 #endif
+#ifndef SO_PEEK_OFF
+#define SO_PEEK_OFF 42
+#endif
 #define OPTION_SIZE_MAX 16
 
 /* A bit each, the same on both hosts: append only. */
-enum { BIT_REUSEADDR, BIT_REUSEPORT, BIT_RCVBUF, BIT_SNDBUF };
+enum { BIT_REUSEADDR, BIT_REUSEPORT, BIT_RCVBUF, BIT_SNDBUF, BIT_PRIORITY = 8 };
 static const struct option {
 	int level, name, size;
 } options[] = {
@@ -30,7 +33,7 @@ static const struct option {
     {SOL_SOCKET, SO_LINGER, sizeof(struct linger)},
     {SOL_SOCKET, SO_BROADCAST, 4},
     {SOL_SOCKET, SO_OOBINLINE, 4},
-    {SOL_SOCKET, SO_PRIORITY, 4},
+    [BIT_PRIORITY] = {SOL_SOCKET, SO_PRIORITY, 4},
     {SOL_SOCKET, SO_RCVLOWAT, 4},
     {SOL_SOCKET, SO_RCVTIMEO, sizeof(struct timeval)},
     {SOL_SOCKET, SO_SNDTIMEO, sizeof(struct timeval)},
@@ -61,6 +64,18 @@ static const struct option {
     {IPPROTO_IP, IP_RECVTOS, 4},
     {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 4},
     {IPPROTO_IPV6, IPV6_RECVTCLASS, 4},
+    {SOL_SOCKET, SO_PEEK_OFF, 4},
+    {SOL_SOCKET, SO_DONTROUTE, 4},
+    {SOL_SOCKET, SO_MAX_PACING_RATE, 8},
+    {IPPROTO_IP, IP_MTU_DISCOVER, 4},
+    {IPPROTO_IP, IP_RECVERR, 4},
+    {IPPROTO_IP, IP_MULTICAST_TTL, 4},
+    {IPPROTO_IP, IP_MULTICAST_LOOP, 4},
+    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, 4},
+    {IPPROTO_IPV6, IPV6_RECVERR, 4},
+    {IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 4},
+    {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 4},
+    {IPPROTO_IPV6, IPV6_DONTFRAG, 4},
 };
 enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]) };
 _Static_assert(OPTION_COUNT <= 64, "one bit each");
@@ -133,6 +148,7 @@ void sockopts_restore_buffers(int fd, struct sockopts_buffers sizes, uint64_t se
 int sockopts_restore_values(int fd, struct reader *in, uint64_t *set, int *reuse_address)
 {
 	*set = reader_u64(in);
+	const uint8_t *priority = NULL;
 	*reuse_address = 0;
 	if (in->error || *set >> OPTION_COUNT)
 		return -EBADMSG;
@@ -142,11 +158,16 @@ int sockopts_restore_values(int fd, struct reader *in, uint64_t *set, int *reuse
 		const uint8_t *value = reader_take(in, (size_t)options[i].size);
 		if (!value)
 			return -EBADMSG;
+		if (i == BIT_PRIORITY)
+			priority = value;
 		if (i == BIT_REUSEADDR)
 			memcpy(reuse_address, value, sizeof(*reuse_address));
 		else
 			setsockopt(fd, options[i].level, options[i].name, value, (socklen_t)options[i].size);
 	}
+	/* Once more: IP_TOS gives one of its own. */
+	if (priority)
+		setsockopt(fd, SOL_SOCKET, SO_PRIORITY, priority, (socklen_t)options[BIT_PRIORITY].size);
 	return 0;
 }
 

@@ -273,6 +273,10 @@ static void sockets(void)
 	/* Both "hosts" are one here: the second bind needs REUSEPORT, as two real ones would not. */
 	CHECK(CALL(&a, SYS_setsockopt, datagrams, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
 	CHECK(CALL(&a, SYS_bind, datagrams, &address, sizeof(address)) == 0);
+	int whole = IP_PMTUDISC_DO, tos = 0x10, priority = 5;
+	CHECK(CALL(&a, SYS_setsockopt, datagrams, IPPROTO_IP, IP_MTU_DISCOVER, &whole, 4) == 0);
+	CHECK(CALL(&a, SYS_setsockopt, datagrams, IPPROTO_IP, IP_TOS, &tos, 4) == 0);
+	CHECK(CALL(&a, SYS_setsockopt, datagrams, SOL_SOCKET, SO_PRIORITY, &priority, 4) == 0);
 	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
 	CHECK(CALL(&a, SYS_setsockopt, listener, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
 	CHECK(CALL(&a, SYS_bind, listener, &address, sizeof(address)) == 0);
@@ -289,6 +293,10 @@ static void sockets(void)
 	CHECK(CALL(&b, SYS_getsockopt, beside, SOL_SOCKET, SO_LINGER, &kept, &size) == 0);
 	CHECK(kept.l_onoff == 1 && kept.l_linger == 7);
 	size = 4;
+	CHECK(CALL(&b, SYS_getsockopt, datagrams, IPPROTO_IP, IP_MTU_DISCOVER, &value, &size) == 0 && value == whole);
+	CHECK(CALL(&b, SYS_getsockopt, datagrams, IPPROTO_IP, IP_TOS, &value, &size) == 0 && (value & 0xff) == tos);
+	CHECK(CALL(&b, SYS_getsockopt, datagrams, SOL_SOCKET, SO_PRIORITY, &value, &size) == 0 && value == priority);
+	size = 4;
 	CHECK(CALL(&b, SYS_getsockopt, beside, SOL_SOCKET, SO_REUSEPORT, &value, &size) == 0 && value == 1);
 	CHECK(CALL(&b, SYS_close, beside) == 0);
 	CHECK((CALL(&b, SYS_fcntl, plain, F_GETFL) & O_NONBLOCK) && (size = 4));
@@ -301,6 +309,36 @@ static void sockets(void)
 	CHECK(CALL(&b, SYS_accept, listener, 0, 0) > 0);
 	close(client);
 	end();
+}
+
+/* A program that looks ahead in its queue goes on where it was, after an undone move as after a move. */
+static void peeks(void)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+	for (unsigned i = 0; i < 2; i++) {
+		struct bytes manifest = {0}, state = {0};
+		struct failure why = {0};
+		struct carry_source *s;
+		int pair[2], start = 0;
+		char text[8];
+		begin();
+		CHECK(CALL(&a, SYS_socketpair, AF_UNIX, types[i], 0, pair) == 0);
+		CHECK(CALL(&a, SYS_setsockopt, pair[1], SOL_SOCKET, SO_PEEK_OFF, &start, 4) == 0);
+		CHECK(CALL(&a, SYS_write, pair[0], "abcdef", 6) == 6);
+		CHECK(CALL(&a, SYS_recvfrom, pair[1], text, 2, MSG_PEEK) == 2 && memcmp(text, "ab", 2) == 0);
+		program_must(carry_source_open(a.fds, &nothing_special, &s, &why), &why);
+		program_must(carry_source_preflight(s, &manifest, NULL, &why), &why);
+		program_must(carry_source_freeze(s, &state, &why), &why);
+		program_must(carry_source_undo(s, &why), &why);
+		carry_source_close(s);
+		CHECK(CALL(&a, SYS_recvfrom, pair[1], text, 2, MSG_PEEK) == 2 && memcmp(text, "cd", 2) == 0);
+		program_move_here(&a, &b, &nothing_special);
+		CHECK(CALL(&b, SYS_recvfrom, pair[1], text, 2, MSG_PEEK) == 2 && memcmp(text, "ef", 2) == 0);
+		CHECK(CALL(&b, SYS_read, pair[1], text, 6) == 6 && memcmp(text, "abcdef", 6) == 0);
+		bytes_free(&manifest);
+		bytes_free(&state);
+		end();
+	}
 }
 
 /* What the program sets of a socket that was bound there in the preparation comes along too. */
@@ -655,6 +693,7 @@ int main(void)
 	interests();
 	interests_of_dups();
 	sockets();
+	peeks();
 	set_late();
 	handed_over();
 	undone_accepts();
