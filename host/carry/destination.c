@@ -243,12 +243,38 @@ static int restore_descriptors(struct carry_destination *d, struct reader *in, s
 	return r ? fail(why, r, "descriptors cannot be entered: %s", strerror(-r)) : 0;
 }
 
+/* One-shot, and told already: nothing is left but bits that are no events. */
+static bool has_fired(uint32_t events)
+{
+	return (events & EPOLLONESHOT) && !(events & ~(EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE));
+}
+
+/* The kernel adds errors and hang-ups to whatever it is given: it forgets them only by telling. What cannot be
+ * read or written just now stays with those two. */
+static int add_fired(int epoll_fd, int fd, struct epoll_event *event)
+{
+	struct epoll_event any = *event, told;
+	any.events |= EPOLLIN | EPOLLOUT;
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &any) < 0)
+		return -errno;
+	if (epoll_wait(epoll_fd, &told, 1, 0) == 0 && epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, event) < 0)
+		return -errno;
+	return 0;
+}
+
+static int add_interest(int epoll_fd, int fd, struct epoll_event *event)
+{
+	if (has_fired(event->events))
+		return add_fired(epoll_fd, fd, event);
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, event) < 0 ? -errno : 0;
+}
+
 static int restore_interest(struct carry_destination *d, int epoll_fd, struct descriptor *target,
 			    bool has_number, struct epoll_event *event)
 {
 	/* One whose number was closed: the set keeps it as long as the file is open by another. */
 	int fd = has_number ? target->host_fd : fcntl(target->host_fd, F_DUPFD_CLOEXEC, 3);
-	int r = fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, event) < 0 ? -errno : 0;
+	int r = fd < 0 ? -errno : add_interest(epoll_fd, fd, event);
 	if (has_number) {
 		target->watched = true;
 	} else if (fd >= 0) {
@@ -260,13 +286,15 @@ static int restore_interest(struct carry_destination *d, int epoll_fd, struct de
 	return r;
 }
 
-static int restore_interests(struct carry_destination *d, struct reader *in, struct failure *why)
+static int restore_those(struct carry_destination *d, struct reader *in, bool fired, struct failure *why)
 {
 	for (uint32_t count = reader_count(in, 21); count; count--) {
 		uint32_t file = reader_u32(in), fd = reader_u32(in);
 		bool has_number = reader_u8(in);
 		struct epoll_event event = {.events = reader_u32(in)};
 		event.data.u64 = reader_u64(in);
+		if (!in->error && has_fired(event.events) != fired)
+			continue;
 		struct descriptor *target = fdtable_borrow(d->restore.fds, (int)fd);
 		int r = -EBADMSG;
 		if (!in->error && target && file < d->made_count)
@@ -277,6 +305,14 @@ static int restore_interests(struct carry_destination *d, struct reader *in, str
 			return fail(why, r, "epoll: %s", strerror(-r));
 	}
 	return 0;
+}
+
+static int restore_interests(struct carry_destination *d, struct reader *in, struct failure *why)
+{
+	/* Those that have fired first, while nothing else can be told of their sets. */
+	struct reader first = *in;
+	int r = restore_those(d, &first, true, why);
+	return r ? r : restore_those(d, in, false, why);
 }
 
 static int restore_process(struct carry_destination *d, struct reader *in, struct failure *why)

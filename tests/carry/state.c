@@ -311,6 +311,30 @@ static void sockets(void)
 	end();
 }
 
+/* A one-shot interest that has fired tells of nothing, not of the end of a connection either, until it is set again:
+ * a thread may be at work on it. */
+static void fired(void)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data.u32 = 1}, out[4];
+	int pair[2];
+	begin();
+	int epoll = (int)CALL(&a, SYS_epoll_create1, 0), other = (int)CALL(&a, SYS_eventfd2, 1, 0);
+	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	CHECK(CALL(&a, SYS_write, pair[0], "x", 1) == 1);
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, pair[1], &e) == 0);
+	CHECK(CALL(&a, SYS_epoll_wait, epoll, out, 4, 0) == 1);
+	e.data.u32 = 2;
+	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, other, &e) == 0);
+	program_move_here(&a, &b, &nothing_special);
+	CHECK(CALL(&b, SYS_close, pair[0]) == 0);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 4, 0) == 1 && out[0].data.u32 == 2);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 4, 0) == 0);
+	e.data.u32 = 1;
+	CHECK(CALL(&b, SYS_epoll_ctl, epoll, EPOLL_CTL_MOD, pair[1], &e) == 0);
+	CHECK(CALL(&b, SYS_epoll_wait, epoll, out, 4, 0) == 1 && out[0].data.u32 == 1 && out[0].events & EPOLLHUP);
+	end();
+}
+
 /* A program that looks ahead in its queue goes on where it was, after an undone move as after a move. */
 static void peeks(void)
 {
@@ -693,6 +717,7 @@ int main(void)
 	interests();
 	interests_of_dups();
 	sockets();
+	fired();
 	peeks();
 	set_late();
 	handed_over();
