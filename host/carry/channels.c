@@ -24,6 +24,7 @@
 
 #define CONTENT_MAX (64u << 20)
 #define TIMERFD_SET_TICKS _IOW('T', 0, uint64_t) /* linux/timerfd.h clashes with sys/timerfd.h */
+#define CALENDAR_FLAGS (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)
 #define STATUS_FLAGS (O_NONBLOCK | O_APPEND)
 
 int channels_check(const struct inventory_file *f, struct failure *why)
@@ -470,7 +471,7 @@ static int dump_timerfd(const struct inventory_file *f, struct bytes *out)
 	bytes_put_u8(out, RECORD_TIMERFD);
 	bytes_put_u32(out, (uint32_t)info.clock);
 	bytes_put_u32(out, info.flags & STATUS_FLAGS);
-	bytes_put_u8(out, calendar);
+	bytes_put_u8(out, calendar ? info.timer_flags & CALENDAR_FLAGS : 0);
 	put_time(out, first);
 	put_time(out, info.timer.it_interval);
 	bytes_put_u64(out, info.timer_ticks);
@@ -480,7 +481,7 @@ static int dump_timerfd(const struct inventory_file *f, struct bytes *out)
 static int restore_timerfd(struct reader *in, struct made *out)
 {
 	uint32_t clock = reader_u32(in), flags = reader_u32(in);
-	bool calendar = reader_u8(in);
+	int how = reader_u8(in) & CALENDAR_FLAGS;
 	struct itimerspec timer;
 	timer.it_value = get_time(in);
 	timer.it_interval = get_time(in);
@@ -490,7 +491,7 @@ static int restore_timerfd(struct reader *in, struct made *out)
 	out->file->creation = clock;
 	out->host_fd = timerfd_create((int)clock, TFD_CLOEXEC);
 	if (out->host_fd < 0 || fcntl(out->host_fd, F_SETFL, flags & STATUS_FLAGS) < 0 ||
-	    timerfd_settime(out->host_fd, calendar ? TFD_TIMER_ABSTIME : 0, &timer, NULL) < 0)
+	    timerfd_settime(out->host_fd, how, &timer, NULL) < 0)
 		return -errno;
 	if (ticks && ioctl(out->host_fd, TIMERFD_SET_TICKS, &ticks) < 0) {
 		/* A kernel without checkpoint support: at least one expiry is seen at once. */

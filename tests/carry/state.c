@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/fdinfo.h"
 #include "host/net/tcp_repair.h"
 #include "tests/carry/program.h"
 #include "tests/carry/testbed.h"
@@ -161,8 +162,17 @@ static void counters_and_timers(void)
 	struct itimerspec in_a_while = {{0, 0}, {100, 0}}, soon = {{1000, 0}, {0, 1000}}, now;
 	CHECK(CALL(&a, SYS_timerfd_settime, timer, 0, &in_a_while, 0) == 0);
 	CHECK(CALL(&a, SYS_timerfd_settime, rung, 0, &soon, 0) == 0);
+	/* As programs watch for the clock being set. */
+	int watch = (int)CALL(&a, SYS_timerfd_create, CLOCK_REALTIME, 0);
+	struct itimerspec never = {{0, 0}, {4000000000, 0}};
+	CHECK(CALL(&a, SYS_timerfd_settime, watch, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, 0) == 0);
 	sleep_us(5000);
 	program_move_here(&a, &b, &nothing_special);
+	struct descriptor *watching = fdtable_borrow(b.fds, watch);
+	struct fdinfo info;
+	CHECK(fdinfo_read(watching->host_fd, &info) == 0 &&
+	      info.timer_flags == (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET));
+	fdtable_return(b.fds, watching);
 	CHECK(CALL(&b, SYS_read, event, &value, 8) == 8 && value == 5);
 	CHECK(CALL(&b, SYS_read, event, &value, 8) == -EAGAIN);
 	CHECK(CALL(&b, SYS_read, semaphore, &value, 8) == 8 && value == 1);
