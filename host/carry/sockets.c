@@ -139,6 +139,13 @@ static void forget_address(struct sockaddr_storage *name, int type)
 		((struct sockaddr_in6 *)name)->sin6_addr = in6addr_any;
 }
 
+/* Those the program has set, and whether it is for both families: what it is by itself is each host's own choice
+ * (net.ipv6.bindv6only). */
+static uint64_t options_of(int domain, uint64_t set)
+{
+	return domain == AF_INET6 ? set | sockopts_bit(IPPROTO_IPV6, IPV6_V6ONLY) : set;
+}
+
 /* What makes and binds a socket: domain, type, protocol, flags, options, own name, datagrams' peer, backlog.
  * network: which addresses come along; NULL: none is known yet. */
 static int put_socket(int fd, const struct file *file, const struct network *network, struct bytes *out)
@@ -151,12 +158,13 @@ static int put_socket(int fd, const struct file *file, const struct network *net
 		return -EBADF;
 	if (type == SOCK_STREAM && protocol != IPPROTO_TCP)
 		return -EPROTONOSUPPORT;
-	bytes_put_u32(out, (uint32_t)socket_number(fd, SO_DOMAIN));
+	int domain = socket_number(fd, SO_DOMAIN);
+	bytes_put_u32(out, (uint32_t)domain);
 	bytes_put_u32(out, (uint32_t)type);
 	bytes_put_u32(out, (uint32_t)protocol);
 	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
 	bytes_put_u8(out, file->shut);
-	sockopts_dump(fd, file->options, out);
+	sockopts_dump(fd, options_of(domain, file->options), out);
 	struct sockaddr_storage peer;
 	struct in6_addr own;
 	socklen_t peer_size = peer_name(fd, &peer);
@@ -359,10 +367,10 @@ int sockets_dump_fixed(int host_fd, uint64_t options, struct bytes *out)
 	socklen_t size = own_name(host_fd, &name);
 	if (flags < 0 || !size)
 		return -errno;
-	bytes_put_u32(out, (uint32_t)socket_number(host_fd, SO_DOMAIN));
+	bytes_put_u32(out, name.ss_family);
 	bytes_put_u32(out, (uint32_t)(flags & O_NONBLOCK));
 	bytes_put_block(out, &name, size);
-	sockopts_dump_values(host_fd, options, out);
+	sockopts_dump_values(host_fd, options_of(name.ss_family, options), out);
 	return out->error;
 }
 

@@ -147,6 +147,8 @@ static void arrive(int channel)
 	char c;
 	/* A kernel that takes little from a program which writes ahead of the network takes all that was written. */
 	CHECK(system("echo 16384 >/proc/sys/net/ipv4/tcp_notsent_lowat") == 0);
+	/* And one whose sockets are of one family unless told goes on with those of both. */
+	CHECK(!testbed_has_ipv6() || system("echo 1 >/proc/sys/net/ipv6/bindv6only") == 0);
 	struct carry_destination *d = program_arrive(&program, channel, &memory, sizeof(memory));
 	message_get(channel, 'g', &b); /* the client has said the rest */
 
