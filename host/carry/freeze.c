@@ -222,20 +222,22 @@ static bool changed(const struct carry_source *s)
 	return false;
 }
 
-static void dump_process(const struct carry_source *s, struct bytes *out)
+static int dump_process(const struct carry_source *s, struct bytes *out, struct failure *why)
 {
 	char directory[CARRY_PATH_MAX];
+	int r = carry_working_directory(directory, why);
 	uint64_t soft, hard;
 	mode_t mask = umask(0);
 	umask(mask);
 	fdtable_limit(s->fds, &soft, &hard);
-	bytes_put_string(out, getcwd(directory, sizeof(directory)) ? directory : "/");
+	bytes_put_string(out, directory);
 	bytes_put_u32(out, mask);
 	bytes_put_u64(out, soft);
 	bytes_put_u64(out, hard);
 	struct rlimit files = {RLIM_INFINITY, RLIM_INFINITY};
 	getrlimit(RLIMIT_FSIZE, &files);
 	bytes_put_u64(out, files.rlim_cur);
+	return r;
 }
 
 static int classify_all(struct carry_source *s, struct failure *why)
@@ -279,7 +281,7 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 	if (r)
 		return r;
 	bytes_put_u32(state, CARRY_STATE);
-	dump_process(s, state);
+	r = dump_process(s, state, why);
 	s->hand_over.file_locks = s->options.file_locks;
 	s->hand_over.compare = !s->options.files_ignore;
 	s->hand_over.meeting = s->meeting.fd;

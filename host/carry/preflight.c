@@ -169,6 +169,16 @@ static uint64_t file_size_limit(void)
 	return limit.rlim_cur;
 }
 
+int carry_working_directory(char path[static CARRY_PATH_MAX], struct failure *why)
+{
+	path[0] = '\0';
+	if (!getcwd(path, CARRY_PATH_MAX) || path[0] != '/')
+		return fail(why, -ENOENT,
+			    "the program's working directory has been removed, or is outside its file system: it cannot be "
+			    "entered elsewhere");
+	return 0;
+}
+
 int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struct carry_counts *counts,
 			   struct failure *why)
 {
@@ -216,6 +226,9 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		if (why)
 			*why = locks;
 	}
+	char directory[CARRY_PATH_MAX];
+	if (!r)
+		r = carry_working_directory(directory, why);
 	if (!r)
 		r = network_source_check(&s->network, why);
 	counts->addresses = s->network.service_count;

@@ -52,6 +52,10 @@ struct carry_source {
 	struct hand_over hand_over;
 };
 
+/* ---- preflight.c ---- */
+/* The program's own. One that has been removed is nowhere. */
+int carry_working_directory(char path[static CARRY_PATH_MAX], struct failure *why);
+
 /* ---- ahead.c ---- */
 /* The program runs: reads what freeze need not read again. A matter of speed: what it leaves out, freeze
  * reads. */

@@ -533,6 +533,11 @@ static void refusals(void)
 	fd = CALL(&a, SYS_socket, AF_NETLINK, SOCK_RAW, 0);
 	program_refused(&a, &nothing_special, -ENOTSUP, "cannot move");
 	CALL(&a, SYS_close, fd);
+	/* Where no other host can be: in a directory that is no more. */
+	char gone[] = "/tmp/optmig-gone-XXXXXX";
+	CHECK(mkdtemp(gone) && chdir(gone) == 0 && rmdir(gone) == 0);
+	program_refused(&a, &nothing_special, -ENOENT, "working directory");
+	CHECK(chdir("/") == 0);
 	/* Its connections look like no connection of TCP: none may pass for a socket that has none. */
 	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
 	if (fd >= 0) {
