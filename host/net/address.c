@@ -213,7 +213,8 @@ static int change(int route, uint16_t type, uint16_t flags, const struct in6_add
 	    .ifa_family = w.family, .ifa_prefixlen = prefix, .ifa_index = (unsigned)interface};
 	netlink_begin(&m, type, NLM_F_REQUEST | NLM_F_ACK | flags, &body, sizeof(body));
 	netlink_put(&m, IFA_LOCAL, w.data, w.size);
-	netlink_put(&m, IFA_ADDRESS, w.data, w.size);
+	if (type == RTM_NEWADDR) /* of one that is there, it is its peer */
+		netlink_put(&m, IFA_ADDRESS, w.data, w.size);
 	if (type == RTM_NEWADDR && w.family == AF_INET6)
 		netlink_put_u32(&m, IFA_FLAGS, IFA_F_NODAD | IFA_F_NOPREFIXROUTE);
 	return netlink_send(route, &m, 1);

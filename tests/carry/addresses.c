@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Addresses that cannot move are refused in the preparation, and only those.
+ * Addresses that cannot move are refused in the preparation, and only those. Others are gone from the source when
+ * they have moved.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "host/net/address.h"
+#include "host/net/netlink.h"
 #include "tests/carry/program.h"
 #include "tests/carry/testbed.h"
 
@@ -60,11 +64,25 @@ static void of_the_link(void)
 	CHECK(CALL(&program, SYS_close, fd) == 0);
 }
 
+/* However it was given to the interface, it goes. */
+static void with_a_peer(void)
+{
+	struct in6_addr address = {.s6_addr = {[10] = 0xff, 0xff, 10, 78, 0, 1}};
+	struct place place;
+	int route = netlink_open(NETLINK_ROUTE);
+	CHECK(route >= 0 && system("ip addr add 10.78.0.1 peer 10.78.0.2/32 dev eth0") == 0);
+	CHECK(address_find(route, &address, &place) == 0);
+	CHECK(address_remove(route, &address, place.interface, place.prefix) == 0);
+	CHECK(address_find(route, &address, &place) == -ENOENT);
+	close(route);
+}
+
 static void host(int channel)
 {
 	struct bytes b = {0};
 	program_open(&program);
 	first_of_its_subnet();
+	with_a_peer();
 	if (testbed_has_ipv6())
 		of_the_link();
 	message_put(channel, 'r', NULL, 0);
