@@ -96,6 +96,15 @@ static bool has_name(const struct stat *st, const char *path)
 	return st->st_nlink > 0 && path[0] == '/';
 }
 
+/* Its other names nobody can tell; made anew, it would be another file than they are. */
+static bool has_other_name_only(const char *path)
+{
+	static const char removed[] = " (deleted)";
+	size_t size = strlen(path), tail = sizeof(removed) - 1;
+	struct stat st;
+	return size > tail && strcmp(path + size - tail, removed) == 0 && lstat(path, &st) < 0;
+}
+
 /* ---- preflight ---- */
 
 /* A directory both sides see, where this side may make a socket: one of a file that the program writes. */
@@ -147,6 +156,11 @@ int files_check(const struct inventory_file *f, const struct hand_over *h, struc
 			offer_meeting(f->host_fd, path, h->offered);
 		return 0;
 	}
+	if (!info.lock_count && has_other_name_only(path)) /* one with locks may be handed over */
+		return fail(why, -ENOENT,
+			    "descriptor %d: the name it was opened by is gone, and the file has another name: %s; it can move "
+			    "once the program has closed it",
+			    f->fd, path);
 	const char *own = strncmp(path, "/proc/self/", 11) == 0 ? path + 11 : NULL;
 	bool movable = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || is_memory_device(&st);
 	if (!movable || is_of_process(path) || (own && !in_list(of_process, own)))

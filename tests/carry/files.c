@@ -125,6 +125,14 @@ static void refusals(void)
 	struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 200};
 	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
 	program_refused(&a, &nothing_special, -EBUSY, "--file-locks");
+	/* It has a name, but not the one by which the kernel knows it. */
+	char other[80];
+	snprintf(other, sizeof(other), "%s.other", path);
+	range.l_type = F_UNLCK;
+	CHECK(CALL(&a, SYS_fcntl, fd, F_SETLK, &range) == 0);
+	CHECK(link(path, other) == 0 && unlink(path) == 0);
+	program_refused(&a, &nothing_special, -ENOENT, "another name");
+	CHECK(unlink(other) == 0);
 	end();
 }
 
