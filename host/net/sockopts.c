@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <linux/sock_diag.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK 72
 #endif
@@ -76,6 +80,7 @@ static const struct option {
     {IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 4},
     {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 4},
     {IPPROTO_IPV6, IPV6_DONTFRAG, 4},
+    {SOL_SOCKET, SO_BINDTODEVICE, IFNAMSIZ},
 };
 enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]) };
 _Static_assert(OPTION_COUNT <= 64, "one bit each");
@@ -86,6 +91,8 @@ uint64_t sockopts_bit(int level, int name)
 		name = SO_RCVBUF;
 	if (level == SOL_SOCKET && name == SO_SNDBUFFORCE)
 		name = SO_SNDBUF;
+	if (level == SOL_SOCKET && name == SO_BINDTOIFINDEX)
+		name = SO_BINDTODEVICE;
 	for (int i = 0; i < OPTION_COUNT; i++)
 		if (options[i].level == level && options[i].name == name)
 			return 1ull << i;
@@ -162,8 +169,9 @@ int sockopts_restore_values(int fd, struct reader *in, uint64_t *set, int *reuse
 			priority = value;
 		if (i == BIT_REUSEADDR)
 			memcpy(reuse_address, value, sizeof(*reuse_address));
-		else
-			setsockopt(fd, options[i].level, options[i].name, value, (socklen_t)options[i].size);
+		else if (setsockopt(fd, options[i].level, options[i].name, value, (socklen_t)options[i].size) < 0 &&
+			 options[i].level == SOL_SOCKET && options[i].name == SO_BINDTODEVICE)
+			return -errno; /* it would be of all interfaces */
 	}
 	/* Once more: IP_TOS gives one of its own. */
 	if (priority)

@@ -14,7 +14,8 @@ uint64_t sockopts_bit(int level, int name);
 /* The options of set, and the buffers' sizes, which the kernel changes by itself. Before TCP_REPAIR, which
  * has its own idea of SO_REUSEADDR. */
 void sockopts_dump(int fd, uint64_t set, struct bytes *out);
-/* An option this kernel refuses is left out. SO_REUSEADDR is for the caller to set. Returns 0 or -EBADMSG. */
+/* An option this kernel refuses is left out, except an interface that is not here: -ENODEV. SO_REUSEADDR is for the
+ * caller to set. Returns 0 or -EBADMSG. */
 int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address);
 
 /* The two halves of that, where they are read and written at different times. */

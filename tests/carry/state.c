@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -409,6 +410,41 @@ static void set_late(void)
 	end();
 }
 
+/* A socket that is of one interface is of the one of that name there, or does not move: never of all. */
+static void of_an_interface(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	static const char name[IFNAMSIZ] = "lo";
+	struct bytes manifest = {0}, answer = {0};
+	struct carry_destination *d;
+	struct failure why = {0};
+	struct carry_source *s;
+	char kept[IFNAMSIZ] = "";
+	socklen_t size = sizeof(kept);
+	int on = 1;
+	begin();
+	int fd = (int)CALL(&a, SYS_socket, AF_INET, SOCK_DGRAM, 0);
+	CHECK(CALL(&a, SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
+	if (CALL(&a, SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, name, 3)) {
+		end();
+		return; /* no privilege */
+	}
+	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0);
+	program_must(carry_source_open(a.fds, &nothing_special, &s, &why), &why);
+	program_must(carry_source_preflight(s, &manifest, NULL, &why), &why);
+	carry_source_close(s);
+	char *there = memmem(manifest.data, manifest.size, name, sizeof(name));
+	CHECK(there);
+	strcpy(there, "notthere");
+	CHECK(carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why) == -ENODEV);
+	CHECK(strstr(why.message, "127.0.0.1"));
+	program_move_here(&a, &b, &nothing_special);
+	CHECK(CALL(&b, SYS_getsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, kept, &size) == 0 && strcmp(kept, name) == 0);
+	bytes_free(&manifest);
+	bytes_free(&answer);
+	end();
+}
+
 /* Source and destination on one host: sockets are handed over as they are, connections too. */
 static void handed_over(void)
 {
@@ -735,6 +771,7 @@ int main(void)
 	fired();
 	peeks();
 	set_late();
+	of_an_interface();
 	handed_over();
 	undone_accepts();
 	undone_full();
