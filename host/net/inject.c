@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define HOPS 64
+#define HOPS 255 /* as many as a socket may insist on (IP_MINTTL) */
 
 void inject_close(struct inject *i)
 {

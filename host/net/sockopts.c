@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -81,6 +82,11 @@ static const struct option {
     {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 4},
     {IPPROTO_IPV6, IPV6_DONTFRAG, 4},
     {SOL_SOCKET, SO_BINDTODEVICE, IFNAMSIZ},
+    {IPPROTO_IP, IP_MINTTL, 4},
+    {IPPROTO_IP, IP_MULTICAST_ALL, 4},
+    {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 4},
+    {IPPROTO_IPV6, IPV6_MINHOPCOUNT, 4},
+    {IPPROTO_UDP, UDP_SEGMENT, 4},
 };
 enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]) };
 _Static_assert(OPTION_COUNT <= 64, "one bit each");

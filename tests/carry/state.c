@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,7 +285,9 @@ static void sockets(void)
 	/* Both "hosts" are one here: the second bind needs REUSEPORT, as two real ones would not. */
 	CHECK(CALL(&a, SYS_setsockopt, datagrams, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
 	CHECK(CALL(&a, SYS_bind, datagrams, &address, sizeof(address)) == 0);
-	int whole = IP_PMTUDISC_DO, tos = 0x10, priority = 5;
+	int whole = IP_PMTUDISC_DO, tos = 0x10, priority = 5, segment = 1200, least = 255;
+	CHECK(CALL(&a, SYS_setsockopt, datagrams, IPPROTO_UDP, UDP_SEGMENT, &segment, 4) == 0);
+	CHECK(CALL(&a, SYS_setsockopt, datagrams, IPPROTO_IP, IP_MINTTL, &least, 4) == 0);
 	CHECK(CALL(&a, SYS_setsockopt, datagrams, IPPROTO_IP, IP_MTU_DISCOVER, &whole, 4) == 0);
 	CHECK(CALL(&a, SYS_setsockopt, datagrams, IPPROTO_IP, IP_TOS, &tos, 4) == 0);
 	CHECK(CALL(&a, SYS_setsockopt, datagrams, SOL_SOCKET, SO_PRIORITY, &priority, 4) == 0);
@@ -305,6 +308,8 @@ static void sockets(void)
 	CHECK(kept.l_onoff == 1 && kept.l_linger == 7);
 	size = 4;
 	CHECK(CALL(&b, SYS_getsockopt, datagrams, IPPROTO_IP, IP_MTU_DISCOVER, &value, &size) == 0 && value == whole);
+	CHECK(CALL(&b, SYS_getsockopt, datagrams, IPPROTO_UDP, UDP_SEGMENT, &value, &size) == 0 && value == segment);
+	CHECK(CALL(&b, SYS_getsockopt, datagrams, IPPROTO_IP, IP_MINTTL, &value, &size) == 0 && (value & 0xff) == least);
 	CHECK(CALL(&b, SYS_getsockopt, datagrams, IPPROTO_IP, IP_TOS, &value, &size) == 0 && (value & 0xff) == tos);
 	CHECK(CALL(&b, SYS_getsockopt, datagrams, SOL_SOCKET, SO_PRIORITY, &value, &size) == 0 && value == priority);
 	size = 4;
