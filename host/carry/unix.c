@@ -104,6 +104,13 @@ int unix_check(const struct inventory *v, const struct inventory_file *f, struct
 	/* What accept() gives has the name of the socket that listens. */
 	if (r || !end.name_size || end.connected || end.ended)
 		return r;
+	struct stat st;
+	bool relative = has_path(&end.name, end.name_size) && end.name.sun_path[0] != '/';
+	if (relative && (lstat(end.name.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode)))
+		return fail(why, -ENOENT,
+			    "descriptor %d: the path of the unix socket \"%s\" leads nowhere from the program's working "
+			    "directory: it cannot be bound again",
+			    f->fd, end.name.sun_path);
 	bytes_put_block(names, &end.name, end.name_size);
 	++*name_count;
 	return 0;

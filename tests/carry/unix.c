@@ -115,6 +115,13 @@ static void leave(int channel)
 	program_refused(&program, &options, -ENOTSUP, "another process");
 	CHECK(CALL(&program, SYS_close, in) == 0);
 	close(outside);
+	/* Bound where the program no longer is: nobody can tell where. */
+	struct sockaddr_un relative = {.sun_family = AF_UNIX, .sun_path = "relative"};
+	CHECK(chdir(directory) == 0);
+	in = make(SOCK_DGRAM, NULL);
+	CHECK(CALL(&program, SYS_bind, in, &relative, sizeof(relative)) == 0 && chdir("/") == 0);
+	program_refused(&program, &options, -ENOENT, "working directory");
+	CHECK(CALL(&program, SYS_close, in) == 0);
 	for (;;) {
 		CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
 		bytes_clear(&b);
