@@ -13,7 +13,8 @@ static void read_connection(struct carry_source *s, const struct inventory_file 
 {
 	struct file *file = f->file;
 	struct in6_addr own;
-	if (!sockets_address(f->host_fd, false, &own) || !network_has(&s->network, &own))
+	/* Where a program peeks from, each of its calls changes. */
+	if (sockets_peeks(file) || !sockets_address(f->host_fd, false, &own) || !network_has(&s->network, &own))
 		return;
 	struct ahead *a = &s->ahead[s->ahead_count];
 	*a = (struct ahead){.file = file, .fixed = s->fixed.size};

@@ -68,6 +68,9 @@ static int freeze_connection(struct carry_source *s, int host_fd, const struct f
 		if (r)
 			return r;
 	}
+	f->peeks = sockets_peeks(file);
+	if (f->peeks)
+		sockets_peek_from(host_fd, -1, &f->peek_from);
 	int r = tcp_freeze(host_fd);
 	f->in_repair = r == 0;
 	return r ? fail(why, r, "a connection cannot be frozen: %s", strerror(-r)) : 0;

@@ -99,6 +99,8 @@ int carry_source_undo(struct carry_source *s, struct failure *why)
 		network_steer(&s->network, 0);
 	for (unsigned i = 0; i < s->frozen_count; i++) {
 		struct frozen *f = &s->frozen[i];
+		if (f->peeks)
+			sockets_peek_from(f->host_fd, f->peek_from, NULL);
 		if (!f->in_repair)
 			continue;
 		int e = tcp_thaw(f->host_fd, &f->mark);

@@ -16,7 +16,8 @@
 struct frozen {
 	int host_fd;
 	bool in_repair, urgent;
-	int reuse_address;
+	bool peeks; /* from .peek_from on; not while it is frozen */
+	int reuse_address, peek_from;
 	uint8_t shut;
 	size_t fixed, fixed_size; /* in carry_source.fixed */
 	struct tcp_mark mark;

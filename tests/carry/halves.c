@@ -90,6 +90,11 @@ static void leave(int channel)
 	CHECK(CALL(&program, SYS_epoll_ctl, memory.epoll, EPOLL_CTL_ADD, memory.listener, &e) == 0);
 	message_put(channel, 'r', NULL, 0);
 	memory.unread = accept_next();
+	/* It has looked at the first two bytes, where the kernel can be asked to remember that. */
+	int start = 0;
+	char text[4];
+	if (CALL(&program, SYS_setsockopt, memory.unread, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) == 0)
+		CHECK(CALL(&program, SYS_recvfrom, memory.unread, text, 2, MSG_PEEK) == 2 && !memcmp(text, "un", 2));
 	memory.closed = accept_next();
 	memory.both = accept_next();
 	memory.reset = accept_next();
@@ -177,6 +182,10 @@ static void arrive(int channel)
 	CHECK(CALL(&program, SYS_read, second, &c, 1) == 0); /* the client had closed it */
 	CHECK(CALL(&program, SYS_epoll_wait, memory.epoll, events, 8, 0) == 0);
 
+	int seen = -1;
+	socklen_t size_of_seen = sizeof(seen);
+	CHECK(CALL(&program, SYS_getsockopt, memory.unread, SOL_SOCKET, SO_PEEK_OFF, &seen, &size_of_seen) == 0);
+	CHECK(seen < 0 || (CALL(&program, SYS_recvfrom, memory.unread, &c, 1, MSG_PEEK) == 1 && c == 'r'));
 	read_exactly(memory.unread, "unread");
 	CHECK(CALL(&program, SYS_read, memory.unread, &c, 1) == 0);
 	CHECK(CALL(&program, SYS_write, memory.unread, "answer", 6) == 6);
