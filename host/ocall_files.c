@@ -157,6 +157,12 @@ static long posix_lock(struct request *r, int command, struct flock *app)
 	return result == -EBADF ? -ENOLCK : result;
 }
 
+/* After they are set: noted before, a move could read the old ones in between and take them for these. */
+static void note_flags(struct request *r)
+{
+	atomic_store(&r->borrowed[0]->file->touched, true);
+}
+
 long call_fcntl(struct request *r)
 {
 	long value = r->arg[2];
@@ -172,7 +178,6 @@ long call_fcntl(struct request *r)
 	case F_SETFL:
 		/* O_ASYNC would signal this process, not the program. */
 		value &= ~(long)O_ASYNC;
-		atomic_store(&r->borrowed[0]->file->touched, true);
 		break;
 	case F_SETLK:
 	case F_SETLKW:
@@ -191,19 +196,21 @@ long call_fcntl(struct request *r)
 	default:
 		return -EINVAL;
 	}
-	return request_direct(SYS_fcntl, r->arg[0], r->arg[1], value, 0, 0, 0);
+	long result = request_direct(SYS_fcntl, r->arg[0], r->arg[1], value, 0, 0, 0);
+	if ((int)r->arg[1] == F_SETFL)
+		note_flags(r);
+	return result;
 }
 
 long call_ioctl(struct request *r)
 {
 	unsigned request = (unsigned)r->arg[1];
+	long result;
 	switch (request) {
 	case FIOCLEX:
 	case FIONCLEX:
 		return fdtable_set_cloexec(r->fds, program_fd(r), request == FIOCLEX);
 	case FIONBIO:
-		atomic_store(&r->borrowed[0]->file->touched, true);
-		/* fall through */
 	case FIONREAD:
 	case TIOCOUTQ:
 	case TCGETS:
@@ -218,7 +225,10 @@ long call_ioctl(struct request *r)
 	case SIOCGIFNETMASK:
 	case SIOCGIFHWADDR:
 	case SIOCGIFMTU:
-		return request_direct(SYS_ioctl, r->arg[0], request, r->arg[2], 0, 0, 0);
+		result = request_direct(SYS_ioctl, r->arg[0], request, r->arg[2], 0, 0, 0);
+		if (request == FIONBIO)
+			note_flags(r);
+		return result;
 	default:
 		/* Others may hold pointers that nobody has translated. */
 		return -ENOTTY;
