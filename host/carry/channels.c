@@ -206,6 +206,16 @@ static bool is_message(int host_fd, int type, size_t total)
 	return type == SOCK_DGRAM || (size_t)all > total;
 }
 
+/* Of the next message, -EINPROGRESS: it has descriptors, also if it has nothing else. */
+static ssize_t next_size(int host_fd)
+{
+	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(253 * sizeof(int))];
+	struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+	ssize_t size = recvmsg(host_fd, &m, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int r = size < 0 ? -errno : channels_rights(&m);
+	return r ? r : size;
+}
+
 /* Every message in a socket's receive queue (a stream is one), without taking it out. */
 static int copy_messages(int host_fd, int type, struct bytes *out)
 {
@@ -217,12 +227,14 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
 		return -errno;
 	for (;;) {
-		ssize_t size = recv(host_fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+		ssize_t size = next_size(host_fd);
 		int unread = 0;
 		if (type == SOCK_STREAM) {
 			ioctl(host_fd, FIONREAD, &unread);
 			size = count ? 0 : unread;
 		}
+		if (size == -EINPROGRESS)
+			r = -EINPROGRESS;
 		if (size < 0 || (size == 0 && !is_message(host_fd, type, total)))
 			break;
 		total += (size_t)size;

@@ -158,6 +158,28 @@ static void under_way(int type, bool local)
 	end();
 }
 
+/* The same, in a datagram that has nothing else. */
+static void under_way_alone(void)
+{
+	union control control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	struct msghdr m = {.msg_control = &control, .msg_controllen = CMSG_SPACE(sizeof(int))};
+	struct failure why = {0};
+	struct bytes manifest = {0}, state = {0};
+	struct carry_source *s;
+	int by[2], pipe[2];
+	begin();
+	CHECK(CALL(&a, SYS_socketpair, AF_UNIX, SOCK_DGRAM, 0, by) == 0 && CALL(&a, SYS_pipe2, pipe, 0) == 0);
+	memcpy(CMSG_DATA(&control.header), &pipe[1], sizeof(int));
+	CHECK(CALL(&a, SYS_sendmsg, by[0], &m, 0) == 0);
+	CHECK(carry_source_open(a.fds, &nothing_special, &s, &why) == 0 && carry_source_preflight(s, &manifest, NULL, &why) == 0);
+	CHECK(carry_source_freeze(s, &state, &why) == -EAGAIN && strstr(why.message, "SCM_RIGHTS"));
+	CHECK(carry_source_undo(s, &why) == 0);
+	carry_source_close(s);
+	bytes_free(&manifest);
+	bytes_free(&state);
+	end();
+}
+
 /* The same, in what is left of a connection whose other end is closed. */
 static void under_way_at_the_end(void)
 {
@@ -246,6 +268,7 @@ int main(void)
 		under_way(SOCK_SEQPACKET, local);
 		under_way(SOCK_DGRAM, local);
 	}
+	under_way_alone();
 	under_way_at_the_end();
 	made_again();
 	no_numbers_left();
