@@ -51,6 +51,41 @@ static bool in_runtime(uint64_t rip)
 	return rip >= RUNTIME_BASE && rip < RUNTIME_END;
 }
 
+/*
+ * CPUID, which an enclave may not execute: what every enclave's processor has (host/cpu.c looks for it) and nothing else,
+ * so that the answer holds wherever the program moves, and the host has no say in it.
+ */
+static const struct cpuid_leaf {
+	uint32_t leaf, eax, ebx, ecx, edx;
+} cpuid_leaves[] = {
+	{0, 7, 0x756e6547, 0x6c65746e, 0x49656e69}, /* GenuineIntel */
+	/* A Haswell; lines of 64 bytes. SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT, AES, XSAVE, OSXSAVE, AVX;
+	 * FPU, TSC, CX8, CMOV, CLFLUSH, MMX, FXSR, SSE, SSE2 */
+	{1, 0x306c3, 0x10800, 0x1e982203, 0x07888111},
+	{7, 0, 1u << 5, 0, 0}, /* AVX2 */
+	{0x80000000, 0x80000001, 0, 0, 0},
+	{0x80000001, 0, 0, 1, 1u << 29}, /* LAHF, 64-bit mode */
+};
+
+static bool answer_cpuid(struct sgx_gprsgx *g)
+{
+	const uint8_t *code = (const uint8_t *)g->rip;
+	struct cpuid_leaf answer = {0};
+
+	/* the second byte is looked at only where the processor has: it may be in another page */
+	if (!mm_app_range(g->rip, 2) || code[0] != 0x0f || code[1] != 0xa2)
+		return false;
+	for (unsigned i = 0; i < sizeof(cpuid_leaves) / sizeof(*cpuid_leaves); i++)
+		if (cpuid_leaves[i].leaf == (uint32_t)g->rax && (cpuid_leaves[i].leaf != 7 || !(uint32_t)g->rcx))
+			answer = cpuid_leaves[i];
+	g->rax = answer.eax;
+	g->rbx = answer.ebx;
+	g->rcx = answer.ecx;
+	g->rdx = answer.edx;
+	g->rip += 2;
+	return true;
+}
+
 /* A generous bound on how often a page that must be there may turn out to be. */
 #define FAULT_REPEATS_MAX 1000
 
@@ -113,6 +148,8 @@ struct fault_answer fault_c(struct thread *t, uint64_t op)
 	g->exitinfo = 0;
 	__atomic_fetch_add(&faults, 1, __ATOMIC_RELAXED);
 	if (vector == VECTOR_UD && in_runtime(g->rip) && signal_fault_return(t, g, frame))
+		return resume;
+	if (vector == VECTOR_UD && answer_cpuid(g))
 		return resume;
 	if (vector != VECTOR_PF)
 		return program_fault(t, FATAL_EXCEPTION, vector, g, frame, x);

@@ -108,6 +108,32 @@ static void exceptions_are_answered_once(struct thread *t)
 	}
 }
 
+/* CPUID is answered, the same everywhere; what only looks like it is the program's fault. */
+static void cpuid_is_answered(struct thread *t)
+{
+	static const struct {
+		uint32_t leaf, sub, ebx;
+	} known[] = {{0, 0, 0x756e6547}, {1, 0, 0x10800}, {7, 0, 1 << 5}, {7, 1, 0}, {2, 0, 0}, {0x80000002, 0, 0}};
+	uint8_t *code = (uint8_t *)CODE;
+
+	handle(t, SIGILL);
+	memcpy(code, "\x0f\xa2", 2);
+	for (unsigned i = 0; i < sizeof(known) / sizeof(*known); i++) {
+		struct sgx_gprsgx *g = raise_exception(t, 6, 0, 0);
+		g->rax = 0xffffffff00000000 | known[i].leaf;
+		g->rbx = g->rdx = UINT64_MAX;
+		g->rcx = known[i].sub;
+		CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE);
+		CHECK(g->rip == CODE + 2 && g->rbx == known[i].ebx && g->rax <= UINT32_MAX && g->rdx <= UINT32_MAX);
+	}
+	memcpy(code, "\x0f\x0b", 2);
+	struct sgx_gprsgx *g = raise_exception(t, 6, 0, 0);
+	CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE && g->rip == (uint64_t)context_signal);
+	memcpy(code, "\x0f\xa2", 2);
+	g = raise_exception(t, 13, 0, 0);
+	CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE && g->rip == (uint64_t)context_signal);
+}
+
 #define TEXT (APP_BASE + 0x10000)
 #define CONSTANTS (APP_BASE + 0x20000)
 #define READ 4u
@@ -169,6 +195,7 @@ int main(void)
 	CHECK(mm_mmap(HEAP_BASE + (4u << 20), 4 << 20, 3, 0x12) > 0);
 	host_sends_what_hosts_send(t);
 	exceptions_are_answered_once(t);
+	cpuid_is_answered(t);
 	missing_code_is_an_attack(t);
 	return 0;
 }

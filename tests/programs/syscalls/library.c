@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "syscalls/checks.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fenv.h>
 #include <math.h>
@@ -122,6 +123,15 @@ static void check_math(void)
 	CHECK(expl(1.0L) > 2.718281828459045L && expl(1.0L) < 2.718281828459046L);
 }
 
+static void check_cpuid(void)
+{
+	unsigned a, b, c, d;
+
+	CHECK(__get_cpuid(1, &a, &b, &c, &d) && d & bit_SSE2 && c & bit_AVX && c & bit_OSXSAVE);
+	CHECK(__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_AVX2);
+	CHECK(__get_cpuid(0x80000001, &a, &b, &c, &d) && d & bit_LM);
+}
+
 const struct check checks_of_library[] = {
 	{"printf", check_printf},
 	{"time_zones", check_time_zones},
@@ -129,5 +139,6 @@ const struct check checks_of_library[] = {
 	{"qsort", check_qsort},
 	{"strings", check_strings},
 	{"math", check_math},
+	{"cpuid", check_cpuid},
 	{0},
 };
