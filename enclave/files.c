@@ -141,6 +141,7 @@ static const struct {
 	{0x5451, 0, 0, 0}, {0x5450, 0, 0, 0}, /* FIOCLEX, FIONCLEX */
 	{0x8933, 40, 1, 1}, {0x8913, 40, 1, 1}, {0x8915, 40, 1, 1}, /* SIOCGIFINDEX, FLAGS, ADDR */
 	{0x891b, 40, 1, 1}, {0x8927, 40, 1, 1}, {0x8921, 40, 1, 1}, /* NETMASK, HWADDR, MTU */
+	{0x8910, 40, 1, 1}, {0x8919, 40, 1, 1}, /* NAME, BRDADDR */
 };
 
 static int64_t do_ioctl(struct thread *t, const uint64_t a[6])

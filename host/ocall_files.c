@@ -219,6 +219,8 @@ long call_ioctl(struct request *r)
 	case TCSETSF:
 	case TIOCGWINSZ:
 	case TIOCGPGRP:
+	case SIOCGIFNAME:
+	case SIOCGIFBRDADDR:
 	case SIOCGIFINDEX:
 	case SIOCGIFFLAGS:
 	case SIOCGIFADDR:

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -170,11 +171,20 @@ static void check_many_messages(void)
 	CHECK(recvmmsg(ends[1], message, 4, MSG_DONTWAIT, NULL) == -1 && errno == EAGAIN && !close(ends[0]) && !close(ends[1]));
 }
 
+static void check_interfaces(void)
+{
+	char name[IF_NAMESIZE];
+
+	CHECK(if_nametoindex("lo") == 1 && if_indextoname(1, name) && !strcmp(name, "lo"));
+	CHECK(!if_indextoname(0x7fffffff, name) && errno == ENXIO);
+}
+
 const struct check checks_of_sockets[] = {
 	{"tcp", check_tcp},
 	{"udp", check_udp},
 	{"socketpair", check_socketpair},
 	{"control_data", check_control_data},
 	{"many_messages", check_many_messages},
+	{"interfaces", check_interfaces},
 	{0},
 };
