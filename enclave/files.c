@@ -163,6 +163,25 @@ static int64_t do_ioctl(struct thread *t, const uint64_t a[6])
 	return -ENOTTY;
 }
 
+#define GROUPS_MAX 512 /* more than anybody is in */
+
+static int64_t do_getgroups(struct thread *t, const uint64_t a[6])
+{
+	int32_t room = (int32_t)a[0];
+	if (room < 0)
+		return -EINVAL;
+	if (room > GROUPS_MAX)
+		room = GROUPS_MAX;
+	if (room && !mm_app_range(a[1], (uint64_t)room * 4))
+		return -EFAULT;
+	struct marshal m = marshal_begin(t);
+	uint64_t at = marshal_room(&m, (uint64_t)room * 4);
+	int64_t rc = call_bounded(call_out(t, SYS_getgroups, (const uint64_t[6]){(uint64_t)room, at}), room ? room : GROUPS_MAX);
+	if (rc > 0 && room)
+		app_write(a[1], at, (uint64_t)rc * 4);
+	return rc;
+}
+
 static int64_t do_fcntl(struct thread *t, const uint64_t a[6])
 {
 	switch ((int)a[1]) {
@@ -447,6 +466,8 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return transfer_messages(t, a, true);
 	case SYS_recvmmsg:
 		return transfer_messages(t, a, false);
+	case SYS_getgroups:
+		return do_getgroups(t, a);
 	case SYS_ioctl:
 		return do_ioctl(t, a);
 	case SYS_fcntl:

@@ -169,6 +169,7 @@ static const struct call calls[] = {
 	[SYS_getegid]           = CALL(),
 	[SYS_getresuid]         = CALL(),
 	[SYS_getresgid]         = CALL(),
+	[SYS_getgroups]         = CALL(),
 	[SYS_setuid]            = CALL(.handle = call_credentials),
 	[SYS_setgid]            = CALL(.handle = call_credentials),
 	[SYS_setreuid]          = CALL(.handle = call_credentials),

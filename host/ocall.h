@@ -56,6 +56,7 @@
  *   getrlimit setrlimit prlimit64
  *                        struct rlimit, 16; prlimit64: pid 0 only. Only RLIMIT_NOFILE can be set
  *   sched_getaffinity    out: arg[1] bytes
+ *   getgroups            out: arg[0] groups, 4 each
  *
  *   - A blocking call that a kick cut short has had no effect: result is
  *     -EINTR and area->interrupted is 1; the same call may be made again, on

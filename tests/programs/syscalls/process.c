@@ -59,10 +59,12 @@ static void check_environment(void)
 static void check_credentials(void)
 {
 	uid_t user[3];
-	gid_t group[3];
+	gid_t group[3], groups[512];
+	int count = getgroups(0, NULL);
 
 	CHECK(!getresuid(&user[0], &user[1], &user[2]) && user[0] == getuid() && user[1] == geteuid());
 	CHECK(!getresgid(&group[0], &group[1], &group[2]) && group[0] == getgid() && group[1] == getegid());
+	CHECK(count >= 0 && getgroups(512, groups) == count && getgroups(-1, groups) == -1 && errno == EINVAL);
 	/* To become what one is: servers that are given a user do it and end if it fails. */
 	CHECK(!setgid(getgid()) && !setuid(getuid()) && !setreuid((uid_t)-1, user[1]));
 	CHECK(!setresuid(user[0], (uid_t)-1, user[2]) && !setresgid(group[0], group[1], (gid_t)-1));
