@@ -163,6 +163,9 @@ static void results_are_bounded(struct thread *t)
 		      call(t, SYS_close, 3, 0, 0, 0) <= 0);
 		CHECK(call(t, SYS_socket, 1, 1, 0, 0) <= INT_MAX &&
 		      call(t, SYS_fcntl, 3, F_DUPFD, 0, 0) <= INT_MAX);
+		lay_canaries();
+		CHECK(call(t, SYS_getgroups, BUFFER / 4, (uint64_t)buffer(0), 0, 0) <= BUFFER / 4 && canaries_live(BUFFER));
+		CHECK(call(t, SYS_getgroups, 0, 0, 0, 0) <= INT_MAX);
 		uint32_t length = BUFFER;
 		memcpy(buffer(1), &length, 4);
 		call(t, SYS_getsockname, 3, (uint64_t)buffer(0), (uint64_t)buffer(1), 0);
