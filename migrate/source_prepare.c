@@ -6,7 +6,7 @@
 #include <time.h>
 #include "migrate/trusted.h"
 
-#define PREFLIGHT_TRIES 3
+#define PREFLIGHT_TRIES 8
 
 /* ---- handshake: messages are the enclaves', this host only carries them ---- */
 
