@@ -38,9 +38,13 @@ TESTS :=
 # what must be built before tests run, beyond TESTS
 CHECK_DEPS :=
 
+# headers that programs expect of a libc and musl has not, or not so; found before musl's
+LIBC_HEADERS := $(patsubst libc/include/%,$(B)/libexec/optmig/include/%,$(wildcard libc/include/*/*.h))
+# the kernel's own headers, as the system has them: programs include <linux/version.h> and the like beside libc's
+KERNEL_HEADERS := $(addprefix $(B)/libexec/optmig/musl/include/,linux asm asm-generic)
 # what every program for an enclave is made with; when one changes, all are made again
 ENCLAVE_PARTS := $(B)/optmig-cc $(B)/libexec/optmig/musl/lib/libc.a $(addprefix $(B)/libexec/optmig/,optmig-pass.so \
-	optmig-ld enclave.lds enclave.o outside.o image-note.o mark-range.o)
+	optmig-ld enclave.lds enclave.o outside.o image-note.o mark-range.o) $(LIBC_HEADERS) $(KERNEL_HEADERS)
 
 .PHONY: all
 all:

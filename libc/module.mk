@@ -8,15 +8,9 @@ $(LIBC): libc/build scripts/fetch-source abi/layout.h $(wildcard libc/src/* libc
 		$(B)/libexec/optmig/optmig-pass.so
 	libc/build $(B)/musl $(LIBC_OUT) $(CURDIR)/$(B)/libexec/optmig/optmig-pass.so
 
-# headers that programs expect of a libc and musl has not, or not so; found before musl's
-LIBC_HEADERS := $(patsubst libc/include/%,$(B)/libexec/optmig/include/%,$(wildcard libc/include/*/*.h))
-ALL += $(LIBC_HEADERS)
+ALL += $(LIBC_HEADERS) $(KERNEL_HEADERS)
 $(LIBC_HEADERS): $(B)/libexec/optmig/include/%: libc/include/% | $(LIBC)
 	install -D -m 644 $< $@
-
-# the kernel's own headers, as the system has them: programs include <linux/version.h> and the like beside libc's
-KERNEL_HEADERS := $(addprefix $(LIBC_OUT)/include/,linux asm asm-generic)
-ALL += $(KERNEL_HEADERS)
 $(KERNEL_HEADERS): | $(LIBC)
 	ln -sfn $(firstword $(wildcard /usr/include/x86_64-linux-gnu/$(@F) /usr/include/$(@F))) $@
 
