@@ -26,8 +26,9 @@ enum session_stage {
 };
 
 /* Runs in a process of its own, which it may fill with threads. control_fd: the connection that said hello.
- * attach_fd: of attach_listen(), where further connections of this session come. 0 when a program came and has ended: *end, *status as
- * enclave_wait() gives them. Otherwise nothing is left of it. */
+ * attach_fd: of attach_listen(), where further connections of this session come. stage: shared with the service.
+ * 0 when a program came and has ended: *end, *status as enclave_wait() gives them. Otherwise nothing is left of
+ * it. */
 int destination_run(const struct destination_options *o, const struct frame_hello *hello, int control_fd,
 		    int attach_fd, atomic_int *stage, enum enclave_end *end, int *status);
 

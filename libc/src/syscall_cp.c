@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Cancellation points in an enclave: a blocked call returns -EINTR for the cancelling signal and musl's caller
- * tests again. A thread that may be cancelled anywhere is sent by musl's handler to __cp_cancel. Outside one, where musl compares the interrupted program counter with __cp_begin and __cp_end,
- * libc/native has the function and the labels.
+ * tests again. A thread that may be cancelled anywhere is sent to __cp_cancel by musl's handler. Outside an
+ * enclave, where musl compares the interrupted program counter with __cp_begin and __cp_end, libc/native has the
+ * function and the labels.
  */
 #define hidden __attribute__((visibility("hidden")))
 
