@@ -6,17 +6,10 @@
 #include "migrate/attach.h"
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "tests/check.h"
 
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                      \
-			exit(1);                                                                             \
-		}                                                                                            \
-	} while (0)
 #define NOBODY 65534
 
 static struct frame_attach attach = {{'s', 'e', 's', 's'}, 3, 7};

@@ -3,16 +3,10 @@
  * A permission change between any two instructions of a short entry: nobody
  * enters by what was true before.
  */
-#include "tests/softsgx/harness.h"
+#include "tests/softsgx/traced.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/user.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static struct test_enclave t;
 /* Between the processes: the next change is wanted, is done. */
@@ -54,31 +48,6 @@ static void entries(void)
 	}
 }
 
-/* Lets the child run to its next stop, its own signals passed on. */
-static void run_to_stop(pid_t child)
-{
-	int status, signal = 0;
-
-	do {
-		CHECK_EQ(ptrace(PTRACE_CONT, child, NULL, (long)signal), 0);
-		CHECK_EQ(waitpid(child, &status, 0), child);
-		CHECK(WIFSTOPPED(status));
-		signal = WSTOPSIG(status);
-	} while (signal != SIGSTOP);
-}
-
-static uint64_t step(pid_t child)
-{
-	struct user_regs_struct registers;
-	int status;
-
-	CHECK_EQ(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
-	CHECK_EQ(ptrace(PTRACE_GETREGS, child, NULL, &registers), 0);
-	return registers.rip;
-}
-
 static uint64_t changed(void)
 {
 	struct softsgx_stats stats;
@@ -90,31 +59,19 @@ static uint64_t changed(void)
 int main(void)
 {
 	const int reserved_fields = 27 * 4; /* instructions that look at them: nothing has begun */
-	int steps = reserved_fields, status;
-	uint64_t rip = 0, before;
+	int steps = reserved_fields;
+	uint64_t before;
 	pid_t child;
 
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	test_build(&t, NULL);
-	child = fork();
-	if (!child) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-			_exit(77);
-		raise(SIGSTOP);
-		entries();
-	}
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	if (!WIFSTOPPED(status)) {
-		puts("traced already");
-		return 77;
-	}
+	child = traced_begin(entries);
 	for (;; steps++) {
-		run_to_stop(child);
-		while (rip != (uint64_t)test_enter_enclave)
-			rip = step(child);
+		traced_run(child, 0);
+		traced_to_entry(child);
 		for (int i = 0; i < steps; i++)
-			rip = step(child);
-		if (rip - t.base < t.size)
+			traced_step(child);
+		if (traced_rip(child) - t.base < t.size)
 			break;
 		/* It waits for him who is inside, or nearly: only until it does. */
 		while (shared->done < shared->wanted)
@@ -125,8 +82,7 @@ int main(void)
 			usleep(100);
 	}
 	CHECK(steps > reserved_fields + 20);
-	kill(child, SIGKILL);
-	waitpid(child, &status, 0);
+	traced_end(child);
 	test_destroy(&t);
 	return 0;
 }

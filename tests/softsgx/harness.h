@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "softsgx/softsgx.h"
+#include "tests/check.h"
 
 #define AT_CODE 0x10000
 #define AT_DATA 0x20000
@@ -25,13 +26,6 @@
 #define AT_FREE 0x100000
 #define TCS_COUNT 8
 
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                      \
-			exit(1);                                                                             \
-		}                                                                                            \
-	} while (0)
 #define CHECK_EQ(a, b)                                                                                       \
 	do {                                                                                                 \
 		long long a_ = (long long)(a), b_ = (long long)(b);                                          \
