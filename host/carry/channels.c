@@ -219,13 +219,12 @@ static ssize_t next_size(int host_fd)
 /* Every message in a socket's receive queue (a stream is one), without taking it out. */
 static int copy_messages(int host_fd, int type, struct bytes *out)
 {
-	int start = 0, before = -1, r = 0;
+	int before = -1, r = sockets_peek_from(host_fd, 0, &before);
 	size_t count_at = out->size, total = 0;
 	uint32_t count = 0;
 	bytes_put_u32(out, 0);
-	getsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, &(socklen_t){sizeof(before)});
-	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
-		return -errno;
+	if (r)
+		return r;
 	for (;;) {
 		ssize_t size = next_size(host_fd);
 		int unread = 0;
@@ -254,7 +253,7 @@ static int copy_messages(int host_fd, int type, struct bytes *out)
 			break;
 		count++;
 	}
-	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, sizeof(before));
+	sockets_peek_from(host_fd, before, NULL);
 	if (!out->error)
 		memcpy(out->data + count_at, &count, sizeof(count));
 	return r;

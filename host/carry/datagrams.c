@@ -20,10 +20,6 @@
 #define UNIX_DATAGRAM_MAX (4u << 20) /* the kernel sets none but the sender's buffer */
 #define IN_ALL_MAX (64u << 20)
 
-#ifndef SO_PEEK_OFF
-#define SO_PEEK_OFF 42
-#endif
-
 /* The kernel tells where a packet was sent to also of those that came before it was asked to. */
 struct asked {
 	int level, name, before;
@@ -56,14 +52,12 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 {
 	static uint8_t data[UNIX_DATAGRAM_MAX];
 	_Alignas(struct cmsghdr) uint8_t control[1024];
-	int start = 0, before = -1;
+	int before = -1, r = sockets_peek_from(host_fd, 0, &before);
 	size_t count_at = out->size;
 	uint32_t count = 0;
-	int r = 0;
 	bytes_put_u32(out, 0);
-	getsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, &(socklen_t){sizeof(before)});
-	if (setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
-		return -errno;
+	if (r)
+		return r;
 	struct asked asked = {0};
 	if (domain != AF_UNIX)
 		asked = ask_targets(host_fd, domain);
@@ -94,7 +88,7 @@ int datagrams_dump(int host_fd, int domain, struct bytes *out)
 	}
 	if (domain != AF_UNIX)
 		setsockopt(host_fd, asked.level, asked.name, &asked.before, sizeof(asked.before));
-	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &before, sizeof(before));
+	sockets_peek_from(host_fd, before, NULL);
 	if (!out->error)
 		memcpy(out->data + count_at, &count, sizeof(count));
 	return r ? r : out->error;

@@ -210,8 +210,8 @@ bool sockets_address(int host_fd, bool peer, struct in6_addr *out);
 bool sockets_is_open(int host_fd);
 /* Whether the program has had the kernel remember how far it has peeked (SO_PEEK_OFF): we would read from there. */
 bool sockets_peeks(const struct file *file);
-/* before: NULL, or what it was. */
-void sockets_peek_from(int host_fd, int from, int *before);
+/* -1: always the beginning. before: NULL, or what it was. 0 or -errno. */
+int sockets_peek_from(int host_fd, int from, int *before);
 /* "10.0.0.1:6379 - 10.0.0.2:40000" */
 void sockets_describe(int host_fd, char *out, size_t size);
 /* Bound or plain sockets (not connections): what cannot be carried; bound ones into the manifest. */

@@ -109,11 +109,11 @@ bool sockets_peeks(const struct file *file)
 	return file->options & sockopts_bit(SOL_SOCKET, SO_PEEK_OFF);
 }
 
-void sockets_peek_from(int host_fd, int from, int *before)
+int sockets_peek_from(int host_fd, int from, int *before)
 {
 	if (before)
 		getsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, before, &(socklen_t){sizeof(*before)});
-	setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &from, sizeof(from));
+	return setsockopt(host_fd, SOL_SOCKET, SO_PEEK_OFF, &from, sizeof(from)) < 0 ? -errno : 0;
 }
 
 static void describe_name(const struct sockaddr_storage *s, char *out, size_t size)

@@ -54,6 +54,12 @@ void program_refused(struct program *p, const struct carry_options *options, int
 
 void program_move_here(struct program *from, struct program *to, const struct carry_options *options)
 {
+	program_move_busy(from, to, options, NULL);
+}
+
+void program_move_busy(struct program *from, struct program *to, const struct carry_options *options,
+		       void (*does)(struct program *from))
+{
 	struct failure why = {0};
 	struct bytes manifest = {0}, answer = {0}, state = {0};
 	struct carry_source *s;
@@ -63,6 +69,8 @@ void program_move_here(struct program *from, struct program *to, const struct ca
 	program_must(carry_destination_prepare(to->fds, manifest.data, manifest.size, &answer, &d, &why),
 		     &why);
 	program_must(carry_source_prepare(s, answer.data, answer.size, &why), &why);
+	if (does)
+		does(from);
 	program_must(carry_source_freeze(s, &state, &why), &why);
 	program_must(carry_destination_restore(d, state.data, state.size, &why), &why);
 	program_must(carry_destination_release(d, &why), &why);

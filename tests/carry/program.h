@@ -31,6 +31,9 @@ void program_refused(struct program *p, const struct carry_options *options, int
 
 /* Moves within this process to another table, by way of the three messages. */
 void program_move_here(struct program *from, struct program *to, const struct carry_options *options);
+/* ... and the program does that between preparation and stop. */
+void program_move_busy(struct program *from, struct program *to, const struct carry_options *options,
+		       void (*does)(struct program *from));
 
 /* One end each of a move between two hosts of the testbed, its messages on the channel: the parent passes on
  * 'm', 'a' and 's', and says 'c' to both when the destination has said 'r'. memory: the program's own. */

@@ -381,37 +381,28 @@ static void peeks(void)
 	}
 }
 
+static int late_fd;
+
+static void set_limit(struct program *p)
+{
+	struct timeval limit = {.tv_sec = 3};
+	CHECK(CALL(p, SYS_setsockopt, late_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0);
+}
+
 /* What the program sets of a socket that was bound there in the preparation comes along too. */
 static void set_late(void)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct bytes manifest = {0}, answer = {0}, state = {0};
-	struct timeval limit = {.tv_sec = 3}, kept = {0};
-	struct carry_destination *d;
-	struct failure why = {0};
-	struct carry_source *s;
+	struct timeval kept = {0};
 	socklen_t size = sizeof(kept);
 	int on = 1;
 	begin();
-	int fd = (int)CALL(&a, SYS_socket, AF_INET, SOCK_DGRAM, 0);
-	CHECK(CALL(&a, SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
-	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0);
-	program_must(carry_source_open(a.fds, &nothing_special, &s, &why), &why);
-	program_must(carry_source_preflight(s, &manifest, NULL, &why), &why);
-	program_must(carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why), &why);
-	program_must(carry_source_prepare(s, answer.data, answer.size, &why), &why);
-	CHECK(CALL(&a, SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0);
-	program_must(carry_source_freeze(s, &state, &why), &why);
-	program_must(carry_destination_restore(d, state.data, state.size, &why), &why);
-	program_must(carry_destination_release(d, &why), &why);
-	carry_source_forget(s);
-	carry_source_close(s);
-	carry_destination_finish(d);
-	CHECK(CALL(&b, SYS_getsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &kept, &size) == 0);
+	late_fd = (int)CALL(&a, SYS_socket, AF_INET, SOCK_DGRAM, 0);
+	CHECK(CALL(&a, SYS_setsockopt, late_fd, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
+	CHECK(CALL(&a, SYS_bind, late_fd, &address, sizeof(address)) == 0);
+	program_move_busy(&a, &b, &nothing_special, set_limit);
+	CHECK(CALL(&b, SYS_getsockopt, late_fd, SOL_SOCKET, SO_RCVTIMEO, &kept, &size) == 0);
 	CHECK(kept.tv_sec == 3);
-	bytes_free(&manifest);
-	bytes_free(&answer);
-	bytes_free(&state);
 	end();
 }
 
