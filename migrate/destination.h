@@ -21,8 +21,8 @@ struct destination_options {
 enum session_stage {
 	STAGE_COMING,
 	STAGE_GIVEN_UP, /* by the service */
-	STAGE_READY,	  /* by the process, as all that follow */
-	STAGE_HOME,	  /* the program runs here */
+	STAGE_READY,	/* by the process, as all that follow */
+	STAGE_HOME,	/* the program runs here */
 };
 
 /* Runs in a process of its own, which it may fill with threads. control_fd: the connection that said hello.
