@@ -18,6 +18,7 @@
 #define RETURN_US (10ull * 1000)   /* ... or for so long, when little is left to do */
 /* ... if to send them takes no longer than so often the time that they were quiet: then most will still be. */
 #define QUIET_GOES_ON 4
+#define PATIENCE 2 /* times what it would take to bring them */
 #define PAGE_US 10.0 /* until one was sent */
 #define RETURNS_MAX 8
 #define FINISHES_MAX 3
@@ -104,6 +105,7 @@ struct quiet {
 	bool all;    /* went once, however often they are written */
 	bool enough; /* rounds leave no fewer, and these can be borne */
 	bool paused; /* before this look */
+	uint64_t patient_until_us; /* 0: there was no need to wait for calm yet */
 	unsigned looks, returns, finishes;
 	uint64_t sent;
 	uint64_t least_absent;
@@ -135,6 +137,7 @@ enum step {
 	STEP_CATCH_UP, /* all that is old there, quiet or not */
 	STEP_SEND_ALL, /* all that is not there as it is */
 	STEP_RETURN,   /* wait whether pages that were taken out, or never sent, are quiet after all */
+	STEP_CALM,     /* wait until the program writes less */
 	STEP_FINISH,   /* all but what the stop carries */
 };
 
@@ -146,6 +149,33 @@ static bool may_all_go(struct source *s, const struct round_choice *seen)
 	       load_of(s, seen->written, seen->since_us) < (s->load > 0 ? 2 : 1) * LOAD_MAX;
 }
 
+/* Programs have phases. Who writes faster than rounds carry is given the time that it would take to bring these pages when
+ * it waits for them, and as long again: until then it may have come to what rounds do keep up with. Once only, and not for
+ * longer than what is left of watching. */
+static uint64_t patient_until(const struct source *s, const struct quiet *q, uint64_t pages)
+{
+	uint64_t us = (uint64_t)((double)pages * s->new_page_us) * PATIENCE;
+	uint64_t left_us = s->r->watch_us < WATCH_MAX_US ? WATCH_MAX_US - s->r->watch_us : 0;
+	return q->patient_until_us ? q->patient_until_us : now_us() + (us < left_us ? us : left_us);
+}
+
+static bool is_patient(const struct source *s, const struct quiet *q, uint64_t pages)
+{
+	return now_us() + WATCH_STEP_US <= patient_until(s, q, pages);
+}
+
+static int await_calm(struct source *s, struct quiet *q, uint64_t pages, bool *calm, struct failure *why)
+{
+	int rc = 0;
+	q->patient_until_us = patient_until(s, q, pages);
+	for (*calm = false; rc == 0 && !*calm && is_patient(s, q, pages);) {
+		struct round_choice seen;
+		rc = source_glance(s, ROUND_OLD, WATCH_STEP_US, &seen, why);
+		*calm = rc == 0 && load_of(s, seen.written, seen.since_us) < LOAD_MAX;
+	}
+	return rc;
+}
+
 static enum step step_after(struct source *s, const struct quiet *q, const struct round_choice *c)
 {
 	if (q->paused && !q->behind && !q->all && may_all_go(s, c))
@@ -155,7 +185,10 @@ static enum step step_after(struct source *s, const struct quiet *q, const struc
 		return STEP_CATCH_UP;
 	if (q->looks > 0 && !q->paused && fits && c->pages <= source_affordable(s)) {
 		bool fewer = c->absent <= q->least_absent - q->least_absent / 4;
-		return c->absent > ROUND_PAGES_MIN && fewer && q->returns < RETURNS_MAX ? STEP_RETURN : STEP_FINISH;
+		if (c->absent > ROUND_PAGES_MIN && fewer && q->returns < RETURNS_MAX)
+			return STEP_RETURN;
+		bool more = load_of(s, c->written, c->since_us) >= LOAD_MAX;
+		return !q->behind && more && is_patient(s, q, c->absent) ? STEP_CALM : STEP_FINISH;
 	}
 	return c->pages == 0 ? STEP_WAIT : STEP_SEND;
 }
@@ -179,6 +212,16 @@ static int wait_for_absent(struct source *s, struct quiet *q, uint64_t absent, s
 	q->grow = false;
 	q->paused = true;
 	return wait_to_look(s, RETURN_US, why);
+}
+
+static int wait_until_calm(struct source *s, struct quiet *q, uint64_t absent, struct failure *why)
+{
+	bool calm;
+	int rc = source_export(s, why);
+	if (rc == 0)
+		rc = await_calm(s, q, absent, &calm, why);
+	q->paused = true;
+	return rc ? rc : source_pause(s, RETURN_US, why);
 }
 
 static int send_all(struct source *s, struct quiet *q, struct failure *why)
@@ -231,6 +274,11 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done,
 	q->enough = choice.pages <= source_tolerable(s);
 	q->behind = !q->enough && (s->throttle > 0 || choice.pages > old - old / 4);
 	s->throttle = 0;
+	if (rc == 0 && q->behind) {
+		bool calm;
+		rc = await_calm(s, q, choice.pages, &calm, why);
+		q->behind = !calm;
+	}
 	return rc;
 }
 
@@ -271,6 +319,8 @@ static int take_step(struct source *s, struct quiet *q, bool *done, struct failu
 		return send_all(s, q, why);
 	case STEP_RETURN:
 		return wait_for_absent(s, q, seen.absent, why);
+	case STEP_CALM:
+		return wait_until_calm(s, q, seen.absent, why);
 	case STEP_FINISH:
 		return finish(s, q, seen.absent, done, why);
 	}

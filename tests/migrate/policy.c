@@ -358,6 +358,18 @@ static void what_is_hot_stays(const struct outcome *h, const struct outcome *pre
 	expect(h->throttle_percent == 0, "it is not slowed down");
 }
 
+/* It has phases: for as long as it would take to bring what it writes now, it is worth waiting for the one that writes less. */
+static void its_rest_is_awaited(const struct outcome *h, const struct outcome *precopy)
+{
+	if (the_link->bandwidth) {
+		it_ends(h, precopy);
+		return;
+	}
+	expect(h->left == 0, "nothing stays behind");
+	expect(h->taken_out == 0, "nothing is taken out");
+	expect(h->total_us <= 2 * precopy->total_us, "it takes no longer than twice precopy");
+}
+
 /* Which pages are hot is harder to tell when others are written for the first time, too. */
 static void what_is_hot_stays_beside_others(const struct outcome *h, const struct outcome *precopy)
 {
@@ -399,6 +411,8 @@ int main(void)
 	    {.name = "memory speed, 1/20; 10000/s", .pages_per_s = FAST, .share = 0.05, .beside_per_s = 10000, .expect = what_is_hot_stays_beside_others},
 	    {.name = "memory speed, 1/100; 3000/s", .pages_per_s = FAST, .share = 0.01, .beside_per_s = 3000, .expect = what_is_hot_stays_beside_others},
 	    {.name = "memory speed, 1/5; 10000/s", .pages_per_s = FAST, .share = 0.2, .beside_per_s = 10000, .expect = what_is_hot_stays_beside_others},
+	    {.name = "memory speed, half; 0.2 s of 0.4", .pages_per_s = FAST, .share = 0.5, .every_us = 400000, .writes_us = 200000, .expect = its_rest_is_awaited},
+	    {.name = "later, half; 0.2 s of 0.4", .pages_per_s = FAST, .share = 0.5, .every_us = 400000, .writes_us = 200000, .from_us = 200000, .expect = its_rest_is_awaited},
 	    {.name = "memory speed, all over", .pages_per_s = FAST, .share = 1, .expect = nothing_goes_before},
 	    {.name = "memory speed, one by one", .pages_per_s = FAST, .share = 1, .sweeps = true, .expect = nothing_goes_before},
 	    {.name = "later memory speed, all over", .pages_per_s = FAST, .share = 1, .from_us = 200000, .expect = it_ends},
