@@ -65,8 +65,8 @@ enum migrate_op {
 	 * version, ret[3] pages that live and do not exist there; WATCH: ret[1] counts those not seen written before.
 	 * -EAGAIN: to be repeated until all threads have come by at a safepoint, from where on writes are tracked. */
 	MIGRATE_ROUND,
-	/* source: arg[0] stream. out: next record. ret[0] its size, 0: the round is over for this stream;
-	 * ret[1] pages with content, ret[2] zero pages in it. */
+	/* source: arg[0] stream. out: next record. ret[0] its size, 0: there was nothing left; ret[1] pages with content,
+	 * ret[2] zero pages in it; ret[3] 1: the round is over for this stream, there is no need to ask again. */
 	MIGRATE_SEND,
 	/* destination: arg[0] stream or MIGRATE_CONTROL, in: a record. ret[1], ret[2] as for SEND. */
 	MIGRATE_RECEIVE,
@@ -79,7 +79,8 @@ enum migrate_op {
 	 */
 	MIGRATE_SLOTS,
 	/* source: out: next control record: the memory map of the last ROUND, after FINAL's the threads' state (all its
-	 * pages must have been sent). ret[0] its size, 0: all exported. */
+	 * pages must have been sent). ret[0] its size, 0: there was nothing left; ret[1] 1: all exported, there is no
+	 * need to ask again. */
 	MIGRATE_EXPORT,
 	/* destination, all received: out: READY. */
 	MIGRATE_READY,

@@ -7,9 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "enclave/rt.h"
+#include "enclave/session.h"
 
 /*
- * ---- memory: first fit in an arena that exists while something is allocated ----
+ * ---- memory: first fit in an arena that is made once: to make and wipe it each time took longer than a key ----
  */
 #define ARENA_SIZE (256u << 10)
 #define CHUNK_ALIGN 16u
@@ -75,10 +76,15 @@ void free(void *p)
 	struct chunk *c = (struct chunk *)p - 1;
 	rt_wipe(p, c->size - sizeof(*c));
 	c->used = 0;
-	if (--chunks_used == 0) {
-		rt_pages_free(arena, ARENA_SIZE);
-		arena = NULL;
-	}
+	if (--chunks_used == 0)
+		*(struct chunk *)arena = (struct chunk){.size = ARENA_SIZE};
+}
+
+void crypto_memory_free(void)
+{
+	rt_pages_free(arena, ARENA_SIZE);
+	arena = NULL;
+	chunks_used = 0;
 }
 
 /* ---- strings, arithmetic, stack protector ---- */

@@ -144,6 +144,8 @@ static int peer_check(struct service_call *call)
 	int rc = attest_verify(evidence, call->in_size, expected);
 	if (rc == 0)
 		rc = session_channels();
+	if (rc == 0 && session.role == ROLE_SOURCE)
+		rc = source_make_share();
 	if (rc == 0)
 		session.phase = SESSION_SECURE;
 	return rc;

@@ -85,6 +85,8 @@ void session_retire(void)
 	p->active = NULL;
 	rt_wipe(&session.handshake, sizeof(session.handshake));
 	rt_wipe(session.share, sizeof(session.share));
+	rt_wipe(&session.state_key, sizeof(session.state_key));
+	crypto_memory_free();
 }
 
 void session_close(enum session_phase phase)

@@ -63,6 +63,7 @@ struct session {
 	bool stopping;	 /* threads were asked to park */
 	bool prepare;	 /* the round under way sends no content */
 	uint8_t share[32]; /* completes the state's key; leaves with COMMIT */
+	struct gcm_key state_key; /* at the source, until the state is sealed */
 	struct source_pages {
 		struct pageset live;	/* as last told by mm_export() */
 		struct pageset there;	/* exist at the destination */
@@ -128,9 +129,14 @@ int call_write(struct service_call *call, const struct record *r);
  * move. */
 int call_send(struct service_call *call, struct channel *c, struct record *r);
 
+/* crypto_support.c. What mbedTLS worked in; nothing of it is in use between calls, nor holds a secret. */
+void crypto_memory_free(void);
+
 /* source.c */
 int source_offer(struct service_call *call);
 int source_answered(struct service_call *call);
+/* The session is secure. */
+int source_make_share(void);
 int source_send(struct service_call *call);
 int source_stop(struct service_call *call);
 int source_continue(struct service_call *call);

@@ -148,6 +148,7 @@ int source_send(struct service_call *call)
 	}
 	call->ret[1] = counts[0];
 	call->ret[2] = counts[1];
+	call->ret[3] = *block >= p->pending.block_end;
 	return r->header.run_count ? call_send(call, &session.channel[stream], r) : call_nothing(call);
 }
 
@@ -180,12 +181,22 @@ int source_slots(struct service_call *call)
 	return call_output(call, slots, sizeof(slots));
 }
 
-/* The whole state is one sealed string; the share that completes its key stays here until COMMIT. */
+/* The share that completes the state's key stays here until COMMIT. Made long before: it takes a while. */
+int source_make_share(void)
+{
+	uint8_t key[GCM_KEY_SIZE];
+	rt_random(session.share, sizeof(session.share));
+	int rc = handshake_state_key(&session.handshake, session.share, key);
+	if (rc == 0)
+		gcm_expand(&session.state_key, key);
+	rt_wipe(key, sizeof(key));
+	return rc;
+}
+
+/* The whole state is one sealed string. The key is used once: what SESSION_FINAL has exported is exported. */
 static int seal_state(struct blob *b)
 {
 	static const uint8_t iv[GCM_IV_SIZE];
-	struct gcm_key expanded;
-	uint8_t key[GCM_KEY_SIZE];
 	long size = state_export(b->data, b->capacity - RECORD_TAG_SIZE);
 	if (size == -ENOSPC) { /* the program has opened more since the session began */
 		int rc = blob_reserve(b, state_export_max() + RECORD_TAG_SIZE);
@@ -195,17 +206,10 @@ static int seal_state(struct blob *b)
 	}
 	if (size < 0)
 		return (int)size;
-	rt_random(session.share, sizeof(session.share));
-	int rc = handshake_state_key(&session.handshake, session.share, key);
-	if (rc == 0) {
-		gcm_expand(&expanded, key);
-		gcm_seal(&expanded, iv, session.handshake.transcript, HASH_SIZE, b->data, (size_t)size,
-			 b->data + size);
-		b->size = (size_t)size + RECORD_TAG_SIZE;
-		rt_wipe(&expanded, sizeof(expanded));
-	}
-	rt_wipe(key, sizeof(key));
-	return rc;
+	gcm_seal(&session.state_key, iv, session.handshake.transcript, HASH_SIZE, b->data, (size_t)size, b->data + size);
+	b->size = (size_t)size + RECORD_TAG_SIZE;
+	rt_wipe(&session.state_key, sizeof(session.state_key));
+	return 0;
 }
 
 int source_export(struct service_call *call)
@@ -215,15 +219,14 @@ int source_export(struct service_call *call)
 	bool memory_done = session.memory.done == session.memory.size;
 	if (memory_done && session.phase == SESSION_FINAL && session.state.size == 0 &&
 	    source_round_sent()) {
-		int rc = blob_reserve(&session.state, state_export_max() + RECORD_TAG_SIZE);
-		if (rc == 0)
-			rc = seal_state(&session.state);
+		int rc = seal_state(&session.state);
 		if (rc)
 			return rc;
 	}
 	struct record *r = session.out;
 	struct blob *b = memory_done ? &session.state : &session.memory;
 	size_t size = b->size - b->done;
+	call->ret[1] = size <= RECORD_BODY_MAX;
 	if (size == 0)
 		return call_nothing(call);
 	if (size > RECORD_BODY_MAX)

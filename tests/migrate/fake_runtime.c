@@ -67,7 +67,8 @@ void *rt_pages_alloc(size_t size)
 
 void rt_pages_free(void *p, size_t size)
 {
-	munmap(p, size);
+	if (p)
+		munmap(p, size);
 }
 
 void rt_wipe(void *p, size_t size)
