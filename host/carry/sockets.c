@@ -233,6 +233,35 @@ static socklen_t get_name(struct reader *in, struct sockaddr_storage *out)
 	return in->error ? 0 : (socklen_t)size;
 }
 
+/* Bound ahead; the program may have set options since. -1: none. */
+static int take_prebound(struct restore *r, const struct description *d)
+{
+	for (unsigned i = 0; r && i < r->prebound_count; i++) {
+		struct prebound *p = &r->prebound[i];
+		if (p->fd < 0 || p->type != d->type || memcmp(&p->name, &d->name, sizeof(d->name)) != 0)
+			continue;
+		int fd = p->fd;
+		p->fd = -1;
+		return fd;
+	}
+	return -1;
+}
+
+static int bind_to(int fd, const struct description *d)
+{
+	int on = 1;
+	if (d->reuse_address)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* The address may come to this host only later. */
+	if (d->domain == AF_INET)
+		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+	else
+		setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
+	if (bind(fd, (const struct sockaddr *)&d->name, d->name_size) == 0)
+		return 0;
+	return errno == EADDRINUSE && d->peer_size ? 0 : -errno; /* the kernel will choose one */
+}
+
 /* Reads put_socket()'s record and makes what it says: bound, not yet listening. */
 static int make_socket(struct restore *r, struct reader *in, struct description *d, int *out)
 {
@@ -241,44 +270,24 @@ static int make_socket(struct restore *r, struct reader *in, struct description 
 	d->protocol = (int)reader_u32(in);
 	d->flags = reader_u32(in);
 	d->shut = reader_u8(in);
-	if (in->error)
-		return in->error;
-	int fd = socket(d->domain, d->type | SOCK_CLOEXEC, d->protocol);
-	if (fd < 0)
-		return -errno;
 	struct reader options = *in;
-	int error = sockopts_restore(fd, in, &d->options, &d->reuse_address), on = 1;
+	sockopts_skip(in);
 	d->name_size = get_name(in, &d->name);
 	d->peer_size = get_name(in, &d->peer);
 	d->backlog = (int)reader_u32(in);
-	if (!error)
-		error = in->error;
-	if (!error && d->reuse_address)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (!error && d->name_size) {
-		for (unsigned i = 0; r && i < r->prebound_count; i++) {
-			struct prebound *p = &r->prebound[i];
-			if (p->fd < 0 || p->type != d->type ||
-			    memcmp(&p->name, &d->name, sizeof(d->name)) != 0)
-				continue;
-			close(fd);
-			*out = p->fd;
-			p->fd = -1;
-			/* The program may have set some since it was bound. */
-			sockopts_restore(*out, &options, &d->options, &d->reuse_address);
-			setsockopt(*out, SOL_SOCKET, SO_REUSEADDR, &d->reuse_address, sizeof(d->reuse_address));
-			return 0;
-		}
-		/* The address may come to this host only later. */
-		if (d->domain == AF_INET)
-			setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
-		else
-			setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
-		if (bind(fd, (struct sockaddr *)&d->name, d->name_size) < 0)
-			error = -errno;
-		if (error == -EADDRINUSE && d->peer_size)
-			error = 0; /* the kernel will choose one */
-	}
+	if (in->error)
+		return in->error;
+	int fd = d->name_size ? take_prebound(r, d) : -1;
+	bool bound = fd >= 0;
+	if (!bound)
+		fd = socket(d->domain, d->type | SOCK_CLOEXEC, d->protocol);
+	if (fd < 0)
+		return -errno;
+	int error = sockopts_restore(fd, &options, &d->options, &d->reuse_address);
+	if (bound)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &d->reuse_address, sizeof(d->reuse_address));
+	else if (!error && d->name_size)
+		error = bind_to(fd, d);
 	if (error)
 		close(fd);
 	else

@@ -116,11 +116,17 @@ int sockopts_buffers(int fd, struct sockopts_buffers *out, uint32_t *unread)
 	return 0;
 }
 
+/* Is there a value of it? */
+static bool is_dumped(uint64_t set, int i)
+{
+	return (set & 1ull << i) && i != BIT_RCVBUF && i != BIT_SNDBUF;
+}
+
 void sockopts_dump_values(int fd, uint64_t set, struct bytes *out)
 {
 	bytes_put_u64(out, set);
 	for (int i = 0; i < OPTION_COUNT; i++) {
-		if (!(set & 1ull << i) || i == BIT_RCVBUF || i == BIT_SNDBUF)
+		if (!is_dumped(set, i))
 			continue;
 		uint8_t value[OPTION_SIZE_MAX] = {0};
 		socklen_t size = (socklen_t)options[i].size;
@@ -166,7 +172,7 @@ int sockopts_restore_values(int fd, struct reader *in, uint64_t *set, int *reuse
 	if (in->error || *set >> OPTION_COUNT)
 		return -EBADMSG;
 	for (int i = 0; i < OPTION_COUNT; i++) {
-		if (!(*set & 1ull << i) || i == BIT_RCVBUF || i == BIT_SNDBUF)
+		if (!is_dumped(*set, i))
 			continue;
 		const uint8_t *value = reader_take(in, (size_t)options[i].size);
 		if (!value)
@@ -183,6 +189,15 @@ int sockopts_restore_values(int fd, struct reader *in, uint64_t *set, int *reuse
 	if (priority)
 		setsockopt(fd, SOL_SOCKET, SO_PRIORITY, priority, (socklen_t)options[BIT_PRIORITY].size);
 	return 0;
+}
+
+void sockopts_skip(struct reader *in)
+{
+	reader_take(in, 2 * sizeof(uint32_t));
+	uint64_t set = reader_u64(in);
+	for (int i = 0; i < OPTION_COUNT; i++)
+		if (is_dumped(set, i))
+			reader_take(in, (size_t)options[i].size);
 }
 
 int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address)

@@ -17,6 +17,8 @@ void sockopts_dump(int fd, uint64_t set, struct bytes *out);
 /* An option this kernel refuses is left out, except an interface that is not here: -ENODEV. SO_REUSEADDR is for the
  * caller to set. Returns 0 or -EBADMSG. */
 int sockopts_restore(int fd, struct reader *in, uint64_t *set, int *reuse_address);
+/* Past what it would read. */
+void sockopts_skip(struct reader *in);
 
 /* The two halves of that, where they are read and written at different times. */
 struct sockopts_buffers {
