@@ -79,9 +79,9 @@ static void end(struct destination *d, struct fill *f, enum frame_type word, uin
 {
 	f->end = word;
 	f->until_us = now_us() + us;
+	say_end(d, f); /* before the connections end: the source would take them for lost */
 	inflow_close(&d->flow);
 	arrivals_disconnect(&d->arrivals);
-	say_end(d, f);
 }
 
 static void end_program(struct destination *d, struct fill *f)

@@ -19,6 +19,7 @@
 
 #define SERVE_GIVE_UP_US (600ull * 1000 * 1000)
 #define ANSWER_US (5ull * 1000 * 1000)
+#define LAST_WORD_MS 500
 
 /* ---- pages that are asked for ---- */
 
@@ -132,7 +133,9 @@ static int serve_once(struct source *s, struct failure *why)
 		struct pollfd polled[2] = {{.fd = s->control.fd, .events = POLLIN},
 					   {.fd = s->m->wake_fd, .events = POLLIN}};
 		uint64_t count;
-		int n = poll(polled, 2, 50), rc = outflow_error(&s->flow);
+		/* Streams end with the program, too, and then there is a word for it. */
+		int lost = outflow_error(&s->flow), n = poll(polled, lost ? 1 : 2, lost ? LAST_WORD_MS : 50);
+		int rc = n > 0 && polled[0].revents ? 0 : lost;
 		source_progress(s, "postcopy");
 		/* A stream has failed, or somebody cancels, for which it is too late. */
 		if (polled[1].revents && read(s->m->wake_fd, &count, sizeof(count)) < 0)
