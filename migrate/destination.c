@@ -246,6 +246,7 @@ int destination_run(const struct destination_options *o, const struct frame_hell
 	d.hello = hello;
 	d.attach_fd = attach_fd;
 	d.stage = stage;
+	atomic_load(stage); /* a page fault less in the stop */
 	memcpy(d.name, hello->name, sizeof(d.name));
 	wire_text(d.name, sizeof(d.name));
 	pthread_mutex_init(&d.send_lock, NULL);

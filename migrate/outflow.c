@@ -41,39 +41,45 @@ static void frame_put(struct ring_slot *slot, enum frame_type type, size_t size)
 	slot->size = sizeof(header) + size;
 }
 
-/* One record, RECORD_SIZE_MAX bytes at most. 1: the round is over. */
-static int produce(struct outstream *s, uint8_t *record, size_t *size)
+/* The next record, RECORD_SIZE_MAX bytes at most, or none. */
+static int produce(struct outstream *s, uint8_t *record, size_t *size, bool *over)
 {
 	struct trusted_call c = {.out = record, .out_size = RECORD_SIZE_MAX};
 	int rc = trusted(s->flow->enclave, MIGRATE_SEND, s->index, &c);
-	if (rc || c.ret[0] == 0)
-		return rc ? rc : 1;
-	*size = c.out_size;
+	if (rc)
+		return rc;
+	*size = c.ret[0] ? c.out_size : 0;
+	*over = c.ret[3] || *size == 0;
 	atomic_fetch_add(&s->flow->pages, c.ret[1]);
 	atomic_fetch_add(&s->flow->zero_pages, c.ret[2]);
 	return 0;
 }
 
-static int produce_frame(struct outstream *s, struct ring_slot *slot)
+static int produce_frame(struct outstream *s, bool *over)
 {
+	struct ring_slot *slot = ring_fill_begin(&s->lane.ring);
 	size_t size;
-	int rc = produce(s, slot->data + sizeof(struct frame_header), &size);
-	if (rc == 0)
-		frame_put(slot, FRAME_RECORD, size);
-	return rc;
+	if (!slot)
+		return -ECANCELED;
+	int rc = produce(s, slot->data + sizeof(struct frame_header), &size, over);
+	if (rc || size == 0)
+		return rc;
+	frame_put(slot, FRAME_RECORD, size);
+	ring_fill_end(&s->lane.ring);
+	return 0;
 }
 
 static int produce_round(struct outstream *s, unsigned round)
 {
 	struct frame_round end = {round};
-	struct ring_slot *slot;
-	int rc;
-	while ((slot = ring_fill_begin(&s->lane.ring)) && (rc = produce_frame(s, slot)) == 0)
-		ring_fill_end(&s->lane.ring);
+	int rc = 0;
+	for (bool over = false; rc == 0 && !over;)
+		rc = produce_frame(s, &over);
+	if (rc)
+		return rc;
+	struct ring_slot *slot = ring_fill_begin(&s->lane.ring);
 	if (!slot)
 		return -ECANCELED;
-	if (rc < 0)
-		return rc;
 	memcpy(slot->data + sizeof(struct frame_header), &end, sizeof(end));
 	frame_put(slot, FRAME_ROUND_END, sizeof(end));
 	ring_fill_end(&s->lane.ring);
@@ -194,25 +200,28 @@ int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelle
 	return rc;
 }
 
-static int stream_here(struct outstream *s, uint8_t *room, int fd, uint64_t stall_us, struct wait most)
+static int stream_here(struct outstream *s, uint8_t *room, struct parcel *parcel, uint64_t stall_us, struct wait most)
 {
 	struct frame_last stream = {s->index};
 	size_t size;
 	int rc = 0;
-	while (rc == 0 && (rc = produce(s, room, &size)) == 0) {
+	for (bool over = false; rc == 0 && !over;) {
+		rc = produce(s, room, &size, &over);
+		if (rc || size == 0)
+			break;
 		uint64_t stalled_us = now_us() + stall_us;
 		struct wait wait = {stalled_us < most.until_us ? stalled_us : most.until_us, most.wake_fd};
-		rc = wire_send(fd, FRAME_LAST, &stream, sizeof(stream), room, size, wait);
+		rc = parcel_put(parcel, FRAME_LAST, &stream, sizeof(stream), room, size, wait);
 		atomic_fetch_add(&s->flow->bytes, sizeof(struct frame_header) + sizeof(stream) + size);
 	}
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
-int outflow_here(struct outflow *f, uint8_t *room, int fd, uint64_t stall_us, struct wait most)
+int outflow_here(struct outflow *f, uint8_t *room, struct parcel *parcel, uint64_t stall_us, struct wait most)
 {
 	int rc = outflow_error(f);
 	for (unsigned i = 0; i < f->count && rc == 0; i++)
-		rc = stream_here(&f->stream[i], room, fd, stall_us, most);
+		rc = stream_here(&f->stream[i], room, parcel, stall_us, most);
 	return rc;
 }
 

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include "host/enclave.h"
 #include "migrate/lane.h"
+#include "migrate/parcel.h"
 #include "migrate/wire.h"
 
 struct outflow;
@@ -45,9 +46,9 @@ void outflow_round(struct outflow *f);
 /* Until everything of the round is encrypted, though not yet sent. 0, a stream's error, or -ETIMEDOUT if
  * nothing moved for that long, -ECANCELED if *cancelled. */
 int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelled);
-/* The enclave's ROUND call has been made: the calling thread sends it, as FRAME_LAST over that connection, while the
+/* The enclave's ROUND call has been made: the calling thread sends it, as FRAME_LAST in that parcel, which is open, while the
  * streams rest. room: RECORD_SIZE_MAX bytes. -ETIMEDOUT if a record takes longer than stall_us, or all of it than most. */
-int outflow_here(struct outflow *f, uint8_t *room, int fd, uint64_t stall_us, struct wait most);
+int outflow_here(struct outflow *f, uint8_t *room, struct parcel *parcel, uint64_t stall_us, struct wait most);
 /* Bytes that were given to the kernel and of which no peer has said that they came. */
 uint64_t outflow_unsent(struct outflow *f);
 int outflow_error(struct outflow *f);

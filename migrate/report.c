@@ -162,8 +162,8 @@ static json_t *error_json(const struct failure *why)
 
 static json_t *switch_json(const struct migrate_switch *m)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "parked_us", (json_int_t)m->parked_us, "chosen_us",
-			 (json_int_t)m->chosen_us, "carried_us", (json_int_t)m->carried_us, "sent_us",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "parked_us", (json_int_t)m->parked_us, "carried_us",
+			 (json_int_t)m->carried_us, "chosen_us", (json_int_t)m->chosen_us, "sent_us",
 			 (json_int_t)m->sent_us, "ready_us", (json_int_t)m->ready_us, "resumed_us",
 			 (json_int_t)m->resumed_us);
 }

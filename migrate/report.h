@@ -53,7 +53,7 @@ struct migrate_forecast {
 
 /* Moments of the switch, after the program was asked to stop: where a downtime went. */
 struct migrate_switch {
-	uint64_t parked_us, chosen_us, carried_us, sent_us, ready_us, resumed_us;
+	uint64_t parked_us, carried_us, chosen_us, sent_us, ready_us, resumed_us;
 };
 
 struct migrate_report {

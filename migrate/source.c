@@ -185,7 +185,7 @@ static void account(struct source *s)
 static int begin(struct source *s, struct failure *why)
 {
 	s->record = malloc(RECORD_SIZE_MAX);
-	if (!s->record)
+	if (!s->record || parcel_init(&s->parcel))
 		return fail(why, -ENOMEM, "out of memory");
 	memset(s->record, 0, RECORD_SIZE_MAX);
 	int rc = source_connect(s, why);
@@ -213,7 +213,7 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	gethostname(host, sizeof(host) - 1);
 	snprintf(r->source, sizeof(r->source), "%s:%d", host, getpid());
 	wire_init(&s.control, -1);
-	s.urgent_fd = -1;
+	s.urgent_fd = s.parcel.fd = -1;
 	enclave_stats(s.e, &s.before);
 
 	int rc = m->options.to[0] ? begin(&s, &r->failure) : leave_only(&s, &r->failure);
@@ -246,5 +246,6 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	hook_stop(s.hook);
 	wire_close(&s.control);
 	free(s.record);
+	parcel_free(&s.parcel);
 	return rc;
 }

@@ -18,6 +18,7 @@
 #include "host/hook.h"
 #include "migrate/address.h"
 #include "migrate/outflow.h"
+#include "migrate/parcel.h"
 #include "migrate/source.h"
 #include "migrate/wire.h"
 
@@ -53,6 +54,7 @@ struct source {
 	struct softsgx_stats before;
 
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* last told; at first none, and a program that runs has one at least */
+	struct parcel parcel; /* of control, open while frames that go together are made */
 	uint8_t *record; /* of control; RECORD_SIZE_MAX bytes, touched: the stop has no time for it */
 
 	unsigned throttle; /* percent of its time the program stands still, so that rounds get ahead of it */
@@ -86,7 +88,10 @@ int source_was_cancelled(const struct source *s, struct failure *why);
 int source_failed(struct source *s, struct failure *why);
 /* Words for an error of the link; what the destination said itself, if it did, is better. */
 int source_link_failed(struct source *s, int rc, struct failure *why);
+/* A frame of control; into the parcel, if that is open. */
 int source_tell(struct source *s, enum frame_type type, const void *data, size_t size, struct failure *why);
+/* Closes the parcel. rc is what has become of its making; it is sent in any case. */
+int source_told(struct source *s, int rc, struct failure *why);
 /* The next frame, which must be of that type. */
 int source_expect(struct source *s, enum frame_type type, uint64_t us, struct failure *why);
 int source_enclave_failed(int rc, const char *what, struct failure *why);

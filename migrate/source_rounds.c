@@ -55,18 +55,18 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 
 int source_export(struct source *s, struct failure *why)
 {
-	for (;;) {
+	int rc = 0;
+	for (bool over = false; rc == 0 && !over;) {
 		struct trusted_call c = {.out = s->record, .out_size = RECORD_SIZE_MAX};
-		int rc = trusted(s->e, MIGRATE_EXPORT, 0, &c);
+		rc = trusted(s->e, MIGRATE_EXPORT, 0, &c);
 		if (rc)
 			return source_enclave_failed(rc, "to hand out its state", why);
-		if (c.ret[0] == 0)
-			return 0;
-		rc = source_tell(s, FRAME_CONTROL, s->record, c.out_size, why);
-		if (rc)
-			return rc;
+		over = c.ret[1] || c.ret[0] == 0;
+		if (c.ret[0])
+			rc = source_tell(s, FRAME_CONTROL, s->record, c.out_size, why);
 		s->other_bytes += c.out_size;
 	}
+	return rc;
 }
 
 /* What the program may not use of its time. Threads that compute stop, those that wait in the host go on
@@ -142,11 +142,14 @@ static int round_over_streams(struct source *s, struct failure *why)
 static int round_here(struct source *s, struct failure *why)
 {
 	struct frame_round end = {s->round};
+	parcel_begin(&s->parcel, s->control.fd);
 	int rc = source_export(s, why);
-	if (rc == 0 && (rc = outflow_here(&s->flow, s->record, s->control.fd, SILENCE_US,
+	if (rc == 0 && (rc = outflow_here(&s->flow, s->record, &s->parcel, SILENCE_US,
 					  source_until(s, NO_LIMIT_US))))
 		rc = source_link_failed(s, rc, why);
-	return rc ? rc : source_tell(s, FRAME_ROUND_END, &end, sizeof(end), why);
+	if (rc == 0)
+		rc = source_tell(s, FRAME_ROUND_END, &end, sizeof(end), why);
+	return source_told(s, rc, why);
 }
 
 int source_round_send(struct source *s, const struct round_choice *choice, uint64_t coming, struct failure *why)

@@ -54,7 +54,9 @@ static int park_all(struct source *s, struct failure *why)
 		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
 	}
 	s->r->park_us = now_us() - begun;
-	enclave_stragglers_find(s->e, &s->late);
+	/* Its lock is the last thread's on the way to its rest. */
+	if (s->late.count)
+		enclave_stragglers_find(s->e, &s->late);
 	return 0;
 }
 
@@ -90,6 +92,37 @@ static int streams_hurry(struct source *s, struct failure *why)
 	return 0;
 }
 
+/* What exists there in an old version, after the map of what lives. */
+static int send_pages(struct source *s, bool here, struct failure *why)
+{
+	int rc;
+	if (here) {
+		parcel_begin(&s->parcel, s->control.fd);
+		rc = source_export(s, why);
+		if (rc == 0 && (rc = outflow_here(&s->flow, s->record, &s->parcel, s->o->switch_timeout_us,
+						  source_until(s, NO_LIMIT_US))))
+			rc = source_link_failed(s, rc, why);
+		return source_told(s, rc, why);
+	}
+	rc = streams_hurry(s, why);
+	if (rc == 0)
+		rc = source_export(s, why);
+	if (rc == 0 &&
+	    (rc = outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled)))
+		rc = source_link_failed(s, rc, why);
+	return rc;
+}
+
+static int send_state(struct source *s, struct failure *why)
+{
+	struct frame_round final = {s->round};
+	parcel_begin(&s->parcel, s->control.fd);
+	int rc = source_export(s, why);
+	if (rc == 0)
+		rc = source_tell(s, FRAME_FINAL, &final, sizeof(final), why);
+	return source_told(s, rc, why);
+}
+
 /* Everything that has to move while nothing runs, up to READY in control.data. */
 static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 {
@@ -105,35 +138,21 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	at->parked_us = now_us() - stopped_us;
 	if (rc == 0)
 		rc = hook_tell(s->hook, HOOK_POST_STOP, s->m->name, HOOK_PARKED_TIMEOUT_MS, why);
+	/* First, for the destination takes longest for it. */
+	if (rc == 0)
+		rc = send_carried(s, why);
+	at->carried_us = now_us() - stopped_us;
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	if (rc == 0)
 		rc = source_round_begin(s, ROUND_FINAL, most_now(s), GROW_NOT, &choice, why);
 	at->chosen_us = now_us() - stopped_us;
-	if (rc)
-		return rc;
-	bool here = choice.pages <= PAGES_HERE;
-	if (!here)
-		rc = streams_hurry(s, why);
-	/* Beside the pages, if those are many. */
-	wire_together(s->control.fd, true);
+	bool here = rc == 0 && choice.pages <= PAGES_HERE;
 	if (rc == 0)
-		rc = source_export(s, why);
+		rc = send_pages(s, here, why);
 	if (rc == 0)
-		rc = send_carried(s, why);
-	wire_together(s->control.fd, false);
-	at->carried_us = now_us() - stopped_us;
-	if (rc)
-		return rc;
-	rc = here ? outflow_here(&s->flow, s->record, s->control.fd, s->o->switch_timeout_us, source_until(s, NO_LIMIT_US))
-		  : outflow_produced(&s->flow, (unsigned)(s->o->switch_timeout_us / 1000), &s->m->cancelled);
-	if (rc)
-		return source_link_failed(s, rc, why);
-	rc = source_export(s, why);
+		rc = send_state(s, why);
 	at->sent_us = now_us() - stopped_us;
-	struct frame_round final = {s->round};
-	if (rc == 0)
-		rc = source_tell(s, FRAME_FINAL, &final, sizeof(final), why);
 	if (rc == 0)
 		rc = source_await_answer(s, s->o->switch_timeout_us, "switch", why);
 	if (rc == 0 && !here)

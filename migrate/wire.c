@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,12 +124,6 @@ int wire_send(int fd, enum frame_type type, const void *first, size_t first_size
 	struct iovec part[3] = {
 	    {&header, sizeof(header)}, {(void *)first, first_size}, {(void *)second, second_size}};
 	return send_parts(fd, part, 3, wait);
-}
-
-void wire_together(int fd, bool together)
-{
-	int on = together;
-	setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
 int wire_send_raw(int fd, const void *data, size_t size, struct wait wait)

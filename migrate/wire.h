@@ -142,8 +142,6 @@ void wire_text(char *text, size_t size);
  */
 int wire_send(int fd, enum frame_type type, const void *first, size_t first_size, const void *second,
 	      size_t second_size, struct wait wait);
-/* From true to false frames wait for each other, and go as one: waking the other host costs more than most of them. */
-void wire_together(int fd, bool together);
 /* Sends bytes that already hold a frame. */
 int wire_send_raw(int fd, const void *data, size_t size, struct wait wait);
 

@@ -26,7 +26,7 @@ CHECK_DEPS += $(B)/tests/migrate/frame_relay
 TESTS += $(addprefix tests/migrate/,links-lost-around-commit strangers-decide-nothing check-tells-what-a-move-would)
 
 # Reads hostile input: with sanitizers.
-$(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/address.o host/failure.o)
+$(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/parcel.o migrate/address.o host/failure.o)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $^
 TESTS += $(B)/tests/migrate/wire
@@ -46,7 +46,7 @@ $(B)/sanitize-thread/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -fsanitize=thread -MMD -MP -c -o $@ $<
 $(B)/tests/migrate/streams: $(addprefix $(B)/sanitize-thread/,tests/migrate/streams.o migrate/outflow.o \
-		migrate/inflow.o migrate/lane.o migrate/ring.o migrate/wire.o)
+		migrate/inflow.o migrate/lane.o migrate/parcel.o migrate/ring.o migrate/wire.o)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=thread -o $@ $^
 TESTS += $(B)/tests/migrate/streams

@@ -127,18 +127,28 @@ static void rounds_arrive_whole(void)
 	end();
 }
 
+static int here(int fd, uint64_t stall_us, struct wait most)
+{
+	static uint8_t room[RECORD_SIZE_MAX];
+	struct parcel parcel;
+	CHECK(parcel_init(&parcel) == 0);
+	parcel_begin(&parcel, fd);
+	int rc = outflow_here(&out, room, &parcel, stall_us, most), sent = parcel_end(&parcel, most);
+	parcel_free(&parcel);
+	return rc ? rc : sent;
+}
+
 /* ... over another connection, named by their streams, which then go on as before. */
 static void few_go_in_the_calling_thread(void)
 {
 	struct wait wait = {now_us() + 5000000, -1};
-	static uint8_t room[RECORD_SIZE_MAX];
 	struct wire there;
 	int ends[2];
 	begin();
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
 	for (unsigned i = 0; i < STREAMS; i++)
 		lane[i].left = i; /* the first has none */
-	CHECK(outflow_here(&out, room, ends[0], 5000000, wait) == 0);
+	CHECK(here(ends[0], 5000000, wait) == 0);
 	wire_init(&there, ends[1]);
 	for (unsigned i = 1; i < STREAMS; i++)
 		for (unsigned k = 0; k < i; k++) {
@@ -152,7 +162,7 @@ static void few_go_in_the_calling_thread(void)
 	CHECK(atomic_load(&out.pages) == 3 && atomic_load(&pages_taken) == 3);
 	lane[1].left = 1;
 	send_fails_at = lane[1].made;
-	CHECK(outflow_here(&out, room, ends[0], 5000000, wait) == -EIO);
+	CHECK(here(ends[0], 5000000, wait) == -EIO);
 	send_fails_at = NEVER;
 	lane[1].made--;
 	round_send(3);
@@ -160,7 +170,7 @@ static void few_go_in_the_calling_thread(void)
 	CHECK(atomic_load(&pages_taken) == 3 + 18);
 	/* the threads rest again, at once */
 	lane[2].left = 1;
-	CHECK(outflow_here(&out, room, ends[0], 5000000, wait) == 0);
+	CHECK(here(ends[0], 5000000, wait) == 0);
 	CHECK(wire_recv(&there, wait) == 0 && there.type == FRAME_LAST);
 	CHECK(record(NULL, 2, there.data + sizeof(struct frame_last), there.size - sizeof(struct frame_last)) == 0);
 	round_send(1);
@@ -182,7 +192,6 @@ static void *slow_reader_main(void *context)
 /* All of it takes longer than anybody would wait for a word, but bytes move all the time. */
 static void slow_links_are_not_silent(void)
 {
-	static uint8_t room[RECORD_SIZE_MAX];
 	struct wait most = {now_us() + 20000000, -1};
 	struct wire there;
 	pthread_t reader;
@@ -193,7 +202,7 @@ static void slow_links_are_not_silent(void)
 	wire_init(&there, ends[1]);
 	CHECK(pthread_create(&reader, NULL, slow_reader_main, &there) == 0);
 	lane[0].left = 30;
-	CHECK(outflow_here(&out, room, ends[0], 1000000, most) == 0);
+	CHECK(here(ends[0], 1000000, most) == 0);
 	shutdown(ends[0], SHUT_RDWR);
 	pthread_join(reader, NULL);
 	wire_close(&there);
@@ -201,9 +210,9 @@ static void slow_links_are_not_silent(void)
 	close(ends[0]);
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
 	lane[0].left = 30;
-	CHECK(outflow_here(&out, room, ends[0], 100000, most) == -ETIMEDOUT);
+	CHECK(here(ends[0], 100000, most) == -ETIMEDOUT);
 	most.until_us = now_us() + 100000;
-	CHECK(outflow_here(&out, room, ends[0], 10000000, most) == -ETIMEDOUT);
+	CHECK(here(ends[0], 10000000, most) == -ETIMEDOUT);
 	close(ends[0]);
 	close(ends[1]);
 	end();

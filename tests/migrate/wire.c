@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "migrate/address.h"
+#include "migrate/parcel.h"
 #include "tests/check.h"
 
 static int ends[2];
@@ -44,6 +45,35 @@ static void frames_arrive_as_sent(void)
 	CHECK(w.type == FRAME_READY && w.size == 150 && w.data[149] == 7 && w.data[150] == 0);
 	CHECK(wire_recv(&w, soon()) == 0 && w.type == FRAME_MANIFEST && w.size == 0);
 	CHECK(wire_recv(&w, soon()) == -ETIMEDOUT);
+	end();
+}
+
+/* ... as before those that wait, however large they are; and nothing before it is told. */
+static void frames_of_a_parcel_arrive_in_order(void)
+{
+	static uint8_t large[PARCEL_SIZE];
+	struct parcel p;
+	memset(large, 7, sizeof(large));
+	begin();
+	CHECK(parcel_init(&p) == 0 && p.fd == -1);
+	parcel_begin(&p, ends[0]);
+	CHECK(parcel_put(&p, FRAME_READY, large, 100, large, 50, soon()) == 0);
+	CHECK(parcel_put(&p, FRAME_MANIFEST, NULL, 0, NULL, 0, soon()) == 0);
+	CHECK(wire_recv(&w, soon()) == -ETIMEDOUT);
+	CHECK(parcel_put(&p, FRAME_CARRIED, large, sizeof(large), NULL, 0, soon()) == 0);
+	CHECK(parcel_put(&p, FRAME_FINAL, NULL, 0, large, 9, soon()) == -EMSGSIZE);
+	CHECK(parcel_put(&p, FRAME_CONTROL, large, 3, NULL, 0, soon()) == 0);
+	CHECK(wire_recv(&w, soon()) == 0 && w.type == FRAME_READY && w.size == 150 && w.data[149] == 7);
+	CHECK(wire_recv(&w, soon()) == 0 && w.type == FRAME_MANIFEST && w.size == 0);
+	CHECK(wire_recv(&w, soon()) == 0 && w.type == FRAME_CARRIED && w.size == sizeof(large));
+	CHECK(wire_recv(&w, soon()) == -ETIMEDOUT);
+	CHECK(parcel_end(&p, soon()) == 0 && p.fd == -1);
+	CHECK(wire_recv(&w, soon()) == 0 && w.type == FRAME_CONTROL && w.size == 3);
+	parcel_begin(&p, ends[0]);
+	CHECK(parcel_put(&p, FRAME_READY, large, 1, NULL, 0, soon()) == 0);
+	wire_close(&w);
+	CHECK(parcel_end(&p, soon()) == -EPIPE && p.fd == -1);
+	parcel_free(&p);
 	end();
 }
 
@@ -151,6 +181,7 @@ static void addresses_are_parsed(void)
 int main(void)
 {
 	frames_arrive_as_sent();
+	frames_of_a_parcel_arrive_in_order();
 	malformed_frames_are_refused();
 	promised_bytes_are_not_waited_for();
 	oversized_sends_are_our_own_mistake();
