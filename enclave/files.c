@@ -487,14 +487,14 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 
 void files_export(struct writer *w)
 {
-	put_bytes(w, fd_tag, sizeof fd_tag);
+	put_sparse(w, fd_tag, sizeof fd_tag);
 	interest_export(w);
 	signalfd_export(w);
 }
 
 void files_import(struct reader *r)
 {
-	get_bytes(r, fd_tag, sizeof fd_tag);
+	get_sparse(r, fd_tag, sizeof fd_tag);
 	interest_import(r);
 	signalfd_import(r);
 }

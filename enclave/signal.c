@@ -610,14 +610,14 @@ void signal_self(struct thread *t, int signum)
 
 void signal_export(struct writer *w)
 {
-	put_bytes(w, action, sizeof action);
+	put_sparse(w, action, sizeof action);
 	put_u64(w, load(&process_pending));
 	put_u64(w, load(&sent_by_host));
 }
 
 void signal_import(struct reader *r)
 {
-	get_bytes(r, action, sizeof action);
+	get_sparse(r, action, sizeof action);
 	process_pending = get_u64(r);
 	sent_by_host = get_u64(r);
 	if (process_pending)

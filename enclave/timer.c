@@ -363,12 +363,12 @@ int64_t timer_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 
 void timers_export(struct writer *w)
 {
-	put_bytes(w, timer, sizeof timer);
+	put_sparse(w, timer, sizeof timer);
 	put_u64(w, cpu_hard_ns);
 }
 
 void timers_import(struct reader *r)
 {
-	get_bytes(r, timer, sizeof timer);
+	get_sparse(r, timer, sizeof timer);
 	cpu_hard_ns = get_u64(r);
 }

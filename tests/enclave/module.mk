@@ -16,4 +16,7 @@ $(EXCEPTIONS_TEST): $(EXCEPTIONS_TEST).o $(B)/tests/enclave/support.o $(addprefi
 CLOCK_TEST := $(B)/tests/enclave/clock-outlasts-a-stuck-writer
 $(CLOCK_TEST): $(CLOCK_TEST).o $(B)/tests/enclave/enclave/clock.o
 	$(CC) -o $@ $^
-TESTS += $(ENCLAVE_TESTS) $(EXCEPTIONS_TEST) $(CLOCK_TEST)
+SPARSE_TEST := $(B)/tests/enclave/sparse-arrays
+$(SPARSE_TEST): $(SPARSE_TEST).o
+	$(CC) -o $@ $^
+TESTS += $(ENCLAVE_TESTS) $(EXCEPTIONS_TEST) $(CLOCK_TEST) $(SPARSE_TEST)
