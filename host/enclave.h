@@ -79,7 +79,9 @@ void enclave_stragglers(struct enclave *e, char *text, size_t size);
 /* Answers every OCALL_PARK that waits now or is on its way out of an entry made before. The answer may come
  * to a thread that should stay: the enclave asks again. */
 void enclave_unpark_all(struct enclave *e);
-/* After that: were some answered that no processor has run since? */
+/* Until all threads have parked, as far as this host can see; false: not within that time. */
+bool enclave_await_parks(struct enclave *e, uint64_t us);
+/* After unpark_all: were some answered that no processor has run since? */
 bool enclave_any_parked(struct enclave *e);
 /* The moved-away source: host threads in OCALL_PARK, now or later, end without entering again. */
 void enclave_abandon(struct enclave *e);

@@ -112,9 +112,9 @@ static enum next do_park(struct slot *s)
 	struct enclave *e = s->thread.enclave;
 
 	atomic_store(&s->parked, true);
-	pthread_mutex_lock(&e->lock);
-	pthread_cond_broadcast(&e->changed);
+	pthread_mutex_lock(&e->lock); /* whoever waits has not seen it, or waits */
 	pthread_mutex_unlock(&e->lock);
+	pthread_cond_broadcast(&e->changed);
 	while (s->entered_generation == atomic_load(&e->unpark_generation))
 		syscall(SYS_futex, &e->unpark_generation, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, s->entered_generation, NULL);
 	atomic_store(&s->parked, false);
@@ -428,6 +428,33 @@ void enclave_abandon(struct enclave *e)
 {
 	atomic_store(&e->abandoned, true);
 	enclave_unpark_all(e);
+}
+
+static bool all_have_parked(const struct enclave *e)
+{
+	bool all = true;
+
+	for (unsigned i = THREAD_SLOTS_SERVICE; i < e->config.slot_count && all; i++)
+		all = e->slot[i].state != SLOT_RUNNING || atomic_load(&e->slot[i].parked);
+	return all;
+}
+
+bool enclave_await_parks(struct enclave *e, uint64_t us)
+{
+	struct timespec until;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)us * 1000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&e->lock);
+	while (rc == 0 && !all_have_parked(e))
+		rc = pthread_cond_clockwait(&e->changed, &e->lock, CLOCK_MONOTONIC, &until);
+	pthread_mutex_unlock(&e->lock);
+	return rc == 0;
 }
 
 /* Have all threads of the bitmap's slots parked (or ended, which is not what was asked)? Under the lock. */

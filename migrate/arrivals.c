@@ -8,14 +8,19 @@
 #include "migrate/trusted.h"
 #include "migrate/wire.h"
 
-void arrivals_init(struct arrivals *a, struct enclave *e, int wake_fd)
+int arrivals_init(struct arrivals *a, struct enclave *e, int wake_fd)
 {
+	const struct image_config *config = enclave_config(e);
 	memset(a, 0, sizeof(*a));
 	a->enclave = e;
 	a->wake_fd = wake_fd;
 	a->urgent_fd = -1;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->changed, NULL);
+	a->pages_end = (config->heap_base + config->heap_size) / PAGE_SIZE;
+	/* Touched only where pages come: a large enclave that uses little costs little. */
+	a->room = calloc(a->pages_end / 64 + 1, sizeof(*a->room));
+	return a->room ? 0 : -ENOMEM;
 }
 
 /* ---- records ---- */
@@ -109,16 +114,10 @@ static void page_wait(void *context, uint64_t page)
 	pthread_mutex_unlock(&a->lock);
 }
 
-int arrivals_begin(struct arrivals *a)
+void arrivals_begin(struct arrivals *a)
 {
-	const struct image_config *config = enclave_config(a->enclave);
-	a->pages_end = (config->heap_base + config->heap_size) / PAGE_SIZE;
-	/* Touched only where pages come: a large enclave that uses little costs little. */
-	a->come = calloc(a->pages_end / 64 + 1, sizeof(*a->come));
-	if (!a->come)
-		return -ENOMEM;
+	a->come = a->room;
 	enclave_set_pager(a->enclave, page_wait, a);
-	return 0;
 }
 
 /* ---- the urgent connection ---- */

@@ -16,6 +16,7 @@ struct arrivals {
 	struct enclave *enclave;
 	atomic_uint_fast64_t waits; /* of threads for a page */
 
+	_Atomic uint64_t *room;		/* of come: made before the stop */
 	_Atomic uint64_t *_Atomic come; /* a bit a page, once the program runs */
 	uint64_t pages_end;
 
@@ -29,11 +30,12 @@ struct arrivals {
 	int wake_fd;	     /* eventfd, written when the connection is lost */
 };
 
-void arrivals_init(struct arrivals *a, struct enclave *e, int wake_fd);
+/* -ENOMEM. */
+int arrivals_init(struct arrivals *a, struct enclave *e, int wake_fd);
 /* A record of a stream: its host's part, the enclave's, and whoever waits for what is in it goes on. */
 int arrivals_record(struct arrivals *a, unsigned stream, const void *record, size_t size);
-/* Before the program runs: from now on its threads may wait. -ENOMEM. */
-int arrivals_begin(struct arrivals *a);
+/* Before the program runs: from now on its threads may wait. */
+void arrivals_begin(struct arrivals *a);
 /* Takes over fd: pages are asked for there, once there is anybody to ask for one. */
 int arrivals_connect(struct arrivals *a, int fd);
 void arrivals_disconnect(struct arrivals *a);

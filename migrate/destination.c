@@ -85,8 +85,8 @@ static int load(struct destination *d, struct failure *why)
 		rc = image_find(d->o->image_dir, d->hello->mrenclave, path, sizeof(path), why);
 	if (rc == 0)
 		rc = enclave_load(path, &d->e, why);
-	if (rc == 0)
-		arrivals_init(&d->arrivals, d->e, d->wake_fd);
+	if (rc == 0 && (rc = arrivals_init(&d->arrivals, d->e, d->wake_fd)))
+		fail(why, rc, "out of memory");
 	if (rc == 0 && memcmp(enclave_mrenclave(d->e), d->hello->mrenclave, 32) != 0)
 		rc = fail(why, -ENOENT, "the image changed while it was loaded");
 	if (rc)

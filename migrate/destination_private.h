@@ -48,7 +48,7 @@ struct destination {
 	struct carry_destination *carry;
 	struct hook *hook;
 	struct softsgx_stats before;
-	uint64_t parking_us;
+	uint64_t parking_us, downtime_us;
 	struct urgency urgency; /* of the main thread */
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* with a thread that stands by */
 	bool secure;			     /* the peer has shown to be the same enclave */

@@ -72,7 +72,11 @@ static int on_slots(struct destination *d, struct failure *why)
 
 static int on_parking(struct destination *d, struct failure *why)
 {
-	d->parking_us = now_us();
+	struct frame_parking parking;
+	if (d->control.size != sizeof(parking))
+		return destination_link_failed(-EPROTO, why);
+	memcpy(&parking, d->control.data, sizeof(parking));
+	d->parking_us = now_us() - parking.for_us;
 	return 0;
 }
 
@@ -138,9 +142,7 @@ static int on_final(struct destination *d, struct failure *why)
 	if (rc)
 		return destination_flow_failed(d, why);
 	/* Nothing leaves any more; ready to ask for pages before any thread can need one. */
-	rc = arrivals_begin(&d->arrivals);
-	if (rc)
-		return fail(why, rc, "%s", strerror(-rc));
+	arrivals_begin(&d->arrivals);
 	rc = hook_tell(d->hook, HOOK_PRE_RESUME, d->name, HOOK_TIMEOUT_MS, why);
 	if (rc)
 		return rc;
@@ -219,7 +221,6 @@ static void threads_go(struct destination *d)
 
 int destination_on_commit(struct destination *d, struct failure *why)
 {
-	static uint64_t downtime_us;
 	uint8_t record[1024];
 	struct trusted_call c = {
 	    .in = d->control.data, .in_size = d->control.size, .out = record, .out_size = sizeof(record)};
@@ -231,9 +232,9 @@ int destination_on_commit(struct destination *d, struct failure *why)
 		d->deferred = c.ret[0];
 		threads_go(d);
 		d->resumed_us = now_us();
-		downtime_us = d->resumed_us - d->parking_us;
+		d->downtime_us = d->resumed_us - d->parking_us;
 	}
-	struct frame_resumed times = {downtime_us};
+	struct frame_resumed times = {d->downtime_us};
 	/* If it does not get through, the source asks again. */
 	destination_tell(d, FRAME_RESUMED, &times, sizeof(times), record, c.out_size);
 	return 0;

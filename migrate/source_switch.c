@@ -10,6 +10,7 @@
 #define COMMIT_GIVE_UP_US (60ull * 1000 * 1000)
 #define HOOK_PARKED_TIMEOUT_MS 400
 #define SLOW_STOP_US 1000 /* worth a name in the report */
+#define PARKS_US 100	  /* between two looks */
 #define HURRY_US 200	  /* more than that, and threads that should stop wait for a processor */
 
 /* ---- switch ---- */
@@ -35,6 +36,8 @@ static int park_all(struct source *s, struct failure *why)
 			enclave_kick_all(s->e);
 			kicked = now;
 		}
+		/* It sleeps: whoever has to reach a safepoint may need this processor. */
+		bool parked = enclave_await_parks(s->e, PARKS_US);
 		rc = trusted(s->e, MIGRATE_PENDING, 0, &c);
 		if (rc)
 			return source_enclave_failed(rc, "to stop", why);
@@ -50,8 +53,8 @@ static int park_all(struct source *s, struct failure *why)
 			s->hurried = true;
 			enclave_hurry(s->e, true);
 		}
-		/* Whoever has to reach a safepoint may need this processor. */
-		nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
+		if (parked) /* this host does not see all */
+			nanosleep(&(struct timespec){0, 20 * 1000}, NULL);
 	}
 	s->r->park_us = now_us() - begun;
 	/* Its lock is the last thread's on the way to its rest. */
@@ -60,12 +63,18 @@ static int park_all(struct source *s, struct failure *why)
 	return 0;
 }
 
-static int send_carried(struct source *s, struct failure *why)
+/* The first that the destination hears of the stop. */
+static int send_carried(struct source *s, uint64_t stopped_us, struct failure *why)
 {
 	struct bytes state = {0};
 	int rc = carry_source_freeze(s->carry, &state, why);
+	struct frame_parking parking = {now_us() - stopped_us};
+	parcel_begin(&s->parcel, s->control.fd);
+	if (rc == 0)
+		rc = source_tell(s, FRAME_PARKING, &parking, sizeof(parking), why);
 	if (rc == 0)
 		rc = source_tell(s, FRAME_CARRIED, state.data, state.size, why);
+	rc = source_told(s, rc, why);
 	s->r->switchover_bytes += state.size;
 	bytes_free(&state);
 	return rc;
@@ -130,17 +139,14 @@ static int hand_over(struct source *s, uint64_t stopped_us, struct failure *why)
 	struct counts before = source_counts_now(s);
 	uint64_t others = s->other_bytes;
 	struct round_choice choice;
-	uint8_t nothing = 0;
-	int rc = source_tell(s, FRAME_PARKING, &nothing, 1, why);
-	if (rc == 0)
-		rc = park_all(s, why);
+	int rc = park_all(s, why);
 	signals_hold();
 	at->parked_us = now_us() - stopped_us;
 	if (rc == 0)
 		rc = hook_tell(s->hook, HOOK_POST_STOP, s->m->name, HOOK_PARKED_TIMEOUT_MS, why);
 	/* First, for the destination takes longest for it. */
 	if (rc == 0)
-		rc = send_carried(s, why);
+		rc = send_carried(s, stopped_us, why);
 	at->carried_us = now_us() - stopped_us;
 	if (rc == 0)
 		rc = source_tell_slots(s, why);

@@ -73,7 +73,7 @@ struct frame_header {
 
 #define SESSION_ID_SIZE 16
 #define MIGRATE_NAME_MAX 64
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5
 
 struct frame_hello {
 	uint32_t version; /* WIRE_VERSION */
@@ -113,9 +113,13 @@ struct frame_failed {
 	char message[256]; /* printable, NUL terminated */
 } __attribute__((packed));
 
+struct frame_parking {
+	uint64_t for_us; /* that the program has been asked to stop */
+} __attribute__((packed));
+
 /* Before RESUMED's record. */
 struct frame_resumed {
-	uint64_t downtime_us; /* from PARKING to running, on the destination's clock */
+	uint64_t downtime_us; /* from what PARKING says to running, on the destination's clock */
 } __attribute__((packed));
 
 /* BYE of a destination whose program has ended while pages were still to come. (A source's holds signals.) */
