@@ -250,8 +250,6 @@ static int take_prebound(struct restore *r, const struct description *d)
 static int bind_to(int fd, const struct description *d)
 {
 	int on = 1;
-	if (d->reuse_address)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* The address may come to this host only later. */
 	if (d->domain == AF_INET)
 		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
@@ -284,9 +282,8 @@ static int make_socket(struct restore *r, struct reader *in, struct description 
 	if (fd < 0)
 		return -errno;
 	int error = sockopts_restore(fd, &options, &d->options, &d->reuse_address);
-	if (bound)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &d->reuse_address, sizeof(d->reuse_address));
-	else if (!error && d->name_size)
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &d->reuse_address, sizeof(d->reuse_address));
+	if (!error && !bound && d->name_size)
 		error = bind_to(fd, d);
 	if (error)
 		close(fd);
