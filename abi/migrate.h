@@ -79,8 +79,8 @@ enum migrate_op {
 	 */
 	MIGRATE_SLOTS,
 	/* source: out: next control record: the memory map of the last ROUND, after FINAL's the threads' state (all its
-	 * pages must have been sent). ret[0] its size, 0: there was nothing left; ret[1] 1: all exported, there is no
-	 * need to ask again. */
+	 * pages must have been sent). ret[0] its size, 0: there was nothing left; ret[1] 1: that was all there
+	 * is by now. */
 	MIGRATE_EXPORT,
 	/* destination, all received: out: READY. */
 	MIGRATE_READY,

@@ -197,7 +197,7 @@ int source_make_share(void)
 static int seal_state(struct blob *b)
 {
 	static const uint8_t iv[GCM_IV_SIZE];
-	long size = state_export(b->data, b->capacity - RECORD_TAG_SIZE);
+	long size = b->capacity < RECORD_TAG_SIZE ? -ENOSPC : state_export(b->data, b->capacity - RECORD_TAG_SIZE);
 	if (size == -ENOSPC) { /* the program has opened more since the session began */
 		int rc = blob_reserve(b, state_export_max() + RECORD_TAG_SIZE);
 		if (rc)
