@@ -105,7 +105,7 @@ struct quiet {
 	bool all;    /* went once, however often they are written */
 	bool enough; /* rounds leave no fewer, and these can be borne */
 	bool paused; /* before this look */
-	uint64_t patient_until_us; /* 0: there was no need to wait for calm yet */
+	bool waited; /* for calm */
 	unsigned looks, returns, finishes;
 	uint64_t sent;
 	uint64_t least_absent;
@@ -150,29 +150,32 @@ static bool may_all_go(struct source *s, const struct round_choice *seen)
 }
 
 /* Programs have phases. Who writes faster than rounds carry is given the time that it would take to bring these pages when
- * it waits for them, and as long again: until then it may have come to what rounds do keep up with. Once only, and not for
- * longer than what is left of watching. */
-static uint64_t patient_until(const struct source *s, const struct quiet *q, uint64_t pages)
+ * it waits for them, and as long again: until then it may have come to what rounds do keep up with. Not for longer than
+ * what is left of watching. */
+static uint64_t patience_us(const struct source *s, uint64_t pages)
 {
 	uint64_t us = (uint64_t)((double)pages * s->new_page_us) * PATIENCE;
 	uint64_t left_us = s->r->watch_us < WATCH_MAX_US ? WATCH_MAX_US - s->r->watch_us : 0;
-	return q->patient_until_us ? q->patient_until_us : now_us() + (us < left_us ? us : left_us);
+	return us < left_us ? us : left_us;
 }
 
 static bool is_patient(const struct source *s, const struct quiet *q, uint64_t pages)
 {
-	return now_us() + WATCH_STEP_US <= patient_until(s, q, pages);
+	return !q->waited && patience_us(s, pages) >= WATCH_STEP_US;
 }
 
+/* Once only, or what alternates would be waited for time and again. */
 static int await_calm(struct source *s, struct quiet *q, uint64_t pages, bool *calm, struct failure *why)
 {
+	uint64_t begun = now_us(), until_us = begun + patience_us(s, pages);
 	int rc = 0;
-	q->patient_until_us = patient_until(s, q, pages);
-	for (*calm = false; rc == 0 && !*calm && is_patient(s, q, pages);) {
+	q->waited = true;
+	for (*calm = false; rc == 0 && !*calm && now_us() + WATCH_STEP_US <= until_us;) {
 		struct round_choice seen;
 		rc = source_glance(s, ROUND_OLD, WATCH_STEP_US, &seen, why);
 		*calm = rc == 0 && load_of(s, seen.written, seen.since_us) < LOAD_MAX;
 	}
+	s->r->watch_us += now_us() - begun;
 	return rc;
 }
 
@@ -274,7 +277,7 @@ static int catch_up(struct source *s, struct quiet *q, uint64_t old, bool *done,
 	q->enough = choice.pages <= source_tolerable(s);
 	q->behind = !q->enough && (s->throttle > 0 || choice.pages > old - old / 4);
 	s->throttle = 0;
-	if (rc == 0 && q->behind) {
+	if (rc == 0 && q->behind && is_patient(s, q, choice.pages)) {
 		bool calm;
 		rc = await_calm(s, q, choice.pages, &calm, why);
 		q->behind = !calm;

@@ -424,6 +424,8 @@ int main(void)
 	    {.name = "memory speed, 1/100; 3000/s", .pages_per_s = FAST, .share = 0.01, .beside_per_s = 3000, .expect = what_is_hot_stays_beside_others},
 	    {.name = "memory speed, 1/5; 10000/s", .pages_per_s = FAST, .share = 0.2, .beside_per_s = 10000, .expect = what_is_hot_stays_beside_others},
 	    {.name = "memory speed, half; 0.2 s of 0.4", .pages_per_s = FAST, .share = 0.5, .every_us = 400000, .writes_us = 200000, .expect = its_rest_is_awaited},
+	    {.name = "memory speed, half; 25 ms of 50", .pages_per_s = FAST, .share = 0.5, .every_us = 50000, .writes_us = 25000, .expect = it_ends},
+	    {.name = "later, half; 25 ms of 50", .pages_per_s = FAST, .share = 0.5, .every_us = 50000, .writes_us = 25000, .from_us = 200000, .expect = it_ends},
 	    {.name = "later, half; 0.2 s of 0.4", .pages_per_s = FAST, .share = 0.5, .every_us = 400000, .writes_us = 200000, .from_us = 200000, .expect = its_rest_is_awaited},
 	    {.name = "memory speed, all over", .pages_per_s = FAST, .share = 1, .expect = nothing_goes_before},
 	    {.name = "memory speed, one by one", .pages_per_s = FAST, .share = 1, .sweeps = true, .expect = nothing_goes_before},
