@@ -214,6 +214,7 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	snprintf(r->source, sizeof(r->source), "%s:%d", host, getpid());
 	wire_init(&s.control, -1);
 	s.urgent_fd = s.parcel.fd = -1;
+	s.stall_us = SILENCE_US;
 	enclave_stats(s.e, &s.before);
 
 	int rc = m->options.to[0] ? begin(&s, &r->failure) : leave_only(&s, &r->failure);

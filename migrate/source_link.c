@@ -84,7 +84,7 @@ int source_link_failed(struct source *s, int rc, struct failure *why)
 
 int source_tell(struct source *s, enum frame_type type, const void *data, size_t size, struct failure *why)
 {
-	struct wait wait = source_until(s, SILENCE_US);
+	struct wait wait = source_until(s, s->stall_us);
 	int rc = s->parcel.fd >= 0 ? parcel_put(&s->parcel, type, data, size, NULL, 0, wait)
 				   : wire_send(s->control.fd, type, data, size, NULL, 0, wait);
 	return rc ? source_link_failed(s, rc, why) : 0;
@@ -92,7 +92,7 @@ int source_tell(struct source *s, enum frame_type type, const void *data, size_t
 
 int source_told(struct source *s, int rc, struct failure *why)
 {
-	int sent = parcel_end(&s->parcel, source_until(s, SILENCE_US));
+	int sent = parcel_end(&s->parcel, source_until(s, s->stall_us));
 	return rc || sent == 0 ? rc : source_link_failed(s, sent, why);
 }
 

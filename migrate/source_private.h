@@ -54,6 +54,7 @@ struct source {
 	struct softsgx_stats before;
 
 	uint8_t slots[THREAD_SLOTS_MAX / 8]; /* last told; at first none, and a program that runs has one at least */
+	uint64_t stall_us;    /* no frame of control may take longer */
 	struct parcel parcel; /* of control, open while frames that go together are made */
 	uint8_t *record; /* of control; RECORD_SIZE_MAX bytes, touched: the stop has no time for it */
 

@@ -269,7 +269,9 @@ int source_switch_over(struct source *s, struct failure *why)
 	source_progress(s, "switch");
 	struct urgency urgency = thread_urgent_begin();
 	uint64_t stopped_us = now_us();
+	s->stall_us = s->o->switch_timeout_us;
 	rc = hand_over(s, stopped_us, why);
+	s->stall_us = SILENCE_US;
 	if (rc == 0)
 		rc = commit(s, stopped_us, why);
 	thread_urgent_end(urgency);

@@ -12,7 +12,8 @@
  *   both   HANDSHAKE, EVIDENCE                  RECORD ...
  *   d > s  ROUND_DONE (each round)              ROUND_END (each round)
  *   s > d  LAST ..., ROUND_END   a round of few pages, instead of on the streams
- *   s > d  SLOTS, PARKING, CARRIED, CONTROL ...
+ *   s > d  SLOTS           before rounds, and in the stop if there are more
+ *   s > d  PARKING, CARRIED, CONTROL ...
  *   s > d  LAST ...        if the last pages are few; else HURRY, and they go on the streams, and ROUND_DONE as before
  *   s > d  FINAL           d > s  READY
  *   s > d  COMMIT          d > s  RESUMED or REFUSED, then REPORT
