@@ -281,6 +281,7 @@ static void sockets(void)
 	begin();
 	int plain = (int)CALL(&a, SYS_socket, AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	CHECK(CALL(&a, SYS_setsockopt, plain, SOL_SOCKET, SO_KEEPALIVE, &on, 4) == 0);
+	CHECK(CALL(&a, SYS_setsockopt, plain, SOL_SOCKET, SO_REUSEADDR, &on, 4) == 0);
 	int datagrams = (int)CALL(&a, SYS_socket, AF_INET, SOCK_DGRAM, 0);
 	/* Both "hosts" are one here: the second bind needs REUSEPORT, as two real ones would not. */
 	CHECK(CALL(&a, SYS_setsockopt, datagrams, SOL_SOCKET, SO_REUSEPORT, &on, 4) == 0);
@@ -317,6 +318,7 @@ static void sockets(void)
 	CHECK(CALL(&b, SYS_close, beside) == 0);
 	CHECK((CALL(&b, SYS_fcntl, plain, F_GETFL) & O_NONBLOCK) && (size = 4));
 	CHECK(CALL(&b, SYS_getsockopt, plain, SOL_SOCKET, SO_KEEPALIVE, &value, &size) == 0 && value == 1);
+	CHECK(CALL(&b, SYS_getsockopt, plain, SOL_SOCKET, SO_REUSEADDR, &value, &size) == 0 && value == 1);
 	struct sockaddr_in after = {0};
 	size = sizeof(after);
 	CHECK(CALL(&b, SYS_getsockname, listener, &after, &size) == 0 && after.sin_port == name.sin_port);
