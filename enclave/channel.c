@@ -123,16 +123,18 @@ static int record_key(const struct handshake *h, enum migrate_role sender, unsig
 	return expand(h->prk, info, sizeof(info), key);
 }
 
-int handshake_state_key(const struct handshake *h, const uint8_t share[static 32],
-			uint8_t key[static GCM_KEY_SIZE])
+int handshake_state_key(const struct handshake *h, const uint8_t share[static 32], struct gcm_key *out)
 {
 	static const uint8_t info[] = "thread state";
-	uint8_t prk[HASH_SIZE];
+	uint8_t prk[HASH_SIZE], key[GCM_KEY_SIZE];
 	int rc = -EIO;
 	if (mbedtls_hkdf_extract(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), share, 32, h->prk, HASH_SIZE,
 				 prk) == 0)
 		rc = expand(prk, info, sizeof(info), key);
+	if (rc == 0)
+		gcm_expand(out, key);
 	rt_wipe(prk, sizeof(prk));
+	rt_wipe(key, sizeof(key));
 	return rc;
 }
 

@@ -37,8 +37,7 @@ int handshake_join(struct handshake *h, const struct handshake_hello *peer);
 /* What a side's REPORT must carry: binds evidence to this handshake and to the role. 64 bytes. */
 void handshake_report_data(const struct handshake *h, enum migrate_role role, uint8_t out[static 64]);
 /* The state record's key: needs the share that only COMMIT carries. */
-int handshake_state_key(const struct handshake *h, const uint8_t share[static 32],
-			uint8_t key[static GCM_KEY_SIZE]);
+int handshake_state_key(const struct handshake *h, const uint8_t share[static 32], struct gcm_key *out);
 
 /* key = HKDF-Expand(prk, "records" || sender || stream || epoch): no two channels share one. */
 int channel_open(struct channel *c, const struct handshake *h, enum migrate_role sender, unsigned stream,

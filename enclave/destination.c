@@ -184,18 +184,15 @@ static int open_state(const uint8_t share[static 32])
 {
 	static const uint8_t iv[GCM_IV_SIZE];
 	struct blob *b = &session.state;
-	struct gcm_key expanded;
-	uint8_t key[GCM_KEY_SIZE];
+	struct gcm_key key;
 	size_t size = b->size - RECORD_TAG_SIZE;
-	int rc = handshake_state_key(&session.handshake, share, key);
+	int rc = handshake_state_key(&session.handshake, share, &key);
 	if (rc)
 		return rc;
-	gcm_expand(&expanded, key);
-	rc = gcm_open(&expanded, iv, session.handshake.transcript, HASH_SIZE, b->data, size, b->data + size);
+	rc = gcm_open(&key, iv, session.handshake.transcript, HASH_SIZE, b->data, size, b->data + size);
 	if (rc == 0)
 		rc = state_import(b->data, size);
-	rt_wipe(&expanded, sizeof(expanded));
-	rt_wipe(key, sizeof(key));
+	rt_wipe(&key, sizeof(key));
 	return rc;
 }
 

@@ -184,13 +184,8 @@ int source_slots(struct service_call *call)
 /* The share that completes the state's key stays here until COMMIT. Made long before: it takes a while. */
 int source_make_share(void)
 {
-	uint8_t key[GCM_KEY_SIZE];
 	rt_random(session.share, sizeof(session.share));
-	int rc = handshake_state_key(&session.handshake, session.share, key);
-	if (rc == 0)
-		gcm_expand(&session.state_key, key);
-	rt_wipe(key, sizeof(key));
-	return rc;
+	return handshake_state_key(&session.handshake, session.share, &session.state_key);
 }
 
 /* The whole state is one sealed string. The key is used once: what SESSION_FINAL has exported is exported. */
