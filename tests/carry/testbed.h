@@ -14,16 +14,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 #include "host/bytes.h"
+#include "tests/check.h"
 
 #define SKIP 77
-
-#define CHECK(x)                                                                                             \
-	do {                                                                                                 \
-		if (!(x)) {                                                                                  \
-			fprintf(stderr, "%s:%d: %s (errno %m)\n", __FILE__, __LINE__, #x);                   \
-			_exit(1);                                                                            \
-		}                                                                                            \
-	} while (0)
 
 /* Ends the test as skipped unless namespaces can be made here. */
 void testbed_require(void);

@@ -12,17 +12,10 @@
 #include <stdlib.h>
 #include "enclave/mm.h"
 #include "enclave/thread.h"
+#include "tests/check.h"
 
 #define HEAP_SIZE (32ull << 20)
 #define IMAGE_SIZE (4ull * PAGE_SIZE) /* writable, at APP_BASE */
-
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			printf("%s:%d: %s\n", __FILE__, __LINE__, #condition);                               \
-			exit(1);                                                                             \
-		}                                                                                            \
-	} while (0)
 
 void enclave_begin(void); /* maps everything, mm_init(), this thread is slot THREAD_SLOTS_SERVICE */
 struct thread *enclave_thread(unsigned slot); /* the calling host thread is this slot's */
