@@ -19,8 +19,8 @@ int arrivals_init(struct arrivals *a, struct enclave *e, int wake_fd)
 	pthread_cond_init(&a->changed, NULL);
 	a->pages_end = (config->heap_base + config->heap_size) / PAGE_SIZE;
 	/* Touched only where pages come: a large enclave that uses little costs little. */
-	a->room = calloc(a->pages_end / 64 + 1, sizeof(*a->room));
-	return a->room ? 0 : -ENOMEM;
+	a->come = calloc(a->pages_end / 64 + 1, sizeof(*a->come));
+	return a->come ? 0 : -ENOMEM;
 }
 
 /* ---- records ---- */
@@ -57,9 +57,8 @@ static int removed(struct arrivals *a, const struct record_run *run)
 
 static int note(struct arrivals *a, const struct record_run *run)
 {
-	_Atomic uint64_t *come = a->come;
 	for (uint64_t page = run->page; page < run->page + run->count && page < a->pages_end; page++)
-		atomic_fetch_or(&come[page / 64], 1ull << (page % 64));
+		atomic_fetch_or(&a->come[page / 64], 1ull << (page % 64));
 	return 0;
 }
 
@@ -67,7 +66,7 @@ int arrivals_record(struct arrivals *a, unsigned stream, const void *record, siz
 {
 	struct trusted_call c = {.in = record, .in_size = size};
 	/* Once the program runs here nothing leaves, whatever comes over the network. */
-	uint32_t leaving = a->come ? 0 : 1u << RUN_ABSENT;
+	uint32_t leaving = atomic_load(&a->begun) ? 0 : 1u << RUN_ABSENT;
 	int rc = each_run(a, record, size, leaving, trim);
 	if (rc == 0)
 		rc = trusted(a->enclave, MIGRATE_RECEIVE, stream, &c);
@@ -75,7 +74,7 @@ int arrivals_record(struct arrivals *a, unsigned stream, const void *record, siz
 		rc = each_run(a, record, size, leaving, removed);
 	if (rc)
 		return rc;
-	if (!a->come)
+	if (!atomic_load(&a->begun))
 		return 0;
 	each_run(a, record, size, 1u << RUN_DATA | 1u << RUN_ZERO, note);
 	pthread_mutex_lock(&a->lock);
@@ -88,8 +87,7 @@ int arrivals_record(struct arrivals *a, unsigned stream, const void *record, siz
 
 static bool has_come(struct arrivals *a, uint64_t page)
 {
-	_Atomic uint64_t *come = a->come;
-	return page >= a->pages_end || atomic_load(&come[page / 64]) >> (page % 64) & 1;
+	return page >= a->pages_end || atomic_load(&a->come[page / 64]) >> (page % 64) & 1;
 }
 
 /* In a thread of the program, outside its enclave. */
@@ -116,7 +114,7 @@ static void page_wait(void *context, uint64_t page)
 
 void arrivals_begin(struct arrivals *a)
 {
-	a->come = a->room;
+	atomic_store(&a->begun, true);
 	enclave_set_pager(a->enclave, page_wait, a);
 }
 

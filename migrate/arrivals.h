@@ -16,8 +16,8 @@ struct arrivals {
 	struct enclave *enclave;
 	atomic_uint_fast64_t waits; /* of threads for a page */
 
-	_Atomic uint64_t *room;		/* of come: made before the stop */
-	_Atomic uint64_t *_Atomic come; /* a bit a page, once the program runs */
+	_Atomic uint64_t *come; /* a bit a page */
+	atomic_bool begun;	/* the program runs, or is about to */
 	uint64_t pages_end;
 
 	pthread_mutex_t lock; /* protects the following */
