@@ -445,11 +445,9 @@ bool enclave_await_parks(struct enclave *e, uint64_t us)
 	int rc = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)us * 1000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
+	us += (uint64_t)until.tv_nsec / 1000;
+	until.tv_sec += (time_t)(us / 1000000);
+	until.tv_nsec = (long)(us % 1000000) * 1000;
 	pthread_mutex_lock(&e->lock);
 	while (rc == 0 && !all_have_parked(e))
 		rc = pthread_cond_clockwait(&e->changed, &e->lock, CLOCK_MONOTONIC, &until);

@@ -36,7 +36,7 @@ static unsigned next_round(struct outflow *f, unsigned last)
 
 static void frame_put(struct ring_slot *slot, enum frame_type type, size_t size)
 {
-	struct frame_header header = {FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)size};
+	struct frame_header header = frame_header_of(type, size);
 	memcpy(slot->data, &header, sizeof(header));
 	slot->size = sizeof(header) + size;
 }
@@ -105,6 +105,11 @@ static void *producer_main(void *context)
 	return NULL;
 }
 
+static struct timespec moment(uint64_t us)
+{
+	return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
+}
+
 /* Waits as long as these bytes may take, unless all ends before. */
 static void pace(struct outflow *f, size_t size)
 {
@@ -113,7 +118,7 @@ static void pace(struct outflow *f, size_t size)
 		return;
 	uint64_t ns = (uint64_t)size * f->count * 1000000000ull / rate;
 	uint64_t begun = now_us(), until = begun + ns / 1000;
-	struct timespec t = {(time_t)(until / 1000000), (long)(until % 1000000) * 1000};
+	struct timespec t = moment(until);
 	pthread_mutex_lock(&f->lock);
 	while (!f->closing && now_us() < until)
 		pthread_cond_clockwait(&f->changed, &f->lock, CLOCK_MONOTONIC, &t);
@@ -177,14 +182,8 @@ int outflow_produced(struct outflow *f, unsigned stall_ms, atomic_bool *cancelle
 	int rc = 0;
 	pthread_mutex_lock(&f->lock);
 	while (!f->error && f->produced < f->count && rc == 0) {
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 20 * 1000 * 1000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-		pthread_cond_timedwait(&f->changed, &f->lock, &until);
+		struct timespec until = moment(now_us() + 20 * 1000);
+		pthread_cond_clockwait(&f->changed, &f->lock, CLOCK_MONOTONIC, &until);
 		if (atomic_load(&f->bytes) != bytes) {
 			bytes = atomic_load(&f->bytes);
 			moved_us = now_us();

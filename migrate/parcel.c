@@ -50,7 +50,7 @@ int parcel_put(struct parcel *p, enum frame_type type, const void *first, size_t
 		if (rc || whole > PARCEL_SIZE)
 			return rc ? rc : wire_send(p->fd, type, first, first_size, second, second_size, wait);
 	}
-	struct frame_header header = {FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)payload};
+	struct frame_header header = frame_header_of(type, payload);
 	append(p, &header, sizeof(header));
 	append(p, first, first_size);
 	append(p, second, second_size);

@@ -126,6 +126,8 @@ int source_round_begin(struct source *s, enum migrate_round kind, uint64_t most,
 		       struct round_choice *out, struct failure *why);
 /* What the enclave has to tell beside pages: the memory map of the round, at the end the threads' state. */
 int source_export(struct source *s, struct failure *why);
+/* That, then the pages of the round, into the parcel, which is open. */
+int source_pages_here(struct source *s, struct failure *why);
 /* So few pages go over the control connection: the streams' threads, at both ends, would have to be woken one after the
  * other, beside a program that wants the processors. */
 #define PAGES_HERE 2048

@@ -139,14 +139,20 @@ static int round_over_streams(struct source *s, struct failure *why)
 	return source_export(s, why);
 }
 
+int source_pages_here(struct source *s, struct failure *why)
+{
+	int rc = source_export(s, why);
+	if (rc == 0 &&
+	    (rc = outflow_here(&s->flow, s->record, &s->parcel, s->stall_us, source_until(s, NO_LIMIT_US))))
+		rc = source_link_failed(s, rc, why);
+	return rc;
+}
+
 static int round_here(struct source *s, struct failure *why)
 {
 	struct frame_round end = {s->round};
 	parcel_begin(&s->parcel, s->control.fd);
-	int rc = source_export(s, why);
-	if (rc == 0 && (rc = outflow_here(&s->flow, s->record, &s->parcel, SILENCE_US,
-					  source_until(s, NO_LIMIT_US))))
-		rc = source_link_failed(s, rc, why);
+	int rc = source_pages_here(s, why);
 	if (rc == 0)
 		rc = source_tell(s, FRAME_ROUND_END, &end, sizeof(end), why);
 	return source_told(s, rc, why);

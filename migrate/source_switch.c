@@ -104,16 +104,11 @@ static int streams_hurry(struct source *s, struct failure *why)
 /* What exists there in an old version, after the map of what lives. */
 static int send_pages(struct source *s, bool here, struct failure *why)
 {
-	int rc;
 	if (here) {
 		parcel_begin(&s->parcel, s->control.fd);
-		rc = source_export(s, why);
-		if (rc == 0 && (rc = outflow_here(&s->flow, s->record, &s->parcel, s->o->switch_timeout_us,
-						  source_until(s, NO_LIMIT_US))))
-			rc = source_link_failed(s, rc, why);
-		return source_told(s, rc, why);
+		return source_told(s, source_pages_here(s, why), why);
 	}
-	rc = streams_hurry(s, why);
+	int rc = streams_hurry(s, why);
 	if (rc == 0)
 		rc = source_export(s, why);
 	if (rc == 0 &&

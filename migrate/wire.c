@@ -120,7 +120,7 @@ int wire_send(int fd, enum frame_type type, const void *first, size_t first_size
 {
 	if (first_size + second_size > frame_size_max(type))
 		return -EMSGSIZE;
-	struct frame_header header = {FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)(first_size + second_size)};
+	struct frame_header header = frame_header_of(type, first_size + second_size);
 	struct iovec part[3] = {
 	    {&header, sizeof(header)}, {(void *)first, first_size}, {(void *)second, second_size}};
 	return send_parts(fd, part, 3, wait);

@@ -139,6 +139,10 @@ struct wait {
 
 /* Largest payload of a type; 0 for a type that is none. */
 size_t frame_size_max(unsigned type);
+static inline struct frame_header frame_header_of(enum frame_type type, size_t size)
+{
+	return (struct frame_header){FRAME_MAGIC, (uint16_t)type, 0, (uint32_t)size};
+}
 /* Is it one this version could have sent? */
 bool frame_header_ok(const struct frame_header *h);
 /* Text of the other host, to be shown: terminated, without anything a terminal would obey. */
