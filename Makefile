@@ -5,7 +5,7 @@
 #   make check-sanitize   those of the host that need no enclave, with address and undefined-behaviour sanitizers
 #   make demo     Redis moved between two hosts
 #   make bench    what a move costs, against what was promised (docs/bench.md)
-#   make install  under PREFIX (/usr/local), into DESTDIR if given
+#   make install, make uninstall  under PREFIX (/usr/local), in DESTDIR if given
 # Each but check-sanitize first installs what Debian packages are missing (scripts/setup); NO_SETUP=1 leaves that out.
 .SUFFIXES:
 .DELETE_ON_ERROR:
@@ -65,7 +65,7 @@ $(B)/%.o: %.S
 	@mkdir -p $(@D); echo '  AS      $<'
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
-.PHONY: check clean setup install
+.PHONY: check clean setup install uninstall
 setup:
 	@[ -n "$(NO_SETUP)" ] || scripts/setup
 check: setup
@@ -80,6 +80,9 @@ install: all
 	install $(B)/optmig $(B)/optmig-cc "$(DESTDIR)$(PREFIX)/bin"
 	install -m 644 $(B)/libsoftsgx.so "$(DESTDIR)$(PREFIX)/lib"
 	cp -R $(B)/libexec/optmig/. "$(DESTDIR)$(PREFIX)/libexec/optmig"
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/optmig" "$(DESTDIR)$(PREFIX)/bin/optmig-cc" "$(DESTDIR)$(PREFIX)/lib/libsoftsgx.so"
+	rm -rf "$(DESTDIR)$(PREFIX)/libexec/optmig"
 
 # not those of other projects' sources that are built in there
 -include $(shell find $(B) \( -path '$(B)/demo/*/*' -o -path $(B)/sources -o -path $(B)/servers -o -path $(B)/musl \) -prune -o -name '*.d' -type f -print 2>/dev/null)
