@@ -11,7 +11,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,17 +27,29 @@ static const char usage[] =
     "  Says what this machine lacks to run and to move programs, and what to do about it; or what a program that\n"
     "  runs here has open, how each of it would go along, and whether it could leave, and move to that machine.";
 
-#define HWCAP2_FSGSBASE_BIT (1ul << 1)
-
 static bool has_device(void)
 {
 	return device_is_hardware();
 }
 
+/* What softsgx catches accesses to enclaves with. */
+static bool has_userfaultfd(void)
+{
+	struct uffdio_api api = {
+	    .api = UFFD_API,
+	    .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	bool ok = fd >= 0 && !ioctl(fd, UFFDIO_API, &api);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 static bool has_entry(void)
 {
-	return device_is_hardware() ? vdso_symbol("__vdso_sgx_enter_enclave") != NULL
-				    : getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT;
+	return device_is_hardware() ? vdso_symbol("__vdso_sgx_enter_enclave") != NULL : has_userfaultfd();
 }
 
 static bool has_avx2(void)
@@ -80,15 +92,6 @@ static bool has_bpf(void)
 	return fd >= 0;
 }
 
-static bool has_userfaultfd(void)
-{
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
 static const struct item {
 	const char *name;
 	bool (*has)(void);
@@ -100,7 +103,7 @@ static const struct item {
      ": software SGX is used, which keeps nothing secret from this host; on an SGX machine enable "
      "SGX in the firmware and use Linux 5.11 or later"},
     {"enclave-entry", has_entry, "running programs",
-     "with SGX: Linux 5.11 or later; without: a processor and kernel with FSGSBASE (Linux 5.9)"},
+     "with SGX: Linux 5.11 or later; without: Linux 5.14 or later, with CONFIG_USERFAULTFD"},
     {"avx2", has_avx2, "images signed with --isa avx2", "use a processor with AVX2"},
     {"avx512", has_avx512, "images signed with --isa avx512",
      "use a processor with AVX-512, or sign with --isa avx2"},
@@ -109,8 +112,6 @@ static const struct item {
     {"nfqueue", has_nfqueue, "holding packets while a program moves", "modprobe nfnetlink_queue, as root"},
     {"bpf", has_bpf, "redirecting packets while a program moves",
      "run as root or with CAP_BPF and CAP_NET_ADMIN"},
-    {"userfaultfd", has_userfaultfd, "the write-tracking tests only",
-     "sysctl vm.unprivileged_userfaultfd=1, or run as root"},
 };
 #define ITEM_COUNT (sizeof(items) / sizeof(items[0]))
 

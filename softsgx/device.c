@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <dirent.h>
 #include <stdlib.h>
+#include "softsgx/bases.h"
 #include "softsgx/illegal.h"
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
@@ -40,6 +41,7 @@ static void forked(void)
 static void init(void)
 {
 	owner = (int32_t)SYS(SYS_getpid);
+	bases_init();
 	init_result = mm_init();
 	if (!init_result)
 		init_result = keys_init();

@@ -14,7 +14,7 @@
 #include "softsgx/softsgx.h"
 
 #define ENCLAVES_MAX 256
-#define ENCLU_SITES 64
+#define INT3_SITES 64
 
 /* Longest XSAVE image an SSA frame may have to hold: XFRM 0x2e7. */
 #define XSAVE_SIZE_MAX 2696u
@@ -32,7 +32,7 @@ struct enclave {
 	uint8_t *view; /* our own read-write mapping of all pages */
 	int backing_fd;
 	struct epcm epcm;
-	uint64_t enclu_site[ENCLU_SITES]; /* see enclu_site.h */
+	uint64_t int3_site[INT3_SITES]; /* see int3_site.h */
 
 	struct sgx_secs secs;
 	uint8_t isv_family_id[16];

@@ -4,7 +4,11 @@
  * with its EENTER that needs no trap, and the signal entry, which has no usable
  * FS base until it has found out who it is.
  */
+#include <asm/prctl.h>
+
 #include "softsgx/thread_layout.h"
+
+#define SYS_ARCH_PRCTL 158
 
 	.text
 
@@ -110,7 +114,7 @@ softsgx_again:
 	mov $2, %eax
 .Ltrap:
 	lea softsgx_aep(%rip), %rcx
-	int3 /* traps faster (enclu_site.h), and leads to where exits lead, which must be ENCLU */
+	int3 /* traps faster (int3_site.h), and leads to where exits lead, which must be ENCLU */
 softsgx_aep:
 	.byte 0x0f, 0x01, 0xd7 /* ENCLU */
 
@@ -210,6 +214,8 @@ softsgx_signal:
 	add $SLOT_RECORD, %rcx
 	cmpl $0, T_INSIDE(%rcx)
 	je 1f
+	cmpb $0, softsgx_bases_told(%rip)
+	jne .Ltell_host
 	rdfsbase %rax
 	mov %rax, T_ENCLAVE_FS(%rcx)
 	rdgsbase %rax
@@ -227,12 +233,37 @@ softsgx_signal:
 	jz 2f
 	cmpl $0, T_INSIDE(%rax)
 	je 2f
+	cmpb $0, softsgx_bases_told(%rip)
+	jne .Ltell_enclave
 	mov T_ENCLAVE_FS(%rax), %rcx
 	wrfsbase %rcx
 	mov T_ENCLAVE_GS(%rax), %rcx
 	wrgsbase %rcx
 	movb $1, T_SELECTOR(%rax)
 2:	ret
+
+	/* Where the kernel has to be told (bases.h), by arch_prctl(ARCH_SET_FS). What the enclave's is, is known. */
+.Ltell_host:
+	movb $0, T_SELECTOR(%rcx) /* before any system call */
+	push %rdi
+	push %rsi
+	push %rcx
+	mov T_HOST_FS(%rcx), %rsi
+	mov $ARCH_SET_FS, %edi
+	mov $SYS_ARCH_PRCTL, %eax
+	syscall
+	pop %rcx
+	pop %rsi
+	pop %rdi
+	jmp 1b
+.Ltell_enclave:
+	mov %rax, %rdx
+	mov T_ENCLAVE_FS(%rdx), %rsi
+	mov $ARCH_SET_FS, %edi
+	mov $SYS_ARCH_PRCTL, %eax
+	syscall
+	movb $1, T_SELECTOR(%rdx)
+	ret
 	.size softsgx_signal, .-softsgx_signal
 
 	.globl softsgx_restorer

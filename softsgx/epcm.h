@@ -72,6 +72,14 @@ static inline size_t epcm_next(const struct epcm *epcm, size_t index, size_t end
 	return end;
 }
 
+/* Does the page have content to look at? A hole is zeros, and reading it would fill it. */
+static inline int epcm_is_stored(const struct epcm *epcm, size_t index)
+{
+	const uint32_t wanted = EPCM_VALID | EPCM_STORED;
+
+	return (epcm_get(epcm, index) & wanted) == wanted;
+}
+
 static inline unsigned int epcm_type(uint32_t entry)
 {
 	return (entry & EPCM_TYPE_MASK) >> EPCM_TYPE_SHIFT;

@@ -155,25 +155,17 @@ static int note_site(const struct enclave *e, uint64_t address, enum how how)
 	return 1;
 }
 
-/* Are these pages contents to look at? A hole is zeros, and reading it would fill it. */
-static int is_stored(const struct enclave *e, size_t index)
-{
-	const uint32_t wanted = EPCM_VALID | EPCM_STORED;
-
-	return (epcm_get(&e->epcm, index) & wanted) == wanted;
-}
-
 void illegal_look(struct enclave *e, size_t first, size_t count)
 {
 	const uint8_t *pages = e->view + first * SGX_PAGE_SIZE, *stop = pages + count * SGX_PAGE_SIZE;
 	const uint8_t *start = pages, *end = stop;
 	int changed = 0;
 
-	if (unavailable || !is_stored(e, first))
+	if (unavailable || !epcm_is_stored(&e->epcm, first))
 		return;
-	if (first && is_stored(e, first - 1))
+	if (first && epcm_is_stored(&e->epcm, first - 1))
 		start -= LOOK_BACK + 2 * LONGEST;
-	if (is_stored(e, first + count))
+	if (epcm_is_stored(&e->epcm, first + count))
 		end += LONGEST;
 	lock_take(&sites_lock);
 	/* One walk over everything; where it stumbles over data it is soon in step again. */

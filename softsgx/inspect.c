@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "softsgx/enclu_site.h"
+#include "softsgx/bases.h"
+#include "softsgx/int3_site.h"
 #include "softsgx/mm.h"
 #include "softsgx/softsgx.h"
 
@@ -66,7 +67,7 @@ static uint8_t *debuggable(struct enclave *e, uint64_t address, size_t *size, in
 	}
 	if (*size > SGX_PAGE_SIZE - offset)
 		*size = SGX_PAGE_SIZE - offset;
-	enclu_site_drop(e, enclave_page(e, address), 1);
+	int3_site_drop(e, enclave_page(e, address), 1);
 	if (write && !(entry & EPCM_STORED))
 		epcm_set(&e->epcm, enclave_page(e, address), entry | EPCM_STORED);
 	return e->view + (address - e->base);
@@ -84,8 +85,12 @@ static size_t copy(struct enclave *e, uint64_t address, void *local, size_t size
 		size_t length = size - done;
 		uint8_t *page = debuggable(e, address + done, &length, write);
 
-		if (!page || (write ? sys_copy_in(page, (char *)local + done, length)
-				    : sys_copy_out((char *)local + done, page, length)))
+		int error = !page || (write ? sys_copy_in(page, (char *)local + done, length)
+					    : sys_copy_out((char *)local + done, page, length));
+
+		if (page)
+			bases_look(e, enclave_page(e, address + done), 1);
+		if (error)
 			break;
 		done += length;
 	}

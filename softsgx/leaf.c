@@ -4,7 +4,8 @@
 #include <string.h>
 #include <time.h>
 #include "softsgx/abort.h"
-#include "softsgx/enclu_site.h"
+#include "softsgx/bases.h"
+#include "softsgx/int3_site.h"
 #include "softsgx/keys.h"
 #include "softsgx/mm.h"
 #include "softsgx/platform.h"
@@ -212,7 +213,7 @@ static int leaf_emodpe(struct leaf *l)
 	if (epcm_type(entry) != SGX_PT_REG || (entry & (EPCM_PENDING | EPCM_MODIFIED)))
 		return raise_epcm(l, ACCESS_READ, address);
 	if (secinfo.flags & SGX_SECINFO_W)
-		enclu_site_drop(l->e, page.index, 1);
+		int3_site_drop(l->e, page.index, 1);
 	epcm_set(&l->e->epcm, page.index, entry | (uint32_t)(secinfo.flags & EPCM_RWX));
 	return 0;
 }
@@ -240,6 +241,7 @@ static int leaf_eacceptcopy(struct leaf *l)
 	struct mm_page page;
 	uint8_t *source;
 	uint32_t entry;
+	size_t from;
 	int copied;
 
 	if (read_secinfo(l, &secinfo))
@@ -255,10 +257,12 @@ static int leaf_eacceptcopy(struct leaf *l)
 		return raise_epcm(l, ACCESS_READ, address);
 	if ((entry & EPCM_SECINFO_MASK) != fresh)
 		return finish(l, SGX_PAGE_ATTRIBUTES_MISMATCH);
-	enclu_site_drop(l->e, (size_t)(source - l->e->view) / SGX_PAGE_SIZE, 1);
+	from = (size_t)(source - l->e->view) / SGX_PAGE_SIZE;
+	int3_site_drop(l->e, from, 1);
 	copied = copy_unlocked(l, &page, (int)(secinfo.flags & EPCM_RWX), source);
 	if (!copied)
 		memcpy(l->e->view + page.index * SGX_PAGE_SIZE, source, SGX_PAGE_SIZE);
+	bases_look(l->e, from, 1);
 	entry = l->e->epcm.entry[page.index] & ~(EPCM_PENDING | EPCM_RWX);
 	epcm_set(&l->e->epcm, page.index, entry | (uint32_t)(secinfo.flags & EPCM_RWX) | EPCM_STORED);
 	/* As for EACCEPT. */
@@ -365,17 +369,6 @@ static int raise_foreign_tcs(struct leaf *l, uint64_t tcs)
 	uint32_t code = sys_copy_in(&byte, (void *)tcs, 1) ? 0x6 : 0x8007 | MM_MAPPED;
 
 	return raise_pf(l, code, tcs + SGX_PAGE_SIZE - 1);
-}
-
-static uint64_t read_base(int gs)
-{
-	uint64_t base;
-
-	if (gs)
-		__asm__ volatile("rdgsbase %0" : "=r"(base));
-	else
-		__asm__ volatile("rdfsbase %0" : "=r"(base));
-	return base;
 }
 
 /* With the TCS ours: the rest of EENTER. */
@@ -508,7 +501,7 @@ int leaf_outside(struct thread *t, ucontext_t *context, unsigned int size, struc
 	lock_drop(&l.e->lock);
 	if (raised)
 		return 1;
-	if (leaf == SGX_EENTER && !t->tcs->cssa) {
+	if (leaf == SGX_EENTER && !t->tcs->cssa && !bases_are_told()) {
 		t->ready.view = t->tcs;
 		t->ready.counter = &l.e->stats.leaf[SGX_EENTER];
 		t->ready.generation = generation;
@@ -516,8 +509,8 @@ int leaf_outside(struct thread *t, ucontext_t *context, unsigned int size, struc
 	}
 	t->host_tf = (uint64_t)g[REG_EFL] & RFLAGS_TF;
 	g[REG_EFL] &= ~(greg_t)RFLAGS_TF;
-	t->host_fs = read_base(0);
-	t->host_gs = read_base(1);
+	t->host_fs = bases_read_fs();
+	t->host_gs = t->told_gs = bases_read_gs();
 	t->inside = 1;
 	return 0;
 }

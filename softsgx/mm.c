@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "softsgx/mm.h"
-#include "softsgx/enclu_site.h"
+#include "softsgx/bases.h"
 #include "softsgx/illegal.h"
+#include "softsgx/int3_site.h"
 #include "softsgx/platform.h"
 
 #include <errno.h>
@@ -615,8 +616,10 @@ int mm_install(const struct mm_page *page)
 	} else {
 		count = install_window(e, page);
 	}
-	if (rights & PROT_EXEC)
+	if (rights & PROT_EXEC) {
 		illegal_look(e, page->index, count);
+		bases_look(e, page->index, count);
+	}
 	error = install_run(e, page->index, count, !!(entry & EPCM_STORED));
 	if (error) {
 		/* The view filled the hole, or a window met a page that is there already: one page, both
@@ -729,7 +732,7 @@ void mm_widen(struct enclave *e, size_t index)
 
 void mm_discard(struct enclave *e, size_t first, size_t count)
 {
-	enclu_site_drop(e, first, count);
+	int3_site_drop(e, first, count);
 	SYS(SYS_fallocate, e->backing_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first * SGX_PAGE_SIZE,
 	    count * SGX_PAGE_SIZE);
 }

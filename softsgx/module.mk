@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o build.o cpuid.o decode.o device.o enclu_site.o entry.o epcm.o illegal.o inspect.o keys.o leaf.o measure.o mm.o oracle.o \
-	patch.o platform.o 	quote.o sgx2.o signals.o sigstruct.o source.o stats.o sys.o thread.o trap.o)
+SOFTSGX_OBJS := $(addprefix $(B)/softsgx/,abort.o aex.o bases.o build.o cpuid.o decode.o device.o entry.o epcm.o illegal.o inspect.o int3_site.o keys.o leaf.o measure.o mm.o oracle.o \
+	patch.o platform.o quote.o sgx2.o signals.o sigstruct.o source.o stats.o sys.o thread.o trap.o)
 MBEDCRYPTO := /usr/lib/x86_64-linux-gnu/libmbedcrypto.a
 
 ALL += $(B)/libsoftsgx.so $(B)/softsgx/libsoftsgx.a

@@ -43,6 +43,7 @@ struct thread {
 	struct sgx_tcs *tcs;
 	uint64_t tcs_address;
 	uint64_t host_tf; /* RFLAGS.TF of the host, back at the exit */
+	uint64_t told_gs; /* what the kernel takes GS's base for (bases.h) */
 
 	stack_t program_stack; /* the alternate stack the program itself has asked for */
 	/* A host access to enclave pages is being stepped over abort pages in their place. */

@@ -5,9 +5,10 @@
  */
 #include <string.h>
 #include "softsgx/abort.h"
+#include "softsgx/bases.h"
 #include "softsgx/cpuid.h"
-#include "softsgx/enclu_site.h"
 #include "softsgx/illegal.h"
+#include "softsgx/int3_site.h"
 #include "softsgx/leaf.h"
 #include "softsgx/mm.h"
 #include "softsgx/patch.h"
@@ -94,7 +95,7 @@ static int is_breakpoint(const struct event *ev)
 /* ... of the one at this offset, also where INT3 stands for it. */
 static unsigned int enclu_length_at(struct enclave *e, uint64_t offset, size_t size)
 {
-	return enclu_site(e, offset) ? 3 : enclu_length(e->view + offset, size);
+	return int3_site(e, offset) == INT3_ENCLU ? 3 : enclu_length(e->view + offset, size);
 }
 
 static unsigned int enclu_inside(struct event *ev)
@@ -125,7 +126,7 @@ static unsigned int enclu_inside(struct event *ev)
 		ev->g[REG_EFL] |= RFLAGS_RF;
 	} else if (length == 3 && ev->signal == SIGILL) {
 		lock_take(&e->lock);
-		enclu_site_make(e, offset);
+		int3_site_make(e, offset, INT3_ENCLU);
 		lock_drop(&e->lock);
 	}
 	return length;
@@ -273,6 +274,18 @@ static int is_illegal_inside(const struct event *ev)
 	return enclave_contains(e, rip, 16) && illegal_instruction(e->view + (rip - e->base), 16);
 }
 
+/* 1 if it was an instruction that reads or writes the base of FS or GS, and is dealt with. */
+static int base_access(struct event *ev, struct exception *x)
+{
+	enum bases_result result = bases_trap(ev->t, ev->g, is_breakpoint(ev));
+
+	if (result == BASES_FAULTS) {
+		*x = (struct exception){.vector = TRAP_GP};
+		exit_with(ev, x);
+	}
+	return result != BASES_OTHER;
+}
+
 static void trap_inside(struct event *ev)
 {
 	struct exception x = {.vector = VECTOR_NONE};
@@ -302,6 +315,8 @@ static void trap_inside(struct event *ev)
 		exit_with(ev, &x);
 		return;
 	}
+	if ((is_breakpoint(ev) || ev->signal == SIGILL) && base_access(ev, &x))
+		return;
 	length = enclu_inside(ev);
 	if (length) {
 		if (leaf_inside(ev->t, ev->context, length, &x))
@@ -401,6 +416,8 @@ struct thread *softsgx_trap(int signal, siginfo_t *info, ucontext_t *context, st
 		trap_inside(&ev);
 	else
 		trap_outside(&ev);
+	if (ev.t)
+		bases_tell_gs(ev.t);
 	if (ev.t && ev.t->inside) {
 		illegal_arm(ev.t);
 		/* A fault comes with RF set, and RF hides a breakpoint on the instruction that is returned

@@ -4,6 +4,7 @@
 #include <mbedtls/bignum.h>
 #include <mbedtls/sha256.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -124,6 +125,11 @@ static void add_thread(struct test_enclave *t, int i)
 	CHECK_EQ(test_add(t, &tcs, AT_TCS(i), 4096, SGX_SECINFO_TCS, 1), 0);
 	CHECK_EQ(test_add(t, NULL, AT_SSA(i, 0), 0x8000, SGX_SECINFO_REG | RW, 0), 0);
 	CHECK_EQ(test_map(t, AT_TCS(i), 0x9000, PROT_READ | PROT_WRITE), 0);
+}
+
+int test_bases_are_told(void)
+{
+	return !(getauxval(AT_HWCAP2) & 2) || getenv("SOFTSGX_NO_FSGSBASE");
 }
 
 void test_build(struct test_enclave *t, const struct test_options *options)

@@ -90,6 +90,9 @@ struct test_enclave {
 	int error; /* of INIT */
 };
 
+/* Does the kernel have to be told of FS and GS (softsgx/bases.h)? No entry is short then. */
+int test_bases_are_told(void);
+
 /* The vDSO's call, or the library's own. */
 extern sgx_enter_enclave_fn test_enter_enclave;
 
