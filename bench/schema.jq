@@ -40,7 +40,8 @@ def run_faults(where): check(where;
 	member("kernel"; text), member("sgx"; text), member("date"; text)))
 + (.bounds // {} | check("bounds"; member("memory_copy_gb_per_s"; number), member("gcm_gb_per_s"; number),
 	member("tcp_gb_per_s"; number), member("tcp_gcm_gb_per_s"; number),
-	member("tcp_gcm_new_memory_gb_per_s"; number), member("round_trip_us"; number), member("park_us"; number)))
+	member("tcp_gcm_new_memory_gb_per_s"; number), member("late_us_max"; number), member("round_trip_us"; number),
+	member("park_us"; number)))
 + [range(.runs | length) as $i | $r.runs[$i] | run_faults("run \($i)")[]]
 + [range(.tracking | length) as $i | $r.tracking[$i] | check("tracking \($i)"; member("workload"; text),
 	member("ratio_idle"; number))[]]

@@ -274,8 +274,8 @@ static void goal_client(void)
 	w.footprint_bytes = 4 * GB;
 	struct values silence = values_of(results, &w, extra_silence, NULL);
 	goal("client silence beyond the undisturbed, Redis at 4 GB, hybrid, median", "<= 20 ms", silence.count > 0,
-	     percentile(&silence, 0.5) <= 20000, "%.1f ms (worst %.1f) of %zu", percentile(&silence, 0.5) / 1e3,
-	     percentile(&silence, 1) / 1e3, silence.count);
+	     percentile(&silence, 0.5) <= 20000, "%.1f ms (worst %.1f) of %zu; the machine itself holds threads up for as much as %.1f ms",
+	     percentile(&silence, 0.5) / 1e3, percentile(&silence, 1) / 1e3, silence.count, bound("late_us_max") / 1e3);
 	free(silence.value);
 	struct values bad = values_of(results, &all, faults, NULL);
 	double sum = 0;

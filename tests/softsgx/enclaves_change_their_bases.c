@@ -43,10 +43,11 @@ static void put(struct code *c, const void *bytes, size_t size)
 	c->size += size;
 }
 
-/* Writes the value, reads it back to RESULT, and puts back what was there. at: of the write */
+/* Writes the value, touches a page for the first time, which traps, reads the value back to RESULT, and puts back what
+ * was there. at: of the write */
 static struct code code_of(const struct form *f, uint64_t value, size_t at)
 {
-	uint64_t result = t.base + RESULT;
+	uint64_t result = t.base + RESULT, untouched = t.base + AT_READONLY;
 	struct code c = {.size = 0};
 
 	put(&c, "\x41\x57\x49\xbf", 4); /* push r15; mov r15, value */
@@ -56,6 +57,8 @@ static struct code code_of(const struct form *f, uint64_t value, size_t at)
 	while (c.size < at)
 		put(&c, "\x90", 1);
 	put(&c, f->write, (size_t)f->size);
+	put(&c, "\x48\xa1", 2); /* mov rax, [untouched] */
+	put(&c, &untouched, 8);
 	put(&c, f->read, 5);
 	put(&c, f->back, 5);
 	put(&c, "\x4c\x89\xc8\x48\xa3", 5); /* mov rax, r9; mov [result], rax */
