@@ -9,8 +9,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 16     /* more than connections of a session, and those of one that was given up */
-#define MESSAGE_MS 100 /* from connecting to the message, which is sent at once */
+#define BACKLOG 16 /* more than connections of a session, and those of one that was given up */
+/* From connecting to the message. Both are done at once, but by a service that others may be given the processor before; and
+ * only this user's, or root's, is waited for. */
+#define MESSAGE_MS 5000
 
 struct message {
 	struct msghdr header;

@@ -10,7 +10,7 @@
 #define ROUNDS_MAX 30
 #define RATE_PAGES_MIN 1024 /* so many, and the round trip is no matter */
 #define TRIP_PAGES_MAX 32
-#define SLOW_PAGE_US 200ull
+#define SLOW_PAGE_US 1000ull /* a busy destination lets others go first; the kernel notices one that is dead */
 #define LAST_PAGES 16	  /* the stop hardly notices them */
 #define MISSES 2	  /* once may be chance: a program that had to wait makes up for it ... */
 #define CHANCE_PAGES 4096 /* ... in rounds that take no longer than that */

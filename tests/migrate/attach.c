@@ -6,6 +6,8 @@
 #include "migrate/attach.h"
 #include <errno.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/check.h"
@@ -13,6 +15,30 @@
 #define NOBODY 65534
 
 static struct frame_attach attach = {{'s', 'e', 's', 's'}, 3, 7};
+
+/* The giver, on a busy machine: put aside between connecting and the message. */
+static useconds_t put_aside_us;
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	usleep(put_aside_us);
+	return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+static void a_slow_giver_is_waited_for(void)
+{
+	struct frame_attach got;
+	int fd, status, listener = attach_listen(attach.session);
+	pid_t pid = fork();
+	if (pid == 0) {
+		put_aside_us = 500 * 1000;
+		_exit(attach_give(&attach, STDERR_FILENO) != 0);
+	}
+	CHECK(attach_take(listener, 2000, &got, &fd) == 0);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	close(fd);
+	close(listener);
+}
 
 static void as_nobody(void)
 {
@@ -63,6 +89,7 @@ static void others_are_passed_over(void)
 int main(void)
 {
 	the_process_gets_what_was_given();
+	a_slow_giver_is_waited_for();
 	if (geteuid() != 0) {
 		puts("needs root, to be somebody else");
 		return 77;
