@@ -101,20 +101,12 @@ static bool take(int from, struct frame_attach *attach, int *fd)
 	return true;
 }
 
-int attach_take(int listener, int timeout_ms, struct frame_attach *attach, int *fd)
+int attach_take(int listener, struct frame_attach *attach, int *fd)
 {
-	uint64_t now = now_us(), until_us = now + (uint64_t)timeout_ms * 1000;
-	do {
-		struct pollfd polled = {.fd = listener, .events = POLLIN};
-		if (poll(&polled, 1, (int)((until_us - now) / 1000)) <= 0)
-			return -ETIMEDOUT;
-		int from = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		if (from < 0)
-			return -errno;
-		bool taken = take(from, attach, fd);
-		close(from);
-		if (taken)
-			return 0;
-	} while ((now = now_us()) < until_us);
-	return -ETIMEDOUT;
+	int from = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (from < 0)
+		return -errno;
+	bool taken = take(from, attach, fd);
+	close(from);
+	return taken ? 0 : -EAGAIN;
 }

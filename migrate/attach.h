@@ -13,7 +13,7 @@
 int attach_listen(const uint8_t session[static SESSION_ID_SIZE]);
 /* fd stays the caller's. 0, -ENOENT if no process is of that session, or -errno. Does not wait. */
 int attach_give(const struct frame_attach *attach, int fd);
-/* The next connection from this user or root; others are passed over. 0, -ETIMEDOUT or -errno. */
-int attach_take(int listener, int timeout_ms, struct frame_attach *attach, int *fd);
+/* The next connection that is there. 0, -EAGAIN if there is none or it is not from this user or root, or -errno. */
+int attach_take(int listener, struct frame_attach *attach, int *fd);
 
 #endif

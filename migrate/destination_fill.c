@@ -117,7 +117,7 @@ static int on_attach(struct destination *d, struct fill *f, struct failure *why)
 {
 	struct frame_attach attach;
 	int fd;
-	if (attach_take(d->attach_fd, 0, &attach, &fd))
+	if (attach_take(d->attach_fd, &attach, &fd))
 		return 0;
 	if (attach.epoch < f->c.epoch) {
 		close(fd); /* the source has given it up */

@@ -131,6 +131,32 @@ int destination_flow_open(struct destination *d, struct connections *c, struct f
 	return rc ? fail(why, rc, "cannot serve the connections: %s", strerror(-rc)) : 0;
 }
 
+/* The next connection of the session, unless the source gives up before: it has closed the control connection then. */
+static int connection_take(struct destination *d, struct frame_attach *attach, int *fd)
+{
+	uint64_t now, until_us = now_us() + SILENCE_MS * 1000ull;
+	while ((now = now_us()) < until_us) {
+		struct pollfd polled[2] = {{.fd = d->attach_fd, .events = POLLIN},
+					   {.fd = d->control.fd, .events = POLLRDHUP}};
+		if (poll(polled, 2, (int)((until_us - now) / 1000) + 1) <= 0)
+			continue;
+		if (polled[1].revents)
+			return -ECONNRESET;
+		int rc = attach_take(d->attach_fd, attach, fd);
+		if (rc != -EAGAIN)
+			return rc;
+	}
+	return -ETIMEDOUT;
+}
+
+/* Why it was closed, if the source has said so. */
+static int source_gave_up(struct destination *d, struct failure *why)
+{
+	int rc = wire_recv(&d->control, (struct wait){now_us(), -1});
+	return rc == 0 && d->control.type == FRAME_FAILED ? destination_source_failed(d, why)
+							  : destination_link_failed(-ECONNRESET, why);
+}
+
 int destination_streams_open(struct destination *d, struct failure *why)
 {
 	struct connections c;
@@ -138,7 +164,11 @@ int destination_streams_open(struct destination *d, struct failure *why)
 	connections_init(&c);
 	while (c.count < want) {
 		struct frame_attach attach;
-		int fd, rc = attach_take(d->attach_fd, SILENCE_MS, &attach, &fd);
+		int fd, rc = connection_take(d, &attach, &fd);
+		if (rc == -ECONNRESET) {
+			connections_close(&c);
+			return source_gave_up(d, why);
+		}
 		if (rc == 0 && attach.epoch) {
 			close(fd);
 			rc = -EPROTO;
@@ -168,7 +198,7 @@ int destination_await(struct destination *d, uint64_t until_us)
 		if (polled[1].revents) {
 			struct frame_attach attach;
 			int fd;
-			if (attach_take(d->attach_fd, 0, &attach, &fd))
+			if (attach_take(d->attach_fd, &attach, &fd))
 				continue;
 			if (attach.stream != MIGRATE_CONTROL) {
 				close(fd);

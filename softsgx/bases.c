@@ -10,7 +10,6 @@
 
 #define HWCAP2_FSGSBASE_BIT 2
 #define LONGEST 5
-#define INT3 0xcc
 #define REP 0xf3
 
 /* Read by entry.S. */
@@ -109,19 +108,19 @@ static struct instruction instruction_at(struct enclave *e, uint64_t rip)
 {
 	struct instruction i = {0};
 	uint64_t offset = rip - e->base;
+	const uint8_t *code = e->view + offset;
 	size_t size = LONGEST;
 
 	if (!enclave_contains(e, rip, 1))
 		return i;
 	if (!enclave_contains(e, rip, size))
 		size = e->size - offset;
+	/* What INT3 stands for needs no lock. It may be gone since it trapped, though, or made since this was #UD. */
+	if (int3_site(e, offset) == INT3_BASE)
+		return decode(code, size, REP);
 	lock_take(&e->lock);
-	if (epcm_get(&e->epcm, enclave_page(e, rip)) & EPCM_VALID) {
-		const uint8_t *code = e->view + offset;
-		int stands = *code == INT3 && int3_site(e, offset) == INT3_BASE;
-
-		i = decode(code, size, stands ? REP : *code);
-	}
+	if (epcm_get(&e->epcm, enclave_page(e, rip)) & EPCM_VALID)
+		i = decode(code, size, int3_site(e, offset) == INT3_BASE ? REP : *code);
 	lock_drop(&e->lock);
 	return i;
 }

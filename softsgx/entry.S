@@ -5,10 +5,8 @@
  * FS base until it has found out who it is.
  */
 #include <asm/prctl.h>
-
+#include <asm/unistd.h>
 #include "softsgx/thread_layout.h"
-
-#define SYS_ARCH_PRCTL 158
 
 	.text
 
@@ -250,7 +248,7 @@ softsgx_signal:
 	push %rcx
 	mov T_HOST_FS(%rcx), %rsi
 	mov $ARCH_SET_FS, %edi
-	mov $SYS_ARCH_PRCTL, %eax
+	mov $__NR_arch_prctl, %eax
 	syscall
 	pop %rcx
 	pop %rsi
@@ -260,7 +258,7 @@ softsgx_signal:
 	mov %rax, %rdx
 	mov T_ENCLAVE_FS(%rdx), %rsi
 	mov $ARCH_SET_FS, %edi
-	mov $SYS_ARCH_PRCTL, %eax
+	mov $__NR_arch_prctl, %eax
 	syscall
 	movb $1, T_SELECTOR(%rdx)
 	ret

@@ -4,7 +4,8 @@
  * memory once the program runs there and pages are still to come. HOSTILE says
  * what, for HOSTILE_S seconds:
  *   remap   stretches of the heap are mapped anew, again and again
- *   take    every page of the heap that is there is trimmed and removed, as far as the kernel lets it
+ *   take    every page of the heap that is there is trimmed and removed, as far as the kernel lets it; for longer, up to
+ *           ten times, if none was there yet
  * "hostile: page trimmed" or "page removed" on standard error where that was possible, "hostile: N tries" at
  * the end.
  */
@@ -38,10 +39,10 @@ static void *hostile_main(void *context)
 	const struct image_config *config = enclave_config(e);
 	const char *seconds = getenv("HOSTILE_S");
 	bool take = strcmp(getenv("HOSTILE"), "take") == 0;
-	time_t until = time(NULL) + (seconds ? atoi(seconds) : 2);
+	time_t lasts = seconds ? atoi(seconds) : 2, until = time(NULL) + lasts, latest = until + 9 * lasts;
 	uint64_t first = config->heap_base / PAGE_SIZE, count = config->heap_size / PAGE_SIZE;
-	unsigned long tries = 0;
-	while (time(NULL) < until) {
+	unsigned long tries = 0, trimmed = 0;
+	while (time(NULL) < (take && !trimmed ? latest : until)) {
 		uint64_t page = first + random_below(count - STRETCH);
 		tries++;
 		if (!take) {
@@ -51,8 +52,10 @@ static void *hostile_main(void *context)
 		}
 		for (uint64_t i = page; i < page + STRETCH; i++) {
 			/* At once: the program may end any moment. */
-			if (enclave_trim(e, i, 1) == 0)
+			if (enclave_trim(e, i, 1) == 0) {
+				trimmed++;
 				fprintf(stderr, "hostile: page trimmed\n");
+			}
 			if (enclave_remove(e, i, 1) == 0)
 				fprintf(stderr, "hostile: page removed\n");
 		}
