@@ -31,6 +31,8 @@ HOST_CFLAGS = $(CFLAGS) $(WARN) -std=gnu11 -fPIC -fno-strict-aliasing -fvisibili
 prefix ?= /usr/local
 PREFIX ?= $(prefix)
 VERSION := 0.1.0
+# of what is built, as many at a time as there are processors, unless make was told
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ALL :=
 # programs to run: exit 0 passes, 77 skips, anything else fails
@@ -55,7 +57,7 @@ ifdef NO_SETUP
 all: $(ALL)
 else
 all: setup
-	$(MAKE) NO_SETUP=1 all
+	$(MAKE) $(JOBS) NO_SETUP=1 all
 endif
 
 $(B)/%.o: %.c
@@ -69,7 +71,7 @@ $(B)/%.o: %.S
 setup:
 	@[ -n "$(NO_SETUP)" ] || scripts/setup
 check: setup
-	$(MAKE) NO_SETUP=1 all check-build
+	$(MAKE) $(JOBS) NO_SETUP=1 all check-build
 	tests/run $(B) $(TESTS)
 .PHONY: check-build
 check-build: $(TESTS) $(CHECK_DEPS)

@@ -28,7 +28,7 @@ $(addprefix $(B)/bench/tools/,report pictures): %: %.o $(B)/bench/tools/results.
 bench-build: $(BENCH_PROGRAMS) $(BENCH_TOOLS) $(B)/demo/load $(B)/demo/redis.signed \
 	$(B)/servers/memcached/memcached $(B)/servers/lighttpd/src/lighttpd
 bench: setup
-	$(MAKE) NO_SETUP=1 all bench-build
+	$(MAKE) $(JOBS) NO_SETUP=1 all bench-build
 	[ -s $(B)/bench/tracking.json ] || bench/tracking/run
 	BUILD=$(B) bench/run
 # the results that are there into the README, between its two marks

@@ -33,10 +33,10 @@ $(B)/demo/redis.signed: $(REDIS)/src/redis-server $(B)/demo/key.pem $(B)/optmig
 .PHONY: demo demo-build
 demo-build: $(B)/demo/load $(B)/demo/redis.signed
 demo: setup
-	$(MAKE) all demo-build
+	$(MAKE) $(JOBS) NO_SETUP=1 all demo-build
 	BUILD=$(B) demo/run
 # the figures of a migration, for the README
 .PHONY: bench-migrate
 bench-migrate:
-	$(MAKE) all demo-build
+	$(MAKE) $(JOBS) NO_SETUP=1 all demo-build
 	BUILD=$(B) bench/migrate/run

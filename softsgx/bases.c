@@ -25,32 +25,14 @@ int bases_are_told(void)
 	return softsgx_bases_told;
 }
 
-static uint64_t ask_kernel(int code)
+void bases_read(uint64_t *fs, uint64_t *gs)
 {
-	uint64_t base = 0;
-
-	SYS(SYS_arch_prctl, code, &base);
-	return base;
-}
-
-uint64_t bases_read_fs(void)
-{
-	uint64_t base;
-
-	if (softsgx_bases_told)
-		return ask_kernel(ARCH_GET_FS);
-	__asm__ volatile("rdfsbase %0" : "=r"(base));
-	return base;
-}
-
-uint64_t bases_read_gs(void)
-{
-	uint64_t base;
-
-	if (softsgx_bases_told)
-		return ask_kernel(ARCH_GET_GS);
-	__asm__ volatile("rdgsbase %0" : "=r"(base));
-	return base;
+	if (softsgx_bases_told) {
+		SYS(SYS_arch_prctl, ARCH_GET_FS, fs);
+		SYS(SYS_arch_prctl, ARCH_GET_GS, gs);
+	} else {
+		__asm__ volatile("rdfsbase %0; rdgsbase %1" : "=r"(*fs), "=r"(*gs));
+	}
 }
 
 /* F3 [REX] 0F AE /0 to /3 with a register. */

@@ -16,8 +16,7 @@ void bases_init(void);
 int bases_are_told(void);
 
 /* The calling thread's, outside. */
-uint64_t bases_read_fs(void);
-uint64_t bases_read_gs(void);
+void bases_read(uint64_t *fs, uint64_t *gs);
 
 /* Looks for instructions that write a base in pages that are about to become executable, or have lost their sites to
  * int3_site_drop() and are executable still. The enclave is locked. */

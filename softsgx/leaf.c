@@ -509,8 +509,8 @@ int leaf_outside(struct thread *t, ucontext_t *context, unsigned int size, struc
 	}
 	t->host_tf = (uint64_t)g[REG_EFL] & RFLAGS_TF;
 	g[REG_EFL] &= ~(greg_t)RFLAGS_TF;
-	t->host_fs = bases_read_fs();
-	t->host_gs = t->told_gs = bases_read_gs();
+	bases_read(&t->host_fs, &t->host_gs);
+	t->told_gs = t->host_gs;
 	t->inside = 1;
 	return 0;
 }
