@@ -182,11 +182,12 @@ void signalfd_ring(struct thread *t)
 }
 
 /* The host's bell first: one that rings before it is silenced is gone with it, and no other rings until the bit is clear.
- * Whoever silences looks again at what is pending, and rings (signalfd_ring). */
+ * What is pending by then rings anew. */
 static void silence(struct thread *t, int file)
 {
 	ocall(t, OCALL_BELLS, 0, (const uint64_t[6]){0, BIT(file)}, NULL);
 	__atomic_fetch_and(&rung, ~BIT(file), __ATOMIC_SEQ_CST);
+	signalfd_ring(t);
 }
 
 /* ---- reading ---- */
@@ -235,15 +236,8 @@ int64_t signalfd_read(struct thread *t, uint64_t fd, uint64_t app, uint64_t size
 		uint64_t done = 0;
 		while (done + one <= size && take_one(t, file, app + done) == 0)
 			done += one;
-		if (done == 0) {
+		if (done == 0 || !(signal_pending_anywhere() & load(&mask[file])))
 			silence(t, file);
-			if (take_one(t, file, app) == 0)
-				done = one;
-			signalfd_ring(t);
-		} else if (!(signal_pending_anywhere() & load(&mask[file]))) {
-			silence(t, file);
-			signalfd_ring(t);
-		}
 		if (done)
 			return (int64_t)done;
 		if (!waits(t, fd))
