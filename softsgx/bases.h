@@ -18,8 +18,8 @@ int bases_are_told(void);
 /* The calling thread's, outside. */
 void bases_read(uint64_t *fs, uint64_t *gs);
 
-/* Looks for instructions that write a base in pages that are about to become executable, or have lost their sites to
- * int3_site_drop() and are executable still. The enclave is locked. */
+/* Looks for instructions that write a base in pages that are about to become executable, or were written by a debugger. The
+ * enclave is locked. */
 void bases_look(struct enclave *e, size_t first, size_t count);
 
 enum bases_result {

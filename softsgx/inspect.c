@@ -67,7 +67,6 @@ static uint8_t *debuggable(struct enclave *e, uint64_t address, size_t *size, in
 	}
 	if (*size > SGX_PAGE_SIZE - offset)
 		*size = SGX_PAGE_SIZE - offset;
-	int3_site_drop(e, enclave_page(e, address), 1);
 	if (write && !(entry & EPCM_STORED))
 		epcm_set(&e->epcm, enclave_page(e, address), entry | EPCM_STORED);
 	return e->view + (address - e->base);
@@ -84,12 +83,20 @@ static size_t copy(struct enclave *e, uint64_t address, void *local, size_t size
 	while (done < size && enclave_contains(e, address + done, 1)) {
 		size_t length = size - done;
 		uint8_t *page = debuggable(e, address + done, &length, write);
+		size_t index = enclave_page(e, address + done);
+		int error;
 
-		int error = !page || (write ? sys_copy_in(page, (char *)local + done, length)
-					    : sys_copy_out((char *)local + done, page, length));
-
-		if (page)
-			bases_look(e, enclave_page(e, address + done), 1);
+		if (!page)
+			break;
+		if (write) {
+			int3_site_drop(e, index, 1);
+			error = sys_copy_in(page, (char *)local + done, length);
+			bases_look(e, index, 1);
+		} else {
+			int3_site_hide(e, index);
+			error = sys_copy_out((char *)local + done, page, length);
+			int3_site_show(e, index);
+		}
 		if (error)
 			break;
 		done += length;

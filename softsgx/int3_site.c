@@ -46,14 +46,36 @@ void int3_site_make(struct enclave *e, uint64_t offset, enum int3_kind kind)
 	__atomic_store_n(e->view + offset, INT3, __ATOMIC_SEQ_CST);
 }
 
+static int lies_in(uint64_t entry, size_t first, size_t count)
+{
+	return entry && offset_of(entry) / SGX_PAGE_SIZE - first < count;
+}
+
+static void put_back(struct enclave *e, uint64_t entry)
+{
+	__atomic_store_n(e->view + offset_of(entry), first_byte[entry >> KIND_SHIFT], __ATOMIC_SEQ_CST);
+}
+
 void int3_site_drop(struct enclave *e, size_t first, size_t count)
 {
 	for (size_t i = 0; i < INT3_SITES; i++) {
-		uint64_t entry = e->int3_site[i], offset = offset_of(entry);
-
-		if (!entry || offset / SGX_PAGE_SIZE - first >= count)
+		if (!lies_in(e->int3_site[i], first, count))
 			continue;
-		__atomic_store_n(e->view + offset, first_byte[entry >> KIND_SHIFT], __ATOMIC_SEQ_CST);
+		put_back(e, e->int3_site[i]);
 		__atomic_store_n(&e->int3_site[i], 0, __ATOMIC_SEQ_CST);
 	}
+}
+
+void int3_site_hide(struct enclave *e, size_t page)
+{
+	for (size_t i = 0; i < INT3_SITES; i++)
+		if (lies_in(e->int3_site[i], page, 1))
+			put_back(e, e->int3_site[i]);
+}
+
+void int3_site_show(struct enclave *e, size_t page)
+{
+	for (size_t i = 0; i < INT3_SITES; i++)
+		if (lies_in(e->int3_site[i], page, 1))
+			__atomic_store_n(e->view + offset_of(e->int3_site[i]), INT3, __ATOMIC_SEQ_CST);
 }

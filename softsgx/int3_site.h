@@ -22,7 +22,10 @@ enum int3_kind { INT3_NONE, INT3_ENCLU, INT3_BASE };
 enum int3_kind int3_site(const struct enclave *e, uint64_t offset);
 /* Such an instruction begins here, an ENCLU without a prefix: makes it a site if it may be one. */
 void int3_site_make(struct enclave *e, uint64_t offset, enum int3_kind kind);
-/* Pages [first, first + count) get their instructions back. */
+/* Pages [first, first + count) get their instructions back, for good: they change, or are given up. */
 void int3_site_drop(struct enclave *e, size_t first, size_t count);
+/* ... a page, for as long as it is read as data; between the two the enclave may be unlocked. */
+void int3_site_hide(struct enclave *e, size_t page);
+void int3_site_show(struct enclave *e, size_t page);
 
 #endif

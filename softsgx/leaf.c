@@ -258,11 +258,11 @@ static int leaf_eacceptcopy(struct leaf *l)
 	if ((entry & EPCM_SECINFO_MASK) != fresh)
 		return finish(l, SGX_PAGE_ATTRIBUTES_MISMATCH);
 	from = (size_t)(source - l->e->view) / SGX_PAGE_SIZE;
-	int3_site_drop(l->e, from, 1);
+	int3_site_hide(l->e, from);
 	copied = copy_unlocked(l, &page, (int)(secinfo.flags & EPCM_RWX), source);
 	if (!copied)
 		memcpy(l->e->view + page.index * SGX_PAGE_SIZE, source, SGX_PAGE_SIZE);
-	bases_look(l->e, from, 1);
+	int3_site_show(l->e, from);
 	entry = l->e->epcm.entry[page.index] & ~(EPCM_PENDING | EPCM_RWX);
 	epcm_set(&l->e->epcm, page.index, entry | (uint32_t)(secinfo.flags & EPCM_RWX) | EPCM_STORED);
 	/* As for EACCEPT. */
