@@ -111,6 +111,8 @@ static void faults_are_repaired(struct enclave *e)
 	before = guest_count(e, B).count;
 	guest_enter(e, 1 << A);
 	UNTIL(guest_count(e, B).count > before);
+	/* A may be on its way back still: told to stop, it would park */
+	guest_leave(e, 1 << A | 1 << B);
 }
 
 static void standby_returns_when_all_wait(struct enclave *e)
