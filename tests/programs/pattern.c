@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pattern PORT [MEGABYTES]: threads that do everything a program does while it
- * is moved, each checking all the time that its world is as it left it: memory
- * that always changes, pipes, epoll, condition variables, threads that come and
- * go, mappings that come and go, deep stacks, floating point.
+ * pattern PORT [MEGABYTES [calm]]: threads that do everything a program does
+ * while it is moved, each checking all the time that its world is as it left it:
+ * memory that always changes, pipes, epoll, condition variables, threads that
+ * come and go, mappings that come and go, deep stacks, floating point. They want
+ * all processors there are; calm ones little, for tests of something else.
  *
  * Commands: check (every thread looks at all it has; "ok N" or "wrong ..."),
  * work (what each has done), heartbeat (longest gap in us since the last time it
@@ -63,9 +64,12 @@ static void wrong(const char *name, const char *format, ...)
 	say("wrong: %s: %s", name, text);
 }
 
+#define CALM_US 10000
+static bool calm;
+
 static void pause_us(unsigned us)
 {
-	struct timespec t = {0, (long)us * 1000};
+	struct timespec t = {0, (long)(calm && us < CALM_US ? CALM_US : us) * 1000};
 
 	nanosleep(&t, NULL);
 }
@@ -165,7 +169,7 @@ static void rewrite(struct worker *w)
 			page_write(&region[n], n, ++versions[n]);
 			atomic_fetch_add(&w->work, 1);
 		}
-		if (w->seat) /* one spins, the other leaves the processor to the rest */
+		if (calm || w->seat) /* one spins, the other leaves the processor to the rest */
 			pause_us(500);
 	}
 }
@@ -506,9 +510,10 @@ int main(int argc, char **argv)
 	char reply[512];
 
 	if (argc < 2) {
-		fprintf(stderr, "usage: pattern PORT [MEGABYTES]\n");
+		fprintf(stderr, "usage: pattern PORT [MEGABYTES [calm]]\n");
 		return 2;
 	}
+	calm = argc > 3 && !strcmp(argv[3], "calm");
 	region_pages = megabytes * 1048576 / PAGE / 2;
 	event_fd = eventfd(0, 0);
 	if (event_fd < 0 || pipe(pipe_ends) || signal(SIGUSR1, ask) == SIG_ERR ||
