@@ -50,15 +50,15 @@ static MDNode *rarely(LLVMContext &context)
 	return MDBuilder(context).createBranchWeights(1, 1 << 20);
 }
 
-/* Bytes first to last (addresses), first <= last: any number of pages. May split the block. */
+/* Bytes first to last (addresses), first <= last: any number of pages. Short loops mostly stay in one, and to long ones a call
+ * is little. May split the block. */
 static void markBytes(Instruction *before, Value *first, Value *last)
 {
 	IRBuilder<> builder(before);
 	Value *firstPage = pageOf(builder, first), *lastPage = pageOf(builder, last);
 
 	markPage(builder, firstPage);
-	markPage(builder, lastPage);
-	Value *more = builder.CreateICmpUGT(builder.CreateSub(lastPage, firstPage), builder.getInt64(1));
+	Value *more = builder.CreateICmpNE(firstPage, lastPage);
 	Instruction *cold = SplitBlockAndInsertIfThen(more, before, false, rarely(builder.getContext()));
 	IRBuilder<> coldBuilder(cold);
 
@@ -246,17 +246,20 @@ static void markSweeps(Instruction *before, const LoopPlan &plan, PhiReader now)
 		return opaque(at, phi.getIncomingValueForBlock(plan.entry->getParent()));
 	};
 
+	Rebuilt fixed;
+
 	for (const Sweep &sweep : plan.sweeps) {
 		IRBuilder<> builder(before);
 		Type *word = builder.getInt64Ty();
 
 		if (sweep.streamed)
 			fence(builder);
-		Value *last = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, now), word);
+		Value *last = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, now, fixed), word);
 		Value *first = last;
 
 		if (sweep.step != 0) {
-			first = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, atStart), word);
+			first = builder.CreatePtrToInt(rebuild(builder, sweep.address, plan.header, atStart, fixed),
+						       word);
 			if (plan.poll == Poll::Counted)
 				first = builder.CreateBinaryIntrinsic(
 				    sweep.step > 0 ? Intrinsic::umax : Intrinsic::umin, first,

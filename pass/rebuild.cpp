@@ -75,20 +75,25 @@ bool makeRecipe(Value *value, const Loop &loop, Recipe &recipe)
 }
 
 Value *rebuild(IRBuilder<> &builder, const Recipe &recipe, const BasicBlock *header,
-	       function_ref<Value *(PHINode &)> read)
+	       function_ref<Value *(PHINode &)> read, Rebuilt &fixed)
 {
-	SmallDenseMap<Value *, Value *, 8> made;
+	Rebuilt moving;
 
 	auto translate = [&](Value *value) -> Value * {
-		if (Value *known = made.lookup(value))
-			return known;
 		if (isa<Constant>(value))
 			return value;
+		for (const Rebuilt *known : {&fixed, &moving})
+			if (Value *made = known->lookup(value))
+				return made;
 		auto *phi = dyn_cast<PHINode>(value);
 
-		return made[value] = phi && phi->getParent() == header ? read(*phi) : opaque(builder, value);
+		if (phi && phi->getParent() == header)
+			return moving[value] = read(*phi);
+		return fixed[value] = opaque(builder, value);
 	};
 	for (Instruction *step : recipe.steps) {
+		if (fixed.contains(step))
+			continue;
 		Instruction *copy = step->clone();
 
 		for (Use &operand : copy->operands())
@@ -96,7 +101,8 @@ Value *rebuild(IRBuilder<> &builder, const Recipe &recipe, const BasicBlock *hea
 		/* true in the loop, where the store was about to happen; here perhaps not */
 		copy->dropPoisonGeneratingFlags();
 		builder.Insert(copy);
-		made[step] = copy;
+		bool moves = any_of(step->operands(), [&](const Use &operand) { return moving.contains(operand.get()); });
+		(moves ? moving : fixed)[step] = copy;
 	}
 	return translate(recipe.value);
 }

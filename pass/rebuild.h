@@ -6,6 +6,7 @@
 #ifndef PASS_REBUILD_H
 #define PASS_REBUILD_H
 
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Analysis/LoopInfo.h"
 #include "llvm/IR/IRBuilder.h"
@@ -26,9 +27,13 @@ bool makeRecipe(llvm::Value *value, const llvm::Loop &loop, Recipe &recipe);
  * variable up to date in every iteration for what is calculated here, which is rare. */
 llvm::Value *opaque(llvm::IRBuilder<> &builder, llvm::Value *value);
 
-/* read: what a header phi is at the place of rebuilding. */
+/* What stands for what. */
+using Rebuilt = llvm::SmallDenseMap<llvm::Value *, llvm::Value *, 8>;
+
+/* read: what a header phi is at the place of rebuilding. fixed: what does not move with the loop, rebuilt already in a place
+ * that comes before this one; added to. */
 llvm::Value *rebuild(llvm::IRBuilder<> &builder, const Recipe &recipe, const llvm::BasicBlock *header,
-		     llvm::function_ref<llvm::Value *(llvm::PHINode &)> read);
+		     llvm::function_ref<llvm::Value *(llvm::PHINode &)> read, Rebuilt &fixed);
 
 } // namespace optmig
 

@@ -43,7 +43,7 @@ static uint64_t run_triad(void)
 	long n = 2000;
 	double *a = room(n * sizeof(*a)), *b = room(n * sizeof(*b)), *c = room(n * sizeof(*c));
 
-	for (int i = 0; i < 300000; i++)
+	for (int i = 0; i < 1200000; i++)
 		triad(a, b, c, n);
 	return (uint64_t)a[7];
 }
@@ -59,7 +59,7 @@ static uint64_t run_bytes(void)
 	long n = 100000;
 	unsigned char *p = room(n);
 
-	for (int i = 0; i < 6000; i++)
+	for (int i = 0; i < 24000; i++)
 		put_bytes(p, n);
 	return p[n - 1];
 }
@@ -79,7 +79,7 @@ static uint64_t run_short_loops(void)
 
 	for (int i = 0; i < 256; i++)
 		length[i] = random64() % 6;
-	for (int i = 0; i < 4000; i++)
+	for (int i = 0; i < 40000; i++)
 		short_rows(p, rows, length);
 	return p[77];
 }
@@ -194,7 +194,7 @@ static uint64_t run_pagerank(void)
 
 	for (uint32_t i = 0; i < g.count; i++)
 		rank[i] = 1.0 / g.count;
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 60; i++) {
 		push_ranks(&g, rank, next);
 		double *t = rank;
 		rank = next;
@@ -229,7 +229,7 @@ static uint64_t run_list(void)
 
 	for (long i = 0; i < n; i++)
 		objects[i].next = &objects[(i * 7919 + 1) % n];
-	return visit(objects, 150000000);
+	return visit(objects, 400000000);
 }
 
 struct tree {
@@ -287,7 +287,7 @@ static uint64_t run_hash(void)
 	uint64_t size = 1 << 16;
 	uint64_t(*table)[2] = calloc(size, sizeof(*table));
 
-	for (uint64_t i = 0; i < 40000000; i++)
+	for (uint64_t i = 0; i < 100000000; i++)
 		hash_add(table, size - 1, random64() % 30000 + 1, i);
 	return table[5][1];
 }
@@ -299,7 +299,7 @@ static uint64_t run_format(void)
 	char line[128];
 	uint64_t sum = 0;
 
-	for (int i = 0; i < 2000000; i++) {
+	for (int i = 0; i < 5000000; i++) {
 		snprintf(line, sizeof(line), "%d:%s:%x", i, "a word", i * 7);
 		sum += strlen(line) + (unsigned char)line[i % 8];
 	}
