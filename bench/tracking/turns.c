@@ -70,8 +70,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	for (int i = 0; i < samples; i++)
-		for (int k = 0; k < programs; k++)
-			seconds[k][i] = run(argv[2 + k], argv + 2 + programs);
+		for (int k = 0; k < programs; k++) {
+			int now = (k + i) % programs; /* none is always the first, or behind the same one */
+
+			seconds[now][i] = run(argv[2 + now], argv + 2 + programs);
+		}
 	for (int k = programs - 1; k >= 0; k--) {
 		for (int i = 0; i < samples; i++)
 			ratio[i] = seconds[k][i] / seconds[0][i];
