@@ -325,6 +325,38 @@ static PHINode *makeCounter(const LoopPlan &plan, Instruction *back)
 	return counter;
 }
 
+/* May the test of the counter stand right behind where it is counted on? Nothing is pending at a poll. */
+static bool isPollable(const Instruction &counted, const Instruction &back)
+{
+	if (counted.getParent() != back.getParent() || isa<PHINode>(counted))
+		return false;
+	for (const Instruction *at = counted.getNextNode(); at != &back; at = at->getNextNode())
+		if (at->mayHaveSideEffects())
+			return false;
+	return true;
+}
+
+/* A poll whenever the counter has no bit of the mask. */
+static void emitCountedPoll(Instruction *back, Value *counter, uint64_t mask)
+{
+	static const std::string cold = "cmpb $$0, " + number(STOP_WORD) + "\n\tje 2b\n\t" + toSafepoint;
+	std::string test = "testl $$" + number(mask) + ", ${0:k}\n\tje";
+	auto *counted = dyn_cast<Instruction>(counter);
+
+	if (!counted || !isPollable(*counted, *back)) {
+		IRBuilder<> builder(back);
+
+		emitTested(builder, test, cold, builder.getVoidTy(), {counter}, "r,");
+		return;
+	}
+	/* The loop counts on with what the test hands back. Loop strength reduction, which does not look inside,
+	 * would otherwise count once for the test and once for the loop. */
+	IRBuilder<> builder(counted->getNextNode());
+	Instruction *tested = emitTested(builder, test, cold, counter->getType(), {counter}, "=r,0,");
+
+	counter->replaceUsesWithIf(tested, [&](const Use &use) { return use.getUser() != tested; });
+}
+
 /* Every LOOP_STRIP iterations: marks of the strip, and a poll. */
 static void emitStrips(const LoopPlan &plan, Instruction *back)
 {
@@ -334,9 +366,7 @@ static void emitStrips(const LoopPlan &plan, Instruction *back)
 	uint64_t mask = (uint64_t)(LOOP_STRIP - 1) << plan.counterShift;
 
 	if (plan.sweeps.empty()) {
-		emitTested(builder, "testl $$" + number(mask) + ", ${0:k}\n\tje",
-			   "cmpb $$0, " + number(STOP_WORD) + "\n\tje 2b\n\t" + toSafepoint,
-			   builder.getVoidTy(), {next}, "r,");
+		emitCountedPoll(back, next, mask);
 		return;
 	}
 	/* not between the parts of a condition: they are tested one by one, where they stand together */
