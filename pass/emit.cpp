@@ -150,6 +150,12 @@ static std::string testOf(const char *compare, uint64_t word)
 /* The stub returns to the function itself: to who looks at the stack it is a call from there. */
 static const char toSafepoint[] = "pushq $$2b\n\tjmp __optmig_safepoint\n\t";
 
+/* ... from code that is come to for something else as well. */
+static std::string toSafepointIfAsked()
+{
+	return "cmpb $$0, " + number(STOP_WORD) + "\n\tje 2b\n\t" + toSafepoint;
+}
+
 static void emitPoll(Instruction *before)
 {
 	IRBuilder<> builder(before);
@@ -188,7 +194,7 @@ static void markNarrow(Instruction *before, ArrayRef<Span> spans, bool polls)
 			cold += markText(operands.size(), span.high - span.low);
 	}
 	if (polls)
-		cold += "cmpb $$0, " + number(STOP_WORD) + "\n\tje 2b\n\t" + toSafepoint;
+		cold += toSafepointIfAsked();
 	else
 		cold += "jmp 2b\n\t";
 	CallInst *test =
@@ -339,20 +345,19 @@ static bool isPollable(const Instruction &counted, const Instruction &back)
 /* A poll whenever the counter has no bit of the mask. */
 static void emitCountedPoll(Instruction *back, Value *counter, uint64_t mask)
 {
-	static const std::string cold = "cmpb $$0, " + number(STOP_WORD) + "\n\tje 2b\n\t" + toSafepoint;
 	std::string test = "testl $$" + number(mask) + ", ${0:k}\n\tje";
 	auto *counted = dyn_cast<Instruction>(counter);
 
 	if (!counted || !isPollable(*counted, *back)) {
 		IRBuilder<> builder(back);
 
-		emitTested(builder, test, cold, builder.getVoidTy(), {counter}, "r,");
+		emitTested(builder, test, toSafepointIfAsked(), builder.getVoidTy(), {counter}, "r,");
 		return;
 	}
 	/* The loop counts on with what the test hands back. Loop strength reduction, which does not look inside,
 	 * would otherwise count once for the test and once for the loop. */
 	IRBuilder<> builder(counted->getNextNode());
-	Instruction *tested = emitTested(builder, test, cold, counter->getType(), {counter}, "=r,0,");
+	Instruction *tested = emitTested(builder, test, toSafepointIfAsked(), counter->getType(), {counter}, "=r,0,");
 
 	counter->replaceUsesWithIf(tested, [&](const Use &use) { return use.getUser() != tested; });
 }

@@ -101,7 +101,8 @@ Value *rebuild(IRBuilder<> &builder, const Recipe &recipe, const BasicBlock *hea
 		/* true in the loop, where the store was about to happen; here perhaps not */
 		copy->dropPoisonGeneratingFlags();
 		builder.Insert(copy);
-		bool moves = any_of(step->operands(), [&](const Use &operand) { return moving.contains(operand.get()); });
+		bool moves = any_of(step->operands(),
+				    [&](const Use &operand) { return moving.contains(operand.get()); });
 		(moves ? moving : fixed)[step] = copy;
 	}
 	return translate(recipe.value);

@@ -71,7 +71,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < samples; i++)
 		for (int k = 0; k < programs; k++) {
-			int now = (k + i) % programs; /* none is always the first, or behind the same one */
+			int now = (k + i) % programs; /* none is always the first */
 
 			seconds[now][i] = run(argv[2 + now], argv + 2 + programs);
 		}
