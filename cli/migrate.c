@@ -165,13 +165,16 @@ static void print_progress(const json_t *p)
 }
 
 /* Why it took longer than it should, if it did. */
-static void print_reasons(const json_t *r)
+static void print_reasons(const json_t *r, uint64_t limit_us)
 {
 	const char *mode = json_string_value(json_object_get(r, "mode"));
 	const char *late = json_string_value(json_object_get(r, "stragglers"));
+	double network_us = 2 * number(r, "round_trip_us");
 	bool has_rounds = mode && (!strcmp(mode, "precopy") || !strcmp(mode, "hybrid"));
 	if (late && *late)
 		printf("  slow to stop: %s\n", late);
+	if (network_us > (double)limit_us)
+		printf("  the downtime limit is less than two round trips over this network, %.1f ms\n", network_us / 1e3);
 	if (number(r, "throttle_percent") > 0)
 		printf("  it writes faster than the link carries: made to stand still for up to %.0f %% of its time\n",
 		       number(r, "throttle_percent"));
@@ -186,7 +189,7 @@ static void print_report(const json_t *r, const struct migrate_args *a)
 	printf("%s moved to %s: stood still %.1f ms, %.1f s in all, %.0f MB sent in %zu rounds\n", a->name,
 	       a->options.to, number(r, "downtime_us") / 1e3, number(r, "total_us") / 1e6,
 	       number(r, "bytes_sent") / 1e6, json_array_size(json_object_get(r, "rounds")));
-	print_reasons(r);
+	print_reasons(r, a->options.downtime_limit_us);
 }
 
 /* Reads until the report. */

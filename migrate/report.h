@@ -62,6 +62,7 @@ struct migrate_report {
 	bool gone; /* the enclave has handed over, whatever came after: the program never runs here again */
 	enum migrate_mode mode;
 	uint64_t setup_us, total_us, downtime_us, downtime_destination_us, park_us;
+	uint64_t round_trip_us; /* over the network, at least; 0: not known */
 	struct migrate_switch moments;
 	uint64_t switchover_bytes, bytes_sent, pages_total;
 	unsigned throttle_percent; /* of their time the program's threads were made to stand still, at most */

@@ -18,9 +18,6 @@
 #define ROOM_SHARE 0.7
 #define STILL_SHARE 0.6
 #define WAITING_SHARE 0.75
-/* A stop without its pages is made of what a round of one page is: entries, exits, messages, threads that wake up. It comes to
- * so many of them: 0.5 ms where one takes some 80 us, 1.8 ms where one takes 300. */
-#define STOP_TRIPS 6
 #define CONNECTIONS_US 700.0 /* to take connections along, few of them */
 /* A program that writes more than this share of what rounds carry is slowed down by precopy; its rounds then come to no
  * more than that share. What it writes in the last of them is this part of the limit. All as measured. */
@@ -82,14 +79,14 @@ static double least(double a, double b)
  * else runs may be in its way. */
 static int probe(struct source *s, struct failure *why)
 {
-	uint64_t us, sent, trip_us = UINT64_MAX;
+	uint64_t us, sent, trip_us = UINT64_MAX, way_us = wire_round_trip_us(s->control.fd);
 	int rc = 0;
 	s->new_page_us = s->page_us = 1e9;
 	for (unsigned i = 0; rc == 0 && i < 2 * SAMPLES; i++) {
 		double *price = i % 2 ? &s->page_us : &s->new_page_us;
 		rc = sample(s, SAMPLE_PAGES, i % 2, &us, &sent, why);
 		if (rc == 0 && (sent || i < 2))
-			*price = least(*price, (double)us / (double)(sent + 1));
+			*price = least(*price, (double)(us - (way_us < us ? way_us : us)) / (double)(sent + 1));
 	}
 	for (unsigned i = 0; rc == 0 && i < TRIPS; i++) {
 		rc = sample(s, 1, true, &us, &sent, why);
@@ -112,7 +109,7 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 					enum migrate_mode mode)
 {
 	double live = (double)w->live, hot = least((double)w->seen, live), quiet = live - hot;
-	double still = STOP_TRIPS * (double)s->trip_us + (s->o->tcp_established ? CONNECTIONS_US : 0),
+	double still = (double)source_fixed_us(s) + (s->o->tcp_established ? CONNECTIONS_US : 0),
 	       setup = (double)s->r->setup_us, before = setup, tail = 0;
 	double room_us = ROOM_SHARE * (s->new_page_us - least(s->page_us, s->new_page_us));
 	double limit = (double)s->o->downtime_limit_us;
@@ -176,6 +173,7 @@ int source_forecast(struct source *s, struct failure *why)
 {
 	struct writes w;
 	s->r->setup_us = now_us() - s->begun_us;
+	s->r->round_trip_us = wire_round_trip_us(s->control.fd);
 	int rc = watch(s, &w, why);
 	if (rc == 0)
 		rc = probe(s, why);

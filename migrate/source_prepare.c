@@ -139,5 +139,6 @@ int source_prepare(struct source *s, struct failure *why)
 	if (rc == 0 && !migrate_mode_defers(s->o->mode))
 		rc = prepare_pages(s, why);
 	s->r->setup_us = now_us() - s->begun_us;
+	s->r->round_trip_us = wire_round_trip_us(s->control.fd);
 	return rc;
 }

@@ -2,6 +2,7 @@
 #include "migrate/wire.h"
 #include <errno.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -150,6 +151,15 @@ uint64_t wire_unsent(int fd)
 {
 	int bytes = 0;
 	return fd >= 0 && ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+uint64_t wire_round_trip_us(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+	if (fd < 0 || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || info.tcpi_min_rtt == UINT32_MAX)
+		return 0;
+	return info.tcpi_min_rtt;
 }
 
 int wire_recv_raw(int fd, void *data, size_t size, struct wait wait)

@@ -170,6 +170,8 @@ int wire_recv(struct wire *w, struct wait wait);
 int wire_recv_header(int fd, struct frame_header *header, struct wait wait);
 /* Bytes given to the kernel that the peer has not acknowledged. fd -1: none. */
 uint64_t wire_unsent(int fd);
+/* The shortest time there and back over the network that the kernel has seen on this connection; 0 if none, or fd -1. */
+uint64_t wire_round_trip_us(int fd);
 int wire_recv_raw(int fd, void *data, size_t size, struct wait wait);
 
 #endif

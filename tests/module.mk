@@ -51,10 +51,11 @@ CHECK_DEPS += programs
 
 # End to end: each script is one behaviour, on hosts made of namespaces.
 E2E := $(filter-out tests/e2e/lib.sh tests/e2e/servers.sh %.c,$(wildcard tests/e2e/*))
-$(B)/tests/e2e/relay $(B)/tests/e2e/witness: %: %.o
+E2E_TOOLS := $(addprefix $(B)/tests/e2e/,relay distance witness)
+$(E2E_TOOLS): %: %.o
 	$(CC) $(LDFLAGS) -o $@ $^
 # The command, with a host that interferes.
 $(B)/tests/e2e/hostile: $(B)/tests/e2e/hostile.o $(CLI_OBJ) $(CLI_LIBS)
 	$(CC) -pie -Wl,--wrap=enclave_unpark_all -o $@ $^ -lmbedcrypto -ljansson -lpthread -lm
 TESTS += $(E2E)
-CHECK_DEPS += $(B)/tests/e2e/relay $(B)/tests/e2e/witness $(B)/tests/e2e/hostile $(B)/demo/load $(B)/demo/redis.signed
+CHECK_DEPS += $(E2E_TOOLS) $(B)/tests/e2e/hostile $(B)/demo/load $(B)/demo/redis.signed
