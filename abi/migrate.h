@@ -115,7 +115,7 @@ enum migrate_op {
 };
 
 enum migrate_round {
-	ROUND_PREPARE = 0, /* where pages will come: the destination makes room */
+	ROUND_PREPARE = 0, /* the destination makes room for at most arg[1] pages that do not exist there */
 	ROUND_LIVE = 1,	   /* every page the destination has not as it is now */
 	/* Nothing is sent: only looks at what is being written. ret[0] pages written since the last ROUND. */
 	ROUND_WATCH = 3,

@@ -189,7 +189,7 @@ static int tell_map(void)
 static void choose_live(size_t i)
 {
 	const struct source_pages *p = &session.pages;
-	p->pending.word[i] = p->live.word[i] & (session.prepare ? ~p->there.word[i] : ~p->current.word[i]);
+	p->pending.word[i] = p->live.word[i] & ~p->current.word[i];
 }
 
 /* Pages seen written for the first time. */
@@ -283,8 +283,8 @@ static uint64_t pending_absent(void)
 	return count;
 }
 
-/* Of all pages, whether they have changed or not. */
-static void choose_sample(uint64_t most, bool there)
+/* Of all pages there or of those that are not, whether they have changed or not. */
+static void choose_some(uint64_t most, bool there)
 {
 	struct source_pages *p = &session.pages;
 	for (size_t i = 0; i < pageset_words(&p->pending) && most; i++) {
@@ -330,8 +330,8 @@ int source_round(struct service_call *call)
 	struct page_counts counts = collect(kind != ROUND_FINAL);
 	uint64_t news = 0, most = call->arg[1];
 	session.prepare = kind == ROUND_PREPARE;
-	if (kind == ROUND_SAMPLE) {
-		choose_sample(most, call->arg[2] != 0);
+	if (kind == ROUND_SAMPLE || kind == ROUND_PREPARE) {
+		choose_some(most, kind == ROUND_SAMPLE && call->arg[2] != 0);
 	} else if (kind == ROUND_FINAL) {
 		stop_always_dirty(add_range, &p->pending);
 		choose_final(counts.old + counts.absent <= most);

@@ -13,14 +13,14 @@
 #define SAMPLE_PAGES 4096
 #define SAMPLES 3
 #define TRIPS 5
-/* Of the price of a page in a sample: what room for it costs, made before its content comes; what it costs while
- * nothing else runs; and while the program mostly waits for pages. All as measured. */
-#define ROOM_SHARE 0.7
-#define STILL_SHARE 0.6
+#define NEVER_US 1e9
+/* Of the price of a page in a sample, beside a program that computes: what it costs while that stands still; and while it
+ * mostly waits for pages. As measured. */
+#define STILL_SHARE 0.7
 #define WAITING_SHARE 0.75
 #define CONNECTIONS_US 700.0 /* to take connections along, few of them */
 /* A program that writes more than this share of what rounds carry is slowed down by precopy; its rounds then come to no
- * more than that share. What it writes in the last of them is this part of the limit. All as measured. */
+ * more than that share. What it writes in the last of them is this part of what may go in the stop. All as measured. */
 #define BUSY_FROM 0.5
 #define THROTTLED_LOAD 0.85
 #define BUSY_STOP 0.2
@@ -29,6 +29,7 @@
 /* What was seen of the program. */
 struct writes {
 	uint64_t live;	   /* pages */
+	uint64_t absent;   /* of them, there */
 	uint64_t seen;	   /* of them, written in all looks together */
 	double per_look;   /* distinct pages written in one look */
 	/* pages written for the first time, in the first look and towards the end */
@@ -53,46 +54,78 @@ static int watch(struct source *s, struct writes *w, struct failure *why)
 			late_news += (double)choice.news;
 	}
 	w->live = choice.old + choice.absent;
+	w->absent = choice.absent;
 	w->news_per_s = late_news * 1e6 / (double)(LOOKS - LOOKS / 2) / LOOK_US;
 	return rc;
 }
 
-static int sample(struct source *s, uint64_t pages, bool there, uint64_t *us, uint64_t *sent,
-		  struct failure *why)
-{
-	struct round_choice choice;
-	int rc = source_round_begin(s, ROUND_SAMPLE, pages, there, &choice, why);
-	uint64_t begun = now_us();
-	if (rc == 0)
-		rc = source_round_send(s, &choice, choice.pages, why);
-	*us = now_us() - begun;
-	*sent = choice.pages;
-	return rc;
-}
+/* Microseconds a page, beside the way there and back. What one costs that comes into being with its content, and one that
+ * exists, stands in struct source. */
+struct prices {
+	double room_us; /* made before its content comes */
+	double fill_us; /* its first content */
+};
 
 static double least(double a, double b)
 {
 	return a < b ? a : b;
 }
 
-/* Prices: a page that comes into being, one that exists, a round trip. The least of a few: a sample is short, and whatever
- * else runs may be in its way. */
-static int probe(struct source *s, struct failure *why)
+/* One round, of what it sends. */
+static int timed(struct source *s, enum migrate_round kind, uint64_t pages, bool there, double *us, uint64_t *sent,
+		 struct failure *why)
 {
-	uint64_t us, sent, trip_us = UINT64_MAX, way_us = wire_round_trip_us(s->control.fd);
+	struct round_choice choice;
+	int rc = source_round_begin(s, kind, pages, there, &choice, why);
+	uint64_t begun = now_us();
+	if (rc == 0)
+		rc = source_round_send(s, &choice, choice.pages, why);
+	*us = (double)(now_us() - begun);
+	*sent = choice.pages;
+	return rc;
+}
+
+static int sample(struct source *s, enum migrate_round kind, uint64_t pages, bool there, double *price, struct failure *why)
+{
+	double us, way_us = (double)wire_round_trip_us(s->control.fd);
+	uint64_t sent;
+	int rc = timed(s, kind, pages, there, &us, &sent, why);
+	if (rc == 0 && sent)
+		*price = least(*price, (us - least(way_us, us)) / (double)sent);
+	return rc;
+}
+
+static double known(double price, double otherwise)
+{
+	return price < NEVER_US ? price : otherwise;
+}
+
+/* The least of a few: a sample is short, and whatever else runs may be in its way. */
+static int probe(struct source *s, uint64_t absent, struct prices *p, struct failure *why)
+{
+	uint64_t pages = absent / (2 * SAMPLES) < SAMPLE_PAGES ? absent / (2 * SAMPLES) + 1 : SAMPLE_PAGES, sent;
+	double us, trip_us = NEVER_US;
 	int rc = 0;
-	s->new_page_us = s->page_us = 1e9;
-	for (unsigned i = 0; rc == 0 && i < 2 * SAMPLES; i++) {
-		double *price = i % 2 ? &s->page_us : &s->new_page_us;
-		rc = sample(s, SAMPLE_PAGES, i % 2, &us, &sent, why);
-		if (rc == 0 && (sent || i < 2))
-			*price = least(*price, (double)(us - (way_us < us ? way_us : us)) / (double)(sent + 1));
+	s->new_page_us = s->page_us = p->room_us = p->fill_us = NEVER_US;
+	for (unsigned i = 0; rc == 0 && i < SAMPLES; i++) {
+		rc = sample(s, ROUND_PREPARE, pages, false, &p->room_us, why);
+		if (rc == 0)
+			rc = sample(s, ROUND_OLD, pages, false, &p->fill_us, why);
+		if (rc == 0)
+			rc = sample(s, ROUND_SAMPLE, pages, false, &s->new_page_us, why);
+		if (rc == 0)
+			rc = sample(s, ROUND_SAMPLE, pages, true, &s->page_us, why);
 	}
 	for (unsigned i = 0; rc == 0 && i < TRIPS; i++) {
-		rc = sample(s, 1, true, &us, &sent, why);
-		trip_us = us < trip_us ? us : trip_us;
+		rc = timed(s, ROUND_SAMPLE, 1, true, &us, &sent, why);
+		trip_us = least(trip_us, us);
 	}
-	s->trip_us = trip_us;
+	/* Who is small has no pages for all of these. */
+	s->page_us = known(s->page_us, 0);
+	p->room_us = known(p->room_us, 0);
+	p->fill_us = known(p->fill_us, s->page_us);
+	s->new_page_us = known(s->new_page_us, p->room_us + p->fill_us);
+	s->trip_us = (uint64_t)trip_us;
 	return rc;
 }
 
@@ -105,25 +138,23 @@ static double watch_goes_on_s(double news_per_s, double quiet)
 		   : 0;
 }
 
-static struct migrate_forecast forecast(const struct source *s, const struct writes *w,
+static struct migrate_forecast forecast(const struct source *s, const struct writes *w, const struct prices *p,
 					enum migrate_mode mode)
 {
 	double live = (double)w->live, hot = least((double)w->seen, live), quiet = live - hot;
 	double still = (double)source_fixed_us(s) + (s->o->tcp_established ? CONNECTIONS_US : 0),
 	       setup = (double)s->r->setup_us, before = setup, tail = 0;
-	double room_us = ROOM_SHARE * (s->new_page_us - least(s->page_us, s->new_page_us));
-	double limit = (double)s->o->downtime_limit_us;
 	/* Pages written per second while rounds go on, as a share of what rounds can carry. */
 	double per_s = w->per_look * 1e6 / LOOK_US, load = per_s * s->page_us / 1e6;
 	/* A program that waits for pages leaves the processors to who brings them. */
 	double after_us = s->new_page_us * (load > BUSY_FROM ? WAITING_SHARE : 1);
-	/* All of it, with what is written meanwhile, and the last round leaves what is written in one of few pages. */
-	double all_us = live * room_us + live * s->page_us / (1 - least(load, THROTTLED_LOAD));
-	double last_us = load < BUSY_FROM ? load * (double)s->trip_us : BUSY_STOP * limit;
+	/* With what is written meanwhile; and the last round leaves what is written in one of few pages. */
+	double again = 1 / (1 - least(load, THROTTLED_LOAD));
+	double last_us = load < BUSY_FROM ? load * (double)s->trip_us : BUSY_STOP * (double)source_affordable(s) * s->page_us;
 	switch (mode) {
 	case MODE_HYBRID: {
 		if (w->early_news_per_s >= WATCH_NEWS_PER_S && load < LOAD_ALL_MAX) {
-			before += START_US + all_us;
+			before += START_US + live * s->new_page_us * again;
 			still += last_us;
 			break;
 		}
@@ -149,19 +180,21 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 		before += first + stale * s->page_us + cool * s->new_page_us;
 		if (left <= (double)source_affordable_absent(s))
 			still += left * s->new_page_us, left = 0;
+		if (load >= LOAD_MAX)
+			before += (double)source_patience_us(s, (uint64_t)left, watch_s > 0 ? LOOKS_US : 0);
 		tail = left * s->new_page_us;
 		break;
 	}
 	case MODE_PRECOPY:
-		before += all_us;
+		before += live * (p->room_us + p->fill_us * again);
 		still += last_us;
 		break;
 	case MODE_POSTCOPY:
 		tail = live * after_us;
 		break;
 	case MODE_STOP_COPY:
-		before += live * room_us;
-		still += live * s->page_us * STILL_SHARE;
+		before += live * p->room_us;
+		still += live * p->fill_us * (load > BUSY_FROM ? STILL_SHARE : 1);
 		break;
 	case MODE_COUNT:
 		break;
@@ -172,15 +205,16 @@ static struct migrate_forecast forecast(const struct source *s, const struct wri
 int source_forecast(struct source *s, struct failure *why)
 {
 	struct writes w;
+	struct prices p;
 	s->r->setup_us = now_us() - s->begun_us;
 	s->r->round_trip_us = wire_round_trip_us(s->control.fd);
 	int rc = watch(s, &w, why);
 	if (rc == 0)
-		rc = probe(s, why);
+		rc = probe(s, w.absent, &p, why);
 	if (rc)
 		return rc;
 	for (unsigned mode = 0; mode < MODE_COUNT; mode++)
-		s->r->forecast[mode] = forecast(s, &w, mode);
+		s->r->forecast[mode] = forecast(s, &w, &p, mode);
 	s->r->pages_total = w.live;
 	s->r->has_forecast = true;
 	return 0;

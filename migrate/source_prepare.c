@@ -120,7 +120,7 @@ static int prepare_carry(struct source *s, struct failure *why)
 static int prepare_pages(struct source *s, struct failure *why)
 {
 	struct round_choice choice;
-	int rc = source_round_begin(s, ROUND_PREPARE, 0, GROW_NOT, &choice, why);
+	int rc = source_round_begin(s, ROUND_PREPARE, UINT64_MAX, GROW_NOT, &choice, why);
 	return rc ? rc : source_round_send(s, &choice, choice.pages, why);
 }
 

@@ -176,6 +176,10 @@ uint64_t source_affordable_absent(const struct source *s);
 /* Will most of what is quiet now still be so when all of it has been sent? A page that is not has crossed for nothing, and
  * has to be taken out there besides. Needs the price of a page. */
 bool source_quiet_lasts(const struct source *s, double news_per_s);
+/* Programs have phases. Who writes faster than rounds carry is given the time that it would take to bring these pages when
+ * it waits for them, and as long again: until then it may have come to what rounds do keep up with. Not for longer than
+ * what is left of watching. */
+uint64_t source_patience_us(const struct source *s, uint64_t pages, uint64_t watched_us);
 int source_quiet_rounds(struct source *s, struct failure *why);
 /* Pages written while one goes: with so many rounds still become shorter ... */
 #define LOAD_MAX 0.9

@@ -149,25 +149,22 @@ static bool may_all_go(struct source *s, const struct round_choice *seen)
 	       load_of(s, seen->written, seen->since_us) < (s->load > 0 ? 2 : 1) * LOAD_MAX;
 }
 
-/* Programs have phases. Who writes faster than rounds carry is given the time that it would take to bring these pages when
- * it waits for them, and as long again: until then it may have come to what rounds do keep up with. Not for longer than
- * what is left of watching. */
-static uint64_t patience_us(const struct source *s, uint64_t pages)
+uint64_t source_patience_us(const struct source *s, uint64_t pages, uint64_t watched_us)
 {
 	uint64_t us = (uint64_t)((double)pages * s->new_page_us) * PATIENCE;
-	uint64_t left_us = s->r->watch_us < WATCH_MAX_US ? WATCH_MAX_US - s->r->watch_us : 0;
+	uint64_t left_us = watched_us < WATCH_MAX_US ? WATCH_MAX_US - watched_us : 0;
 	return us < left_us ? us : left_us;
 }
 
 static bool is_patient(const struct source *s, const struct quiet *q, uint64_t pages)
 {
-	return !q->waited && patience_us(s, pages) >= WATCH_STEP_US;
+	return !q->waited && source_patience_us(s, pages, s->r->watch_us) >= WATCH_STEP_US;
 }
 
 /* Once only, or what alternates would be waited for time and again. */
 static int await_calm(struct source *s, struct quiet *q, uint64_t pages, bool *calm, struct failure *why)
 {
-	uint64_t begun = now_us(), until_us = begun + patience_us(s, pages);
+	uint64_t begun = now_us(), until_us = begun + source_patience_us(s, pages, s->r->watch_us);
 	int rc = 0;
 	q->waited = true;
 	for (*calm = false; rc == 0 && !*calm && now_us() + WATCH_STEP_US <= until_us;) {

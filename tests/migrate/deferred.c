@@ -201,6 +201,16 @@ static void samples_are_small(void)
 	CHECK(exists(&p.destination, 0) && exists(&p.destination, 99) && !exists(&p.destination, 100));
 	pair_choose(&p, ROUND_SAMPLE, 7, 1, ret);
 	CHECK(ret[0] == 7 && ret[3] == 200);
+	pair_send(&p, 2, NULL);
+	/* Room for some, then what fills it. */
+	pair_choose(&p, ROUND_PREPARE, 50, 0, ret);
+	CHECK(ret[0] == 50);
+	pair_send(&p, 2, NULL);
+	CHECK(exists(&p.destination, 149) && !exists(&p.destination, 150) && value_of(&p.destination, 149) == 0);
+	pair_choose(&p, ROUND_OLD, 0, 0, ret);
+	CHECK(ret[0] == 50 && ret[3] == 150);
+	pair_send(&p, 2, NULL);
+	CHECK(value_of(&p.destination, 149) == value_of(&p.source, 149));
 	pair_close(&p);
 }
 
