@@ -352,12 +352,12 @@ int network_destination_open(struct network *n, struct failure *why)
 {
 	if (n->service_count == 0)
 		return 0;
-	/* What waits first, then the door, then what came between. */
+	/* What waits first, then the door, then what came between and what is still on its way from the door. */
 	int r = hold_release(&n->hold);
 	if (!r)
 		r = network_steer(n, 0);
 	if (!r)
-		r = hold_release(&n->hold);
+		r = hold_end(&n->hold);
 	n->departures = atomic_load(&departures);
 	announce(n);
 	return r ? fail(why, r, "held packets could not be delivered: %s", strerror(-r)) : 0;
@@ -368,7 +368,6 @@ void network_destination_finish(struct network *n)
 	static const unsigned wait_ms[] = {20, 80, 200, 500};
 	for (unsigned i = 0; n->service_count && i < sizeof(wait_ms) / sizeof(wait_ms[0]); i++) {
 		sleep_ms(wait_ms[i]);
-		hold_release(&n->hold);
 		if (atomic_load(&departures) != n->departures)
 			break;
 		announce(n);

@@ -189,6 +189,19 @@ int hold_release(struct hold *h)
 	return netlink_send(h->queue, &m, 0);
 }
 
+int hold_end(struct hold *h)
+{
+	struct netlink_message m = {0};
+	/* A queue that has no room and is open to failure lets packets pass. No answer is awaited: it would come behind
+	 * the notices. */
+	begin_queue(&m, NFQNL_MSG_CONFIG, 0, h->number);
+	netlink_put_be32(&m, NFQA_CFG_QUEUE_MAXLEN, 0);
+	netlink_put_be32(&m, NFQA_CFG_FLAGS, NFQA_CFG_F_FAIL_OPEN);
+	netlink_put_be32(&m, NFQA_CFG_MASK, NFQA_CFG_F_FAIL_OPEN);
+	int r = netlink_send(h->queue, &m, 0);
+	return r ? r : hold_release(h);
+}
+
 unsigned hold_each(struct hold *h, void (*visit)(void *context, const uint8_t *packet, size_t size),
 		   void *context)
 {

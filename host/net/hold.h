@@ -27,6 +27,8 @@ struct hold {
 int hold_open(bool ipv4, bool ipv6, struct hold *out);
 /* Lets in what is queued now. */
 int hold_release(struct hold *h);
+/* That, and from now on nothing waits: packets that were marked already, and have not come to the queue. */
+int hold_end(struct hold *h);
 /* Each packet queued since the last call, from its IP header on. It stays queued. The number of packets. */
 unsigned hold_each(struct hold *h, void (*visit)(void *context, const uint8_t *packet, size_t size),
 		   void *context);
