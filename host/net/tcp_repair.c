@@ -16,12 +16,15 @@
 
 /* What the kernel is given at once: it allocates a queue's pieces as they come. */
 #define QUEUE_PIECE 65536u
+#define SEGMENT_SET_MAX 32767 /* the kernel takes no larger one by TCP_MAXSEG */
 #define QUEUE_MAX (256u << 20) /* a larger one is not helped */
 
 /* Milliseconds. Until the source's socket is gone it may still acknowledge or repeat something, with timestamps later
- * than the dumped one. Had ours not overtaken them, the peer would drop what we send as old (PAWS). Even: the
- * lowest bit has a meaning to the kernel. */
-#define TIMESTAMP_LEAD 1000u
+ * than the dumped one. Had ours not overtaken them, the peer would drop what we send as old (PAWS): at least what it takes
+ * from dump to restore. But what the peer echoes of the source's time looks as much later, and this kernel takes the
+ * first echo for the way to the peer: with a second more it would repeat nothing for three, and pace what it sends.
+ * Even: the lowest bit has a meaning to the kernel. */
+#define TIMESTAMP_LEAD 100u
 
 /* linux/tcp.h clashes with netinet/tcp.h */
 #define REPAIR_OPTION_MSS 2
@@ -317,9 +320,10 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 		return -EBADMSG;
 	size_t sent_size = send_size - unsent_size;
 	out->unacknowledged = send_size != 0;
-	out->fin_seq = receive_seq;
+	out->receive_seq = receive_seq;
+	out->told_seq = window.rcv_wup;
 	out->ack_seq = send_seq - (uint32_t)send_size;
-	out->fin_window = (uint16_t)(window.snd_wnd >> (options & TCPI_OPT_WSCALE ? send_scale & 15 : 0));
+	out->peer_window = (uint16_t)(window.snd_wnd >> (options & TCPI_OPT_WSCALE ? send_scale & 15 : 0));
 
 	/* The peer's window is full: nothing can be sent before it says so. The kernel has never been told of a window
 	 * here and expects one of 0 to stay: an acknowledgement of all with a window of 0 would then change nothing,
@@ -348,6 +352,9 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 		r = queue_select(fd, TCP_RECV_QUEUE);
 	if (!r)
 		r = tcp_set_int(fd, TCP_QUEUE_SEQ, (int)(receive_seq - (uint32_t)unread_size));
+	/* Connecting fixes the size of segments, and what is negotiated below comes too late for that: without this, they
+	 * would be as small as with a peer who says nothing, 536. */
+	tcp_set_int(fd, TCP_MAXSEG, mss < SEGMENT_SET_MAX ? (int)mss : SEGMENT_SET_MAX);
 	if (!r && connect(fd, (struct sockaddr *)&peer, peer_size) < 0)
 		r = -errno;
 	if (!r)
@@ -370,9 +377,8 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 	return r;
 }
 
-/* The peer's FIN was acknowledged long ago and will not come again: tell our own kernel in the peer's name.
- */
-static int repeat_peer_fin(const struct tcp_restored *t, struct inject *i)
+/* A packet without data, for our own kernel. */
+static int speak_for_peer(const struct tcp_restored *t, uint32_t seq, bool fin, struct inject *i)
 {
 	struct sockaddr_storage peer = {0}, local = {0};
 	socklen_t peer_size = sizeof(peer), local_size = sizeof(local);
@@ -384,14 +390,28 @@ static int repeat_peer_fin(const struct tcp_restored *t, struct inject *i)
 		return -EAFNOSUPPORT;
 	struct tcphdr tcp = {.source = ip_port(&peer),
 			     .dest = ip_port(&local),
-			     .seq = htonl(t->fin_seq),
+			     .seq = htonl(seq),
 			     .ack_seq = htonl(t->ack_seq),
 			     .doff = sizeof(tcp) / 4,
-			     .fin = 1,
+			     .fin = fin,
 			     .ack = 1,
-			     .window = htons(t->fin_window)};
+			     .window = htons(t->peer_window)};
 	tcp.check = checksum_with_pseudo(&from, &to, IPPROTO_TCP, &tcp, sizeof(tcp));
 	return inject(i, &from, &to, IPPROTO_TCP, &tcp, sizeof(tcp));
+}
+
+/* It was acknowledged long ago and will not come again. */
+static int repeat_peer_fin(const struct tcp_restored *t, struct inject *i)
+{
+	return speak_for_peer(t, t->receive_seq, true, i);
+}
+
+/* The source's kernel put off an acknowledgement, and took that with it: the peer would wait until it repeats what it
+ * sent, 200 ms, and with Nagle's algorithm send nothing more until then. What is from before the window is
+ * answered with an acknowledgement of all there is. */
+static int acknowledge(const struct tcp_restored *t, struct inject *i)
+{
+	return speak_for_peer(t, t->told_seq - 1, false, i);
 }
 
 /* The queue takes all of it, however little this kernel or the program lets it run ahead of the network
@@ -435,11 +455,12 @@ int tcp_release(struct tcp_restored *t, struct inject *inject)
 		return r;
 	if (fin_sent(t->state))
 		shutdown(t->fd, SHUT_WR);
-	if (fin_received(t->state)) {
-		int error = repeat_peer_fin(t, inject);
-		r = r ? r : error;
-	}
-	return r;
+	int error = 0;
+	if (fin_received(t->state)) /* is acknowledged, too */
+		error = repeat_peer_fin(t, inject);
+	else if (t->told_seq != t->receive_seq)
+		error = acknowledge(t, inject);
+	return r ? r : error;
 }
 
 void tcp_restored_drop(struct tcp_restored *t)

@@ -56,15 +56,16 @@ struct tcp_restored {
 	size_t unsent_size;
 	uint64_t options; /* and sizes that tcp_release() gives to buffers it had room made in */
 	struct sockopts_buffers buffers;
-	/* The peer's FIN, if it had sent one. */
-	uint32_t fin_seq, ack_seq;
-	uint16_t fin_window;
+	/* What the peer sends next, its FIN if it had sent one; up to where it was told that what it sent had come; what a
+	 * packet of its would say of ours. */
+	uint32_t receive_seq, told_seq, ack_seq;
+	uint16_t peer_window;
 };
 
 /* Gives out->fd, which tcp_prepare() has made, the record's connection. options: the bits of sockopts.h. */
 int tcp_restore(struct reader *in, uint64_t options, struct tcp_restored *out);
-/* Speaks: sends what was unsent, asks the peer to acknowledge what was not, repeats a FIN of either side: the
- * peer's to our own kernel. */
+/* Speaks: sends what was unsent, asks the peer to acknowledge what was not, acknowledges what the source had not, repeats a
+ * FIN of either side: the peer's to our own kernel. */
 int tcp_release(struct tcp_restored *t, struct inject *inject);
 /* Closes, silently if not yet released; frees what it holds. */
 void tcp_restored_drop(struct tcp_restored *t);
