@@ -322,7 +322,8 @@ static void emitExits(const LoopPlan &plan)
 
 static PHINode *makeCounter(const LoopPlan &plan, Instruction *back)
 {
-	IRBuilder<> builder(&plan.header->front());
+	/* begin(), not the first instruction: notes of debuggers that stand before that would come before the PHI */
+	IRBuilder<> builder(plan.header, plan.header->begin());
 	PHINode *counter = builder.CreatePHI(builder.getInt32Ty(), 2);
 
 	builder.SetInsertPoint(back);
