@@ -153,6 +153,10 @@ static int64_t do_prctl(struct thread *t, const uint64_t a[6])
 		return 0;
 	case PR_GET_DUMPABLE:
 		return 0;
+	case PR_SET_NO_NEW_PRIVS: /* where nothing is executed, nothing gains any */
+		return a[1] == 1 && !a[2] && !a[3] && !a[4] ? 0 : -EINVAL;
+	case PR_GET_NO_NEW_PRIVS:
+		return 1;
 	default:
 		return -EINVAL;
 	}

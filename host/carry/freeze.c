@@ -283,6 +283,10 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 		r = freeze_all(s, why);
 	if (r)
 		return r;
+	if (!state->data) {
+		*state = s->room;
+		s->room = (struct bytes){0};
+	}
 	bytes_put_u32(state, CARRY_STATE);
 	r = dump_process(s, state, why);
 	s->hand_over.file_locks = s->options.file_locks;

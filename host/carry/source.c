@@ -79,6 +79,7 @@ static void release_frozen(struct carry_source *s)
 	free(s->frozen);
 	free(s->hand_over.fd);
 	bytes_free(&s->fixed);
+	bytes_free(&s->room);
 	free(s->ahead);
 	s->ahead = NULL;
 	s->ahead_count = 0;

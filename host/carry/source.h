@@ -41,6 +41,7 @@ struct carry_source {
 	} *ahead;
 	unsigned ahead_count;
 	struct bytes fixed;
+	struct bytes room; /* for the state: memory that was touched before */
 
 	/* from freeze to undo or forget */
 	struct inventory inventory;

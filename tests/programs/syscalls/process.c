@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -151,11 +152,20 @@ static void check_fork_or_enosys(void)
 	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
 }
 
+/* Servers give privileges up for good, and some say so if they cannot. */
+static void check_no_new_privileges(void)
+{
+	errno = 0;
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) == -1 && errno == EINVAL);
+	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+}
+
 const struct check checks_of_process[] = {
 	{"randomness", check_randomness},
 	{"environment", check_environment},
 	{"credentials", check_credentials},
 	{"limits", check_limits},
 	{"fork_or_enosys", check_fork_or_enosys},
+	{"no_new_privileges", check_no_new_privileges},
 	{0},
 };
