@@ -66,7 +66,7 @@ enum ocall {
 	OCALL_THREAD_CREATE = 4, /* arg[0]: slot; a host thread enters it with ECALL_THREAD -> 0 or -errno */
 	OCALL_EXIT = 5,          /* arg[0]: exit status of the whole program; does not return */
 	OCALL_PARK = 6,          /* parked for a move; wait until the host unparks this slot */
-	OCALL_TRACE = 7,         /* data: one line of text, arg[0] bytes; for --trace */
+	OCALL_TRACE = 7,         /* for --trace: system call arg[0] is refused; arg[1]: 1 if an enclave has none such */
 	OCALL_SIGNAL_SELF = 8,   /* arg[0]: signal number the program dies of */
 	OCALL_DIE = 9,           /* arg[0]: enum fatal, data: text for the operator, arg[1] bytes; does not return */
 	OCALL_TIMERS = 10,       /* the program has set a timer: SERVICE_TIMERS says when it rings */

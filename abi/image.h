@@ -14,7 +14,7 @@
 
 /* Of all that abi/ holds. To be raised with every change after which a host and a runtime, one of before it and one
  * of after, do not understand each other. */
-#define ABI_VERSION 9
+#define ABI_VERSION 10
 
 #define IMAGE_NOTE_SECTION ".note.optmig.image"
 #define IMAGE_NOTE_NAME "OptMig" /* namesz 7, padded to 8 */

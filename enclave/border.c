@@ -64,11 +64,11 @@ static size_t area_text(struct thread *t, const char *text)
 	return n;
 }
 
-void rt_trace(const char *text)
+void rt_trace(uint64_t nr, bool unknown)
 {
 	struct thread *t = thread_self();
 	if (t->area)
-		ocall1(t, OCALL_TRACE, area_text(t, text));
+		ocall(t, OCALL_TRACE, 0, (const uint64_t[6]){nr, unknown}, NULL);
 }
 
 static uint64_t dead; /* every later entry learns it */

@@ -39,10 +39,7 @@ void gate_set_tracing(bool on)
 
 static void trace_refusal(uint64_t nr, int64_t rc)
 {
-	struct text msg = {0};
-	text_str(&msg, rc == CALL_UNKNOWN ? "unsupported system call " : "refused system call ");
-	text_dec(&msg, nr);
-	rt_trace(msg.s);
+	rt_trace(nr, rc == CALL_UNKNOWN);
 }
 
 /* flags of the only clone a C library makes for a thread */

@@ -15,7 +15,7 @@ uint64_t area_data(struct thread *t);
 /* The answer is the host's word: callers check it. interrupted may be NULL. */
 int64_t ocall(struct thread *t, enum ocall op, uint64_t nr, const uint64_t arg[6], bool *interrupted);
 int64_t ocall1(struct thread *t, enum ocall op, uint64_t arg0);
-void rt_trace(const char *text);
+void rt_trace(uint64_t nr, bool unknown);
 
 /* Why the enclave is dead, FATAL_NONE while it lives: an enum fatal, and above it the signal of a program's own fault.
  * The first reason stays. */

@@ -14,6 +14,7 @@
 #include "host/enclave_private.h"
 #include "host/image_symbols.h"
 #include "host/ocall.h"
+#include "host/system_calls.h"
 #include "sgx/arch.h"
 
 #define STRAGGLERS_MAX (sizeof(((struct stragglers *)0)->one) / sizeof(struct straggler))
@@ -87,8 +88,12 @@ static int one_text(const struct straggler *one, const struct image *image, char
 {
 	char name[80];
 
-	if (one->what == STRAGGLER_CALLS)
-		return snprintf(text, size, "slot %u is in system call %llu", one->slot, (unsigned long long)one->number);
+	if (one->what == STRAGGLER_CALLS) {
+		system_call_name(one->number, name);
+		return snprintf(text, size, "slot %u is in %s", one->slot, name);
+	}
+	if (one->what == STRAGGLER_ASKS && one->number == OCALL_WAIT)
+		return snprintf(text, size, "slot %u waits for another thread", one->slot);
 	if (one->what == STRAGGLER_ASKS)
 		return snprintf(text, size, "slot %u is in request %llu", one->slot, (unsigned long long)one->number);
 	if (one->instruction && image && image_function(image, one->instruction, name, sizeof(name)))

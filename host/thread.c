@@ -19,6 +19,7 @@
 #include "host/log.h"
 #include "host/ocall.h"
 #include "host/signals.h"
+#include "host/system_calls.h"
 
 #define NS_PER_S 1000000000ull
 #define HURRY_NICE (-10)
@@ -131,7 +132,9 @@ static enum next do_trace(struct slot *s)
 {
 	const struct call_area *area = s->thread.area;
 
-	log_line("trace: %.*s", text_size(area->arg[0]), (const char *)area->data);
+	char name[SYSTEM_CALL_NAME_SIZE];
+	system_call_name(area->arg[0], name);
+	log_line("trace: %s is %s", name, area->arg[1] == 1 ? "not supported" : "refused");
 	return NEXT_ENTER;
 }
 

@@ -60,6 +60,8 @@ run deep-handled; expect "a stack that overflows, handled" "9 1 elsewhere" "$rc 
 run raise; expect "a signal of its own" 135 $rc
 run alarm; expect "an alarm" 142 $rc
 run -- arguments "a b" --trace; expect "arguments" $'a b\n--trace' "$out"
+expect "what it did not get" "optmig: trace: fork is not supported" \
+	"$("$optmig" run --trace "$work/image" fork 2>&1 | grep trace)"
 GREETING=hello run environment; expect "environment" hello "$out"
 
 # An answer that cannot be written, and streams that are closed

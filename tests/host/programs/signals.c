@@ -118,6 +118,8 @@ int main(int argc, char **argv)
 		alarm(1);
 		pause();
 	}
+	if (!strcmp(how, "fork"))
+		return fork() == -1 ? 0 : 1;
 	if (!strcmp(how, "exit"))
 		return atoi(argv[2]);
 	if (!strcmp(how, "environment"))
