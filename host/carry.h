@@ -64,7 +64,12 @@ struct carry_counts {
 	unsigned bound;	      /* sockets with a local address, listening ones among them */
 	unsigned connections; /* established TCP */
 	unsigned addresses;   /* that move along */
+	size_t queued;	      /* bytes in the queues of connections */
 };
+
+/* A manifest, an answer and a state are no larger: what connections have queued travels in the last. A stop would take
+ * seconds for more, and the other host has to hold it. */
+#define CARRY_SIZE_MAX (64u << 20)
 
 /* ---- source ---- */
 struct carry_source;
@@ -80,7 +85,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 int carry_source_prepare(struct carry_source *s, const void *answer, size_t size, struct failure *why);
 /* The program runs, just before its threads are asked to park: new connections wait at the destination from
  * here on, those that are half open may complete and closed ones end. Takes a millisecond, at most 30.
- * Optional. */
+ * Optional. -EMSGSIZE: connections have more queued than a stop carries. */
 int carry_source_calm(struct carry_source *s, struct failure *why);
 /* All threads are parked, no ocall is under way. Redirects all packets, then appends the state of everything.
  * On failure the caller undoes. */

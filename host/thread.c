@@ -131,8 +131,8 @@ static int text_size(uint64_t size)
 static enum next do_trace(struct slot *s)
 {
 	const struct call_area *area = s->thread.area;
-
 	char name[SYSTEM_CALL_NAME_SIZE];
+
 	system_call_name(area->arg[0], name);
 	log_line("trace: %s is %s", name, area->arg[1] == 1 ? "not supported" : "refused");
 	return NEXT_ENTER;

@@ -12,15 +12,14 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
-
-#define CARRIED_MAX (64u << 20) /* sockets' queues travel in it */
+#include "host/carry.h"
 
 static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_HELLO] = sizeof(struct frame_hello),
     [FRAME_ATTACH] = sizeof(struct frame_attach),
     [FRAME_WELCOME] = 1,
-    [FRAME_MANIFEST] = CARRIED_MAX,
-    [FRAME_ANSWER] = CARRIED_MAX,
+    [FRAME_MANIFEST] = CARRY_SIZE_MAX,
+    [FRAME_ANSWER] = CARRY_SIZE_MAX,
     [FRAME_HANDSHAKE] = sizeof(struct handshake_hello),
     [FRAME_EVIDENCE] = sizeof(struct evidence) + EVIDENCE_BODY_MAX,
     [FRAME_RECORD] = RECORD_SIZE_MAX,
@@ -28,7 +27,7 @@ static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_ROUND_DONE] = sizeof(struct frame_round),
     [FRAME_SLOTS] = THREAD_SLOTS_MAX / 8,
     [FRAME_PARKING] = sizeof(struct frame_parking),
-    [FRAME_CARRIED] = CARRIED_MAX,
+    [FRAME_CARRIED] = CARRY_SIZE_MAX,
     [FRAME_CONTROL] = RECORD_SIZE_MAX,
     [FRAME_FINAL] = sizeof(struct frame_round),
     [FRAME_READY] = 1024,

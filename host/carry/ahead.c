@@ -7,14 +7,11 @@
  */
 #include "host/carry/source.h"
 
-#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define ROOM_MIN (64u << 10)
-#define ROOM_MAX (64u << 20)
 #define ROOM_MORE 4 /* one in so many: queues grow meanwhile */
 
 static void read_connection(struct carry_source *s, const struct inventory_file *f)
@@ -39,29 +36,23 @@ static void read_connection(struct carry_source *s, const struct inventory_file 
 	file->ahead = ++s->ahead_count;
 }
 
-static size_t queued(int host_fd)
+static void find_room(struct carry_source *s, size_t queued)
 {
-	int unread = 0, unacknowledged = 0;
-	ioctl(host_fd, SIOCINQ, &unread);
-	ioctl(host_fd, SIOCOUTQ, &unacknowledged);
-	return (size_t)unread + (size_t)unacknowledged;
-}
-
-static void find_room(struct carry_source *s, size_t size)
-{
-	size_t most = size < ROOM_MAX ? size : ROOM_MAX;
-	uint8_t *room = bytes_extend(&s->room, most + most / ROOM_MORE);
-	if (room)
-		memset(room, 0, s->room.size);
+	uint8_t *room = bytes_extend(&s->room, ROOM_MIN + queued + queued / ROOM_MORE);
+	if (!room) {
+		bytes_free(&s->room);
+		return;
+	}
+	memset(room, 0, s->room.size);
 	bytes_clear(&s->room);
 }
 
-void ahead_read(struct carry_source *s)
+int ahead_read(struct carry_source *s, struct failure *why)
 {
 	struct inventory v;
 	if (s->local || inventory_take(s->fds, &v))
-		return;
-	size_t size = ROOM_MIN;
+		return 0;
+	size_t queued = 0;
 	s->ahead = calloc(v.file_count + 1, sizeof(*s->ahead));
 	for (unsigned i = 0; s->ahead && i < v.file_count; i++) {
 		enum socket_class class;
@@ -69,11 +60,14 @@ void ahead_read(struct carry_source *s)
 		if (v.file[i].file->kind == FILE_SOCKET && sockets_classify(v.file[i].host_fd, &class) == 0 &&
 		    class == SOCKET_CONNECTION) {
 			read_connection(s, &v.file[i]);
-			size += queued(v.file[i].host_fd);
+			queued += sockets_queued(v.file[i].host_fd);
 		}
 	}
 	inventory_free(&v);
-	find_room(s, size);
+	int r = sockets_fit(queued, why);
+	if (!r)
+		find_room(s, queued);
+	return r;
 }
 
 const struct ahead *ahead_of(const struct carry_source *s, const struct file *file)

@@ -115,6 +115,7 @@ static int check_socket(struct carry_source *s, const struct inventory *v, const
 		return fail(why, r, "descriptor %d: %s", f->fd, strerror(-r));
 	if (class == SOCKET_CONNECTION) {
 		counts->connections++;
+		counts->queued += sockets_queued(f->host_fd);
 		return check_connection(s, v, f, sorts, why);
 	}
 	if (class == SOCKET_LISTENER)
@@ -229,6 +230,8 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	char directory[CARRY_PATH_MAX];
 	if (!r)
 		r = carry_working_directory(directory, why);
+	if (!r)
+		r = sockets_fit(counts->queued, why);
 	if (!r)
 		r = network_source_check(&s->network, why);
 	counts->addresses = s->network.service_count;

@@ -212,6 +212,9 @@ bool sockets_is_open(int host_fd);
 bool sockets_peeks(const struct file *file);
 /* -1: always the beginning. before: NULL, or what it was. 0 or -errno. */
 int sockets_peek_from(int host_fd, int from, int *before);
+/* Bytes that a connection has in its queues; whether so many of all of them fit into a state. */
+size_t sockets_queued(int host_fd);
+int sockets_fit(size_t queued, struct failure *why);
 /* "10.0.0.1:6379 - 10.0.0.2:40000" */
 void sockets_describe(int host_fd, char *out, size_t size);
 /* Bound or plain sockets (not connections): what cannot be carried; bound ones into the manifest. */

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/carry.h"
 #include "host/carry/local.h"
 #include "host/net/sockopts.h"
 
@@ -26,6 +28,7 @@
 #endif
 #define UNREAD_MAX (64u << 20)
 #define STOCK_MAX (1u << 20)
+#define QUEUED_MAX (CARRY_SIZE_MAX - (4u << 20)) /* beside what else is in a state */
 
 static int socket_number(int fd, int name)
 {
@@ -126,6 +129,24 @@ static void describe_name(const struct sockaddr_storage *s, char *out, size_t si
 	}
 	ip_text(&address, text);
 	snprintf(out, size, strchr(text, ':') ? "[%s]:%u" : "%s:%u", text, ntohs(ip_port(s)));
+}
+
+size_t sockets_queued(int host_fd)
+{
+	int unread = 0, unacknowledged = 0;
+	ioctl(host_fd, SIOCINQ, &unread);
+	ioctl(host_fd, SIOCOUTQ, &unacknowledged);
+	return (size_t)unread + (size_t)unacknowledged;
+}
+
+int sockets_fit(size_t queued, struct failure *why)
+{
+	if (queued <= QUEUED_MAX)
+		return 0;
+	return fail(why, -EMSGSIZE,
+		    "the program's connections have %zu MB queued, more than can go along while it stands still (%u MB): try again "
+		    "when slow peers have taken theirs",
+		    queued >> 20, QUEUED_MAX >> 20);
 }
 
 void sockets_describe(int host_fd, char *out, size_t size)

@@ -54,8 +54,10 @@ int carry_source_calm(struct carry_source *s, struct failure *why)
 {
 	if (s->network.service_count == 0)
 		return 0;
-	ahead_read(s);
-	int r = network_steer(&s->network, STEER_REDIRECT | STEER_NEW_ONLY);
+	int r = ahead_read(s, why);
+	if (r)
+		return r;
+	r = network_steer(&s->network, STEER_REDIRECT | STEER_NEW_ONLY);
 	if (r)
 		return fail(why, r, "packets cannot be redirected: %s", strerror(-r));
 	int diag = unsettled_open();

@@ -60,8 +60,8 @@ int carry_working_directory(char path[static CARRY_PATH_MAX], struct failure *wh
 
 /* ---- ahead.c ---- */
 /* The program runs: reads what freeze need not read again. A matter of speed: what it leaves out, freeze
- * reads. */
-void ahead_read(struct carry_source *s);
+ * reads. -EMSGSIZE: there is more than a stop carries. */
+int ahead_read(struct carry_source *s, struct failure *why);
 /* NULL: nothing, or no longer true. */
 const struct ahead *ahead_of(const struct carry_source *s, const struct file *file);
 
