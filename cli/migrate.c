@@ -173,7 +173,7 @@ static void print_reasons(const json_t *r, uint64_t limit_us)
 	bool has_rounds = mode && (!strcmp(mode, "precopy") || !strcmp(mode, "hybrid"));
 	if (late && *late)
 		printf("  slow to stop: %s\n", late);
-	if (network_us > (double)limit_us)
+	if (has_rounds && network_us > (double)limit_us)
 		printf("  the downtime limit is less than two round trips over this network, %.1f ms\n", network_us / 1e3);
 	if (number(r, "throttle_percent") > 0)
 		printf("  it writes faster than the link carries: made to stand still for up to %.0f %% of its time\n",

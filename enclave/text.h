@@ -35,15 +35,4 @@ static inline void text_hex(struct text *t, uint64_t v)
 		text_char(t, "0123456789abcdef"[v >> shift & 15]);
 }
 
-static inline void text_dec(struct text *t, uint64_t v)
-{
-	char d[20];
-	int n = 0;
-	do
-		d[n++] = (char)('0' + v % 10);
-	while (v /= 10);
-	while (n)
-		text_char(t, d[--n]);
-}
-
 #endif

@@ -29,8 +29,8 @@
 /* What was seen of the program. */
 struct writes {
 	uint64_t live;	   /* pages */
-	uint64_t absent;   /* of them, there */
-	uint64_t seen;	   /* of them, written in all looks together */
+	uint64_t absent;   /* of them, those that do not exist there */
+	uint64_t seen;	   /* of them, those written in all looks together */
 	double per_look;   /* distinct pages written in one look */
 	/* pages written for the first time, in the first look and towards the end */
 	double early_news_per_s, news_per_s;
@@ -75,7 +75,7 @@ static double least(double a, double b)
 static int timed(struct source *s, enum migrate_round kind, uint64_t pages, bool there, double *us, uint64_t *sent,
 		 struct failure *why)
 {
-	struct round_choice choice;
+	struct round_choice choice = {0};
 	int rc = source_round_begin(s, kind, pages, there, &choice, why);
 	uint64_t begun = now_us();
 	if (rc == 0)
