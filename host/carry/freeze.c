@@ -304,6 +304,8 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 			r = fail(why, -EAGAIN,
 				 "packets of the program's connections keep arriving past the redirect");
 	}
+	if (!r) /* more may have come since it was asked */
+		r = sockets_fit(state->size, why);
 	if (!r)
 		r = interests_dump(s, state, why);
 	if (!r)
