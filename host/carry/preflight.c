@@ -230,7 +230,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	char directory[CARRY_PATH_MAX];
 	if (!r)
 		r = carry_working_directory(directory, why);
-	if (!r)
+	if (!r && !s->local) /* there, sockets go as they are */
 		r = sockets_fit(counts->queued, why);
 	if (!r)
 		r = network_source_check(&s->network, why);
