@@ -37,11 +37,6 @@ void gate_set_tracing(bool on)
 	tracing = on;
 }
 
-static void trace_refusal(uint64_t nr, int64_t rc)
-{
-	rt_trace(nr, rc == CALL_UNKNOWN);
-}
-
 /* flags of the only clone a C library makes for a thread */
 #define CLONE_THREAD_NEEDS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 
@@ -359,7 +354,7 @@ int64_t gate_answer(struct thread *t)
 	t->restartable = false;
 	int64_t rc = dispatch(t, nr, t->ctx.call + 1);
 	if (tracing && (rc == CALL_UNKNOWN || rc == -ENOSYS))
-		trace_refusal(nr, rc);
+		rt_trace(nr, rc == CALL_UNKNOWN);
 	if (rc == CALL_UNKNOWN)
 		rc = -ENOSYS;
 	signalfd_ring(t);

@@ -72,7 +72,7 @@ static double least(double a, double b)
 }
 
 /* One round, of what it sends. */
-static int timed(struct source *s, enum migrate_round kind, uint64_t pages, bool there, double *us, uint64_t *sent,
+static int timed(struct source *s, enum migrate_round kind, uint64_t pages, bool there, uint64_t *us, uint64_t *sent,
 		 struct failure *why)
 {
 	struct round_choice choice = {0};
@@ -80,18 +80,17 @@ static int timed(struct source *s, enum migrate_round kind, uint64_t pages, bool
 	uint64_t begun = now_us();
 	if (rc == 0)
 		rc = source_round_send(s, &choice, choice.pages, why);
-	*us = (double)(now_us() - begun);
+	*us = now_us() - begun;
 	*sent = choice.pages;
 	return rc;
 }
 
 static int sample(struct source *s, enum migrate_round kind, uint64_t pages, bool there, double *price, struct failure *why)
 {
-	double us, way_us = (double)wire_round_trip_us(s->control.fd);
-	uint64_t sent;
+	uint64_t us, sent;
 	int rc = timed(s, kind, pages, there, &us, &sent, why);
 	if (rc == 0 && sent)
-		*price = least(*price, (us - least(way_us, us)) / (double)sent);
+		*price = least(*price, (double)source_work_us(s, us) / (double)sent);
 	return rc;
 }
 
@@ -103,8 +102,8 @@ static double known(double price, double otherwise)
 /* The least of a few: a sample is short, and whatever else runs may be in its way. */
 static int probe(struct source *s, uint64_t absent, struct prices *p, struct failure *why)
 {
-	uint64_t pages = absent / (2 * SAMPLES) < SAMPLE_PAGES ? absent / (2 * SAMPLES) + 1 : SAMPLE_PAGES, sent;
-	double us, trip_us = NEVER_US;
+	uint64_t pages = absent / (2 * SAMPLES) < SAMPLE_PAGES ? absent / (2 * SAMPLES) + 1 : SAMPLE_PAGES;
+	uint64_t us, sent, trip_us = UINT64_MAX;
 	int rc = 0;
 	s->new_page_us = s->page_us = p->room_us = p->fill_us = NEVER_US;
 	for (unsigned i = 0; rc == 0 && i < SAMPLES; i++) {
@@ -118,14 +117,14 @@ static int probe(struct source *s, uint64_t absent, struct prices *p, struct fai
 	}
 	for (unsigned i = 0; rc == 0 && i < TRIPS; i++) {
 		rc = timed(s, ROUND_SAMPLE, 1, true, &us, &sent, why);
-		trip_us = least(trip_us, us);
+		trip_us = us < trip_us ? us : trip_us;
 	}
 	/* Who is small has no pages for all of these. */
 	s->page_us = known(s->page_us, 0);
 	p->room_us = known(p->room_us, 0);
 	p->fill_us = known(p->fill_us, s->page_us);
 	s->new_page_us = known(s->new_page_us, p->room_us + p->fill_us);
-	s->trip_us = (uint64_t)trip_us;
+	s->trip_us = trip_us;
 	return rc;
 }
 
@@ -207,7 +206,6 @@ int source_forecast(struct source *s, struct failure *why)
 	struct writes w;
 	struct prices p;
 	s->r->setup_us = now_us() - s->begun_us;
-	s->r->round_trip_us = wire_round_trip_us(s->control.fd);
 	int rc = watch(s, &w, why);
 	if (rc == 0)
 		rc = probe(s, w.absent, &p, why);

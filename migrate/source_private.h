@@ -159,6 +159,8 @@ void source_throttle_more(struct source *s);
  * the limit says what a stop may last, not what it has to. *choice says what is left. */
 int source_last_rounds(struct source *s, enum migrate_round kind, struct round_choice *choice, struct failure *why);
 
+/* Of what a round took, what is not the way there and back. */
+uint64_t source_work_us(const struct source *s, uint64_t us);
 /* What a switch takes whatever it carries. */
 uint64_t source_fixed_us(const struct source *s);
 /* How many pages that exist there may go in the switch. */

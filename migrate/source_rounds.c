@@ -201,13 +201,18 @@ struct migrate_round_report *source_round_report(struct source *s, struct counts
 
 /* ---- prices ---- */
 
+uint64_t source_work_us(const struct source *s, uint64_t us)
+{
+	uint64_t way_us = wire_round_trip_us(s->control.fd);
+	return us - (way_us < us ? way_us : us);
+}
+
 /* How long the way is, and how long both ends work, are told apart: a stop has few of the one and many of the other. */
 uint64_t source_fixed_us(const struct source *s)
 {
-	uint64_t way_us = wire_round_trip_us(s->control.fd), trip_us = s->trip_us ? s->trip_us : way_us + TRIP_US;
-	if (way_us > trip_us)
-		way_us = trip_us;
-	return STOP_ROUND_TRIPS * way_us + STOP_ROUNDS * (trip_us - way_us);
+	uint64_t trip_us = s->trip_us ? s->trip_us : wire_round_trip_us(s->control.fd) + TRIP_US;
+	uint64_t work_us = source_work_us(s, trip_us);
+	return STOP_ROUND_TRIPS * (trip_us - work_us) + STOP_ROUNDS * work_us;
 }
 
 static uint64_t affordable(const struct source *s, double page_us, uint64_t limit_us)
@@ -245,14 +250,14 @@ int source_round_measured(struct source *s, const struct round_choice *choice, u
 	const struct migrate_round_report *round = source_round_report(s, before);
 	/* The limit on bandwidth ends with the rounds: what it cost does not count. */
 	uint64_t paced_us = atomic_load(&s->flow.paced_us) - before.paced_us;
-	uint64_t us = round->us - (paced_us < round->us ? paced_us : 0), way_us = wire_round_trip_us(s->control.fd);
-	double page_us = (double)(us - (way_us < us ? way_us : us)) / (double)(round->pages + 1);
+	uint64_t us = round->us - (paced_us < round->us ? paced_us : 0);
 	double *price = old ? &s->page_us : &s->new_page_us, *other = old ? &s->new_page_us : &s->page_us;
 	if (round->pages <= TRIP_PAGES_MAX) {
 		if (s->trip_us == 0 || us < s->trip_us)
 			s->trip_us = us;
 		return 0;
 	}
+	double page_us = (double)source_work_us(s, us) / (double)(round->pages + 1);
 	/* Pages of small rounds, and of those that slow the program down, cost no more than this. */
 	if ((round->pages >= RATE_PAGES_MIN && s->throttle == 0) || *price == 0 || page_us < *price)
 		*price = page_us;
