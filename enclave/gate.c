@@ -67,7 +67,7 @@ static int64_t do_clone(struct thread *t, const uint64_t arg[6])
 	if (made < 0) {
 		/* Only if nobody entered it meanwhile is the slot ours to take back. */
 		uint32_t ready = THREAD_READY;
-		if (__atomic_compare_exchange_n(&child->state, &ready, THREAD_FREE, false, __ATOMIC_SEQ_CST,
+		if (__atomic_compare_exchange_n(&child->state, &ready, THREAD_TAKEN, false, __ATOMIC_SEQ_CST,
 						__ATOMIC_SEQ_CST)) {
 			thread_release(child);
 			return -EAGAIN;

@@ -355,7 +355,6 @@ int state_import(const uint8_t *in, size_t size)
 		uint64_t slot = get_u64(&r);
 		struct thread *t = thread_of_slot((unsigned)slot);
 		t->slot = slot;
-		t->entered = 1;
 		t->signal_pending = get_u64(&r);
 		get_bytes(&r, &t->ctx, sizeof t->ctx);
 	}

@@ -578,7 +578,7 @@ int64_t signal_raise(uint32_t tid, int signum)
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
 		struct thread *to = thread_of_slot(i);
 		uint32_t state = __atomic_load_n(&to->state, __ATOMIC_SEQ_CST);
-		if (state == THREAD_FREE || to->ctx.kind == CONTEXT_NONE || to->ctx.tid != tid)
+		if (state == THREAD_FREE || state == THREAD_TAKEN || to->ctx.kind == CONTEXT_NONE || to->ctx.tid != tid)
 			continue;
 		bool blocked = signum && blocked_by(&to->ctx) & BIT(signum);
 		if (signum == 0 || (ignored(signum) && !blocked))

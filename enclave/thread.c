@@ -24,26 +24,24 @@ _Static_assert(offsetof(struct thread, ctx.rsp) == 0x80, "entry.S");
 _Static_assert(offsetof(struct thread, ctx.fs) == 0x88, "entry.S");
 _Static_assert(THREAD_STRIDE == 1 << 18, "entry.S");
 
-static struct spin slots_lock; /* protects THREAD_FREE -> taken */
+static struct spin leaving_lock; /* threads leave one after the other */
 static uint32_t last_tid = 1;  /* the main thread's is the process id, 1 */
 
 int thread_alloc(struct thread **out)
 {
-	spin_lock(&slots_lock);
 	for (unsigned i = THREAD_SLOTS_SERVICE; i < CONFIG->slot_count; i++) {
 		struct thread *t = thread_of_slot(i);
-		if (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) != THREAD_FREE || t->entered)
+		uint32_t none = THREAD_FREE;
+		/* A host thread held on its way in since before the program came here may want it, too. */
+		if (!__atomic_compare_exchange_n(&t->state, &none, THREAD_TAKEN, false, __ATOMIC_SEQ_CST,
+						 __ATOMIC_SEQ_CST))
 			continue;
-		/* READY only once the caller has filled the context; until then nobody may enter. */
-		t->entered = 1;
 		t->slot = i;
 		t->signal_pending = 0;
 		t->reissued = t->restartable = false;
-		spin_unlock(&slots_lock);
 		*out = t;
 		return 0;
 	}
-	spin_unlock(&slots_lock);
 	return -EAGAIN;
 }
 
@@ -77,7 +75,6 @@ void thread_release(struct thread *t)
 	rt_wipe(&t->ctx, sizeof t->ctx);
 	t->area = 0;
 	__atomic_store_n(&t->state, THREAD_FREE, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&t->entered, 0, __ATOMIC_RELEASE);
 }
 
 _Noreturn void thread_exit(struct thread *t)
@@ -89,11 +86,11 @@ _Noreturn void thread_exit(struct thread *t)
 		futex_wake(ctid, INT_MAX, ~0u);
 	}
 	/* Under the lock: of two that leave at once, one is the last. */
-	spin_lock(&slots_lock);
+	spin_lock(&leaving_lock);
 	bool last = threads_alive() == 1;
 	if (!last)
 		thread_release(t);
-	spin_unlock(&slots_lock);
+	spin_unlock(&leaving_lock);
 	if (last) {
 		ocall1(t, OCALL_EXIT, 0); /* its exit is the program's */
 		rt_die(FATAL_BAD_ENTRY, "the host came back after exit");

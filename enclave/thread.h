@@ -52,6 +52,7 @@ enum thread_state {
 	THREAD_RUNNING = 2, /* inside, or outside in an ocall */
 	THREAD_PARKED = 3,
 	THREAD_STANDBY = 4, /* destination: host thread waits, context may come */
+	THREAD_TAKEN = 5,   /* its context is being filled: nobody may enter, nor take it */
 };
 
 struct thread {
@@ -71,7 +72,6 @@ struct thread {
 
 	/* private from here on; nothing below travels */
 	uint32_t state; /* enum thread_state, atomic */
-	uint32_t entered;
 	uint64_t area; /* struct call_area of the host thread inside, checked */
 	uint32_t tracking; /* the last beginning of tracking it has come by, atomic */
 	/* futex.c */
@@ -119,7 +119,7 @@ static inline struct thread *thread_of_slot(unsigned slot)
 	return (struct thread *)((uint64_t)THREADS_BASE + (uint64_t)slot * THREAD_STRIDE + THREAD_RECORD);
 }
 
-/* A free application slot whose state becomes READY once the caller sets it; -EAGAIN if none. */
+/* Takes a free application slot; the caller fills its context and makes it READY, or releases it. -EAGAIN if none. */
 int thread_alloc(struct thread **out);
 /* The slot is free again, its context gone. */
 void thread_release(struct thread *t);

@@ -13,10 +13,13 @@ $(ENCLAVE_TESTS): $(B)/tests/enclave/%: $(B)/tests/enclave/%.o $(B)/tests/enclav
 EXCEPTIONS_TEST := $(B)/tests/enclave/exceptions
 $(EXCEPTIONS_TEST): $(EXCEPTIONS_TEST).o $(B)/tests/enclave/support.o $(addprefix $(B)/tests/enclave/enclave/,fault.o signal.o) $(ENCLAVE_UNIT_OBJS)
 	$(CC) -o $@ $^ -lpthread
+SLOTS_TEST := $(B)/tests/enclave/slots
+$(SLOTS_TEST): $(SLOTS_TEST).o $(B)/tests/enclave/support.o $(B)/tests/enclave/enclave/thread.o $(ENCLAVE_UNIT_OBJS)
+	$(CC) -o $@ $^ -lpthread
 CLOCK_TEST := $(B)/tests/enclave/clock-outlasts-a-stuck-writer
 $(CLOCK_TEST): $(CLOCK_TEST).o $(B)/tests/enclave/enclave/clock.o
 	$(CC) -o $@ $^
 SPARSE_TEST := $(B)/tests/enclave/sparse-arrays
 $(SPARSE_TEST): $(SPARSE_TEST).o
 	$(CC) -o $@ $^
-TESTS += $(ENCLAVE_TESTS) $(EXCEPTIONS_TEST) $(CLOCK_TEST) $(SPARSE_TEST)
+TESTS += $(ENCLAVE_TESTS) $(EXCEPTIONS_TEST) $(SLOTS_TEST) $(CLOCK_TEST) $(SPARSE_TEST)

@@ -144,7 +144,7 @@ long ocall_exit(enum eexit how, uint64_t rsi, uint64_t rdx)
 	return 0;
 }
 
-_Noreturn void final_exit(enum eexit how, uint64_t rsi, uint64_t rdx)
+_Noreturn void WEAK final_exit(enum eexit how, uint64_t rsi, uint64_t rdx)
 {
 	printf("left for good: %d, %lu, %lu: %.80s\n", how, (unsigned long)rsi, (unsigned long)rdx,
 	       (const char *)area_data(thread_self()));
@@ -155,6 +155,11 @@ void *rt_pages_alloc(size_t size)
 {
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
+}
+
+void rt_wipe(void *p, size_t size)
+{
+	explicit_bzero(p, size);
 }
 
 void rt_random(void *out, size_t size)
