@@ -410,11 +410,13 @@ int64_t files_call(struct thread *t, uint64_t nr, const uint64_t a[6])
 		return new_pair(t, calls_host(t, nr, a), a[0]);
 	case SYS_socketpair:
 		return new_pair(t, calls_host(t, nr, a), a[3]);
+	/* Once only: when it is issued again, a hostile host may have given the number to another thread. */
 	case SYS_close:
-		fds_closed((uint32_t)a[0], (uint32_t)a[0]);
+		if (!t->reissued)
+			fds_closed((uint32_t)a[0], (uint32_t)a[0]);
 		return calls_host(t, nr, a);
 	case SYS_close_range:
-		if (!(a[2] & CLOSE_RANGE_CLOEXEC))
+		if (!t->reissued && !(a[2] & CLOSE_RANGE_CLOEXEC))
 			fds_closed((uint32_t)a[0], (uint32_t)a[1]);
 		return calls_host(t, nr, a);
 	case SYS_dup:

@@ -276,6 +276,14 @@ static void random_stays_random(struct thread *t)
 	CHECK(call(t, SYS_dup2, 99, 5, 0, 0) == -EBADF &&
 	      call(t, SYS_read, 5, (uint64_t)buffer(1), 8, 0) == 8);
 	CHECK(buffer(1)[0] == 0x5a);
+	/* a close that is issued again, once its number is another thread's device */
+	t->reissued = true;
+	answer = 0;
+	CHECK(call(t, SYS_close, 5, 0, 0, 0) == 0 && call(t, SYS_close_range, 5, 6, 0, 0) == 0);
+	t->reissued = false;
+	buffer(1)[0] = 0;
+	answer = 8;
+	CHECK(call(t, SYS_read, 5, (uint64_t)buffer(1), 8, 0) == 8 && buffer(1)[0] == 0x5a);
 	strcpy((char *)buffer(0), "/dev/urandom");
 	answer = 100000;
 	CHECK(call(t, SYS_open, (uint64_t)buffer(0), 0, 0, 0) == -EMFILE);
