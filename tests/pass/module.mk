@@ -5,7 +5,7 @@ NATIVE_DEPS := $(PASS_TOOLS) $(PASS_DATA) $(B)/libexec/optmig/native.o $(B)/libe
 
 STORE_TESTS := $(foreach level,O0 O1 O2 O3 Os, $(B)/tests/pass/every-store-is-marked-$(level))
 PASS_TESTS := $(STORE_TESTS) $(addprefix $(B)/tests/pass/,collector-order-loses-nothing safepoints-come-often) \
-	$(addprefix $(B)/tests/libc/,replaced-parts-work lists-keep-their-order)
+	$(addprefix $(B)/tests/libc/,replaced-parts-work lists-keep-their-order believes-no-host)
 PASS_SCRIPTS := tests/pass/untrackable-code-is-refused tests/pass/optmig-cc-is-a-drop-in
 TESTS += $(PASS_TESTS) $(PASS_SCRIPTS)
 CHECK_DEPS += $(NATIVE_DEPS)
