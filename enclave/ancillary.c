@@ -72,9 +72,13 @@ int64_t ancillary_out(struct marshal *m, uint64_t app, uint64_t size, uint64_t *
 			if (files_own((uint32_t)fd)) /* its number would mean nothing to whom gets it */
 				return -EOPNOTSUPP;
 		}
+		for (uint64_t k = i + h.size; k < i + ALIGNED(h.size) && k < size; k++)
+			data[k] = 0; /* nobody's: what was there before stays inside */
 	}
 	if (i < size && size - i >= sizeof h)
 		return -EINVAL;
+	if (i < size)
+		memset(data + i, 0, size - i);
 	*at = marshal_room(m, size);
 	host_copy_out(*at, data, size);
 	return 0;

@@ -27,7 +27,8 @@ enum kind {
 	INOUT,     /* both */
 	IN_LEN,    /* in: as many bytes as argument `size` says, or what fits */
 	IN_XATTR,  /* in: likewise, of an attribute */
-	IN_WHOLE,  /* in: as many bytes as argument `size` says: all, for half an address is another one */
+	IN_WHOLE,  /* in: as many bytes as argument `size` says: all, for half an option is another one */
+	IN_ADDRESS, /* in: likewise, of a socket's address what is one */
 	OUT_RC,    /* out: as many bytes as `result` says, up to argument `size` */
 	SOCKADDR,  /* out: with its socklen_t at argument `size` */
 	SOCKLEN,   /* in and out: handled together with its SOCKADDR */
@@ -150,17 +151,17 @@ static const struct call table[] = {
 	[SYS_epoll_create1] = CALL(FD, V),
 	[SYS_socket]        = CALL(FD, V, V, V),
 	[SYS_socketpair]    = CALL(ZERO, V, V, V, {OUT, 8}),
-	[SYS_bind]          = CALL(ZERO, V, {IN_WHOLE, 2}, V),
+	[SYS_bind]          = CALL(ZERO, V, {IN_ADDRESS, 2}, V),
 	[SYS_listen]        = CALL(ZERO, V, V),
 	[SYS_accept]        = CALL(FD, V, {SOCKADDR, 2}, {SOCKLEN, 0}),
 	[SYS_accept4]       = CALL(FD, V, {SOCKADDR, 2}, {SOCKLEN, 0}, V),
-	[SYS_connect]       = CALL(ZERO, V, {IN_WHOLE, 2}, V),
+	[SYS_connect]       = CALL(ZERO, V, {IN_ADDRESS, 2}, V),
 	[SYS_getsockname]   = CALL(ZERO, V, {SOCKADDR, 2}, {SOCKLEN, 0}),
 	[SYS_getpeername]   = CALL(ZERO, V, {SOCKADDR, 2}, {SOCKLEN, 0}),
 	[SYS_setsockopt]    = CALL(ZERO, V, V, V, {IN_WHOLE, 4}, V),
 	[SYS_getsockopt]    = CALL(ZERO, V, V, V, {SOCKADDR, 4}, {SOCKLEN, 0}),
 	[SYS_shutdown]      = CALL(ZERO, V, V),
-	[SYS_sendto]        = PIPE(BYTES(2), V, {IN_LEN, 2}, V, V, {IN_WHOLE, 5}, V),
+	[SYS_sendto]        = PIPE(BYTES(2), V, {IN_LEN, 2}, V, V, {IN_ADDRESS, 5}, V),
 	[SYS_recvfrom]      = CALL(BYTES(2), V, {OUT_RC, 2}, V, V, {SOCKADDR, 5}, {SOCKLEN, 0}),
 	[SYS_uname]         = CALL(ZERO, {OUT, 390}),
 	[SYS_getrusage]     = CALL(ZERO, V, {OUT, 144}),
@@ -264,6 +265,17 @@ int64_t call_out(struct thread *t, uint64_t nr, const uint64_t arg[6])
 	}
 }
 
+uint64_t address_used(const void *address, uint64_t size)
+{
+	const char *path = (const char *)address + sizeof(sa_family_t);
+	uint64_t used = 0, room = size < sizeof(sa_family_t) ? 0 : size - sizeof(sa_family_t);
+	if (room == 0 || *(const sa_family_t *)address != AF_UNIX || !path[0]) /* abstract names have no end */
+		return size;
+	while (used < room && path[used])
+		used++;
+	return sizeof(sa_family_t) + (used < room ? used + 1 : used);
+}
+
 /* How much of its buffer getsockopt() reads, for the few options that do: what is to be looked for. */
 static uint32_t option_reads(uint64_t nr, const uint64_t in[6])
 {
@@ -310,21 +322,25 @@ static int64_t lay_out(struct marshal *m, const struct call *c, uint64_t nr, con
 			break;
 		case IN_LEN:
 		case IN_WHOLE:
+		case IN_ADDRESS:
 		case IN_XATTR:
 		case OUT_RC: {
 			uint64_t n = in[size];
 			if (!a)
 				break;
-			if (c->arg[i].kind == IN_WHOLE && n > WHOLE_MAX)
+			bool whole = c->arg[i].kind == IN_WHOLE || c->arg[i].kind == IN_ADDRESS;
+			if (whole && n > WHOLE_MAX)
 				return -EINVAL;
 			if (c->arg[i].kind == IN_XATTR && n > XATTR_SIZE_MAX)
 				return -E2BIG;
-			if (c->arg[i].kind != IN_WHOLE && n > marshal_left(m))
+			if (!whole && n > marshal_left(m))
 				n = marshal_left(m);
 			if (!mm_app_range(a, n))
 				return -EFAULT;
 			out[i] = marshal_room(m, n);
 			out[size] = n;
+			if (c->arg[i].kind == IN_ADDRESS)
+				n = address_used((void *)a, n);
 			if (c->arg[i].kind != OUT_RC)
 				host_copy_out(out[i], (void *)a, n);
 			break;

@@ -27,6 +27,8 @@ int64_t gate_answer(struct thread *t);
 int64_t calls_host(struct thread *t, uint64_t nr, const uint64_t arg[6]);
 /* One blocking step outside: parks or reports -EINTR as needed, repeats when nothing happened. */
 int64_t call_out(struct thread *t, uint64_t nr, const uint64_t arg[6]);
+/* So much of a socket's address says where: a path ends with its NUL, whatever the program has behind it. */
+uint64_t address_used(const void *address, uint64_t size);
 /* What the host says, or -EIO: no result is more than was asked for. */
 static inline int64_t call_bounded(int64_t rc, int64_t most)
 {

@@ -100,16 +100,18 @@ static const char *const fault_name[32] = {[0] = "divide error", [1] = "debug", 
 	[6] = "invalid instruction", [13] = "general protection", [14] = "page fault", [16] = "x87 error",
 	[17] = "alignment check", [19] = "SIMD error"};
 
-/* The call area of this thread may hold a half-made ocall, but the enclave is dead now: text may go there. */
+/* The call area of this thread may hold a half-made ocall, but the enclave is dead now: text may go there. In production
+ * it says no more than the processor does: a host that takes a table's page away would learn what is looked up there. */
 static uint64_t die_text(struct thread *t, uint64_t why, unsigned vector, const struct sgx_gprsgx *g, uint64_t addr)
 {
 	struct text msg = {0};
+	uint64_t shown = CONFIG->flags & IMAGE_FLAG_PRODUCTION ? ~(uint64_t)(PAGE_SIZE - 1) : ~0ull;
 	text_str(&msg, vector < 32 && fault_name[vector] ? fault_name[vector] : "exception");
 	text_str(&msg, " at instruction ");
-	text_hex(&msg, g->rip);
+	text_hex(&msg, g->rip & shown);
 	if (vector == VECTOR_PF) {
 		text_str(&msg, ", address ");
-		text_hex(&msg, addr);
+		text_hex(&msg, addr & shown);
 	}
 	rt_set_dead(why);
 	if (!t->area)
@@ -178,6 +180,8 @@ struct fault_answer fault_c(struct thread *t, uint64_t op)
 		if (++t->fault_repeats > FAULT_REPEATS_MAX)
 			return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, vector, g, addr), 0};
 		break;
+	case -ENOMEM: /* not the page the enclave has asked for */
+		return (struct fault_answer){die_text(t, FATAL_PAGE_ATTACK, vector, g, addr), 0};
 	default:
 		return program_fault(t, FATAL_SEGV, vector, g, frame, x);
 	}

@@ -125,23 +125,25 @@ int64_t files_read_random(uint64_t buf, uint64_t size)
 
 /* ---- control ---- */
 
+/* Of the argument, the host sees what the request reads, and the program gets all of it if `out`. */
 static const struct {
 	uint32_t request;
-	uint16_t size;
-	uint8_t in, out;
+	uint8_t size, in_at, in_size;
+	bool out;
 } ioctls[] = {
-	{0x541b, 4, 0, 1},  /* FIONREAD */
-	{0x5421, 4, 1, 0},  /* FIONBIO */
-	{0x5411, 4, 0, 1},  /* TIOCOUTQ */
-	{0x540f, 4, 0, 1},  /* TIOCGPGRP */
-	{0x5401, 36, 0, 1}, /* TCGETS */
-	{0x5402, 36, 1, 0}, /* TCSETS, TCSETSW, TCSETSF */
-	{0x5403, 36, 1, 0}, {0x5404, 36, 1, 0},
-	{0x5413, 8, 0, 1},  /* TIOCGWINSZ */
-	{0x5451, 0, 0, 0}, {0x5450, 0, 0, 0}, /* FIOCLEX, FIONCLEX */
-	{0x8933, 40, 1, 1}, {0x8913, 40, 1, 1}, {0x8915, 40, 1, 1}, /* SIOCGIFINDEX, FLAGS, ADDR */
-	{0x891b, 40, 1, 1}, {0x8927, 40, 1, 1}, {0x8921, 40, 1, 1}, /* NETMASK, HWADDR, MTU */
-	{0x8910, 40, 1, 1}, {0x8919, 40, 1, 1}, /* NAME, BRDADDR */
+	{0x541b, 4, 0, 0, true},    /* FIONREAD */
+	{0x5421, 4, 0, 4, false},   /* FIONBIO */
+	{0x5411, 4, 0, 0, true},    /* TIOCOUTQ */
+	{0x540f, 4, 0, 0, true},    /* TIOCGPGRP */
+	{0x5401, 36, 0, 0, true},   /* TCGETS */
+	{0x5402, 36, 0, 36, false}, /* TCSETS, TCSETSW, TCSETSF */
+	{0x5403, 36, 0, 36, false}, {0x5404, 36, 0, 36, false},
+	{0x5413, 8, 0, 0, true},    /* TIOCGWINSZ */
+	{0x5451, 0, 0, 0, false}, {0x5450, 0, 0, 0, false}, /* FIOCLEX, FIONCLEX */
+	/* of an interface by its name: SIOCGIFINDEX, FLAGS, ADDR, NETMASK, HWADDR, MTU, BRDADDR */
+	{0x8933, 40, 0, 16, true}, {0x8913, 40, 0, 16, true}, {0x8915, 40, 0, 16, true}, {0x891b, 40, 0, 16, true},
+	{0x8927, 40, 0, 16, true}, {0x8921, 40, 0, 16, true}, {0x8919, 40, 0, 16, true},
+	{0x8910, 40, 16, 4, true},  /* SIOCGIFNAME, by its number */
 };
 
 static int64_t do_ioctl(struct thread *t, const uint64_t a[6])
@@ -153,8 +155,8 @@ static int64_t do_ioctl(struct thread *t, const uint64_t a[6])
 			return -EFAULT;
 		struct marshal m = marshal_begin(t);
 		uint64_t at = marshal_room(&m, ioctls[i].size);
-		if (ioctls[i].in)
-			host_copy_out(at, (const void *)a[2], ioctls[i].size);
+		if (ioctls[i].in_size)
+			host_copy_out(at + ioctls[i].in_at, (const void *)(a[2] + ioctls[i].in_at), ioctls[i].in_size);
 		int64_t rc = call_out(t, SYS_ioctl, (const uint64_t[6]){a[0], a[1], at});
 		if (rc >= 0 && ioctls[i].out)
 			app_write(a[2], at, ioctls[i].size);

@@ -330,8 +330,10 @@ int state_import(const uint8_t *in, size_t size)
 	if (!state_is_destination())
 		return -EBUSY;
 	clock_import(&r);
+	timers_lock(); /* a host may ask when to look while they come */
 	signal_import(&r);
 	timers_import(&r);
+	timers_unlock();
 	files_import(&r);
 	limits_import(&r);
 	uint64_t tid = get_u64(&r), count = get_u64(&r);

@@ -278,8 +278,10 @@ int source_commit(struct service_call *call)
 	r->header.body_size = sizeof(session.share);
 	if (call->out_size < record_size(r))
 		return -ENOSPC;
-	/* The point of no return, before the frame that lets the other side run exists. */
-	rc = stop_commit();
+	/* The point of no return, before the frame that lets the other side run exists; that it can be made is certain. */
+	rc = record_may_seal(&session.send);
+	if (rc == 0)
+		rc = stop_commit();
 	if (rc)
 		return rc;
 	session.phase = SESSION_COMMITTED;

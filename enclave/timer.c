@@ -93,7 +93,7 @@ uint64_t timers_look(int64_t *slot, uint64_t cpu[2])
 	*slot = -1;
 	spin_lock(&lock);
 	for (int clock = 0; clock < CLOCKS; clock++) {
-		struct timer *t = stop_word() & STOP_MOVE ? NULL : first_due(clock);
+		struct timer *t = stop_word() & STOP_MOVE || state_is_destination() ? NULL : first_due(clock);
 		uint64_t now = now_of(clock);
 		if (t && t->deadline_ns <= now && !rung) {
 			rung = true;

@@ -212,7 +212,7 @@ static int64_t message_part(struct thread *t, const uint64_t a[6], bool send, bo
 		out.name = marshal_room(&m, name_size);
 		out.name_size = name_size;
 		if (send)
-			host_copy_out(out.name, (const void *)app.name, name_size);
+			host_copy_out(out.name, (const void *)app.name, address_used((const void *)app.name, name_size));
 	}
 	uint64_t at, done = (uint64_t)t->ctx.result;
 	int64_t size;

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include "enclave/entry.h"
+#include "enclave/ocall.h"
 #include "enclave/signal.h"
 #include "enclave/timer.h"
 #include "sgx/arch.h"
@@ -183,8 +184,11 @@ static void missing_code_is_an_attack(struct thread *t)
 		raise_exception(t, 14, TEXT, READ);
 		CHECK(fault_c(t, ECALL_FAULT).fatal == FATAL_NONE);
 	}
-	raise_exception(t, 14, TEXT, READ);
+	/* and then says no more of what was looked up there than the host knows */
+	((struct image_config *)CONFIG_BASE)->flags = IMAGE_FLAG_PRODUCTION;
+	raise_exception(t, 14, TEXT + 0x7b8, READ);
 	CHECK((fault_c(t, ECALL_FAULT).fatal & 0xff) == FATAL_PAGE_ATTACK);
+	CHECK(strstr((char *)area_data(t), ", address 0x") && !strstr((char *)area_data(t), "7b8"));
 }
 
 int main(void)

@@ -37,8 +37,10 @@ void host_answer(struct thread *t, struct call_area *area)
 	(void)t;
 	area->result = answer;
 	area->interrupted = 0;
-	if (shown_argument >= 0)
-		memcpy(shown, (void *)area->arg[shown_argument], sizeof(shown));
+	if (shown_argument >= 0) {
+		const uint64_t *p = (const uint64_t *)area->arg[shown_argument];
+		memcpy(shown, area->nr == SYS_sendmsg ? (const void *)p[4] : p, sizeof(shown)); /* its control data */
+	}
 	if (honest_epoll && area->nr == SYS_epoll_ctl) {
 		memcpy(&offered, (void *)area->arg[3], sizeof(offered));
 		area->result = 0;
@@ -394,6 +396,32 @@ static void buffers_show_nothing(struct thread *t)
 	shown_argument = 0;
 	call(t, SYS_poll, (uint64_t)buffer(0), 2, 0, 0);
 	CHECK(!is_shown(0, sizeof(fds)));
+	uint64_t *words = (uint64_t *)buffer(0);
+	memset(((struct call_area *)t->area)->data, 0, 0x8000);
+	memset(buffer(0), SECRET, 128);
+	memcpy(buffer(0), "\1\0/run/socket", 14);
+	shown_argument = 1;
+	call(t, SYS_connect, 3, (uint64_t)buffer(0), 110, 0);
+	CHECK(memcmp(shown, buffer(0), 14) == 0 && !is_shown(0, 110));
+	memset(buffer(0), SECRET, 128);
+	memcpy(buffer(0), "eth0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	shown_argument = 2;
+	call(t, SYS_ioctl, 3, 0x8915 /* SIOCGIFADDR */, (uint64_t)buffer(0), 0);
+	CHECK(memcmp(shown, "eth0", 5) == 0 && !is_shown(0, 40));
+	/* a descriptor that goes along in a message, whose header ends in 4 bytes of nobody's */
+	memset(buffer(0), SECRET, 128);
+	memset(buffer(0), 0, 56 + 16);
+	words[2] = (uint64_t)buffer(0) + 56; /* one part, of no bytes */
+	words[3] = 1;
+	words[4] = (uint64_t)buffer(0) + 72;
+	words[5] = 31;
+	words[9] = 20;
+	words[10] = (uint64_t)SCM_RIGHTS << 32 | SOL_SOCKET;
+	memcpy(&words[11], &(int){7}, 4);
+	memset(((struct call_area *)t->area)->data, 0, 0x8000);
+	shown_argument = 1;
+	call(t, SYS_sendmsg, 3, (uint64_t)buffer(0), 0, 0);
+	CHECK(memcmp(shown, &words[9], 20) == 0 && !is_shown(0, 31));
 	memset(&lock, SECRET, sizeof(lock));
 	lock.l_type = F_WRLCK;
 	lock.l_whence = SEEK_SET;
