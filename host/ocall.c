@@ -80,6 +80,8 @@ static const struct call calls[] = {
 	[SYS_unlinkat]          = CALL(.dirfd = ARG(0)),
 	[SYS_mkdir]             = CALL(),
 	[SYS_mkdirat]           = CALL(.dirfd = ARG(0)),
+	[SYS_mknod]             = CALL(),
+	[SYS_mknodat]           = CALL(.dirfd = ARG(0)),
 	[SYS_rmdir]             = CALL(),
 	[SYS_symlink]           = CALL(),
 	[SYS_symlinkat]         = CALL(.dirfd = ARG(1)),
@@ -117,8 +119,6 @@ static const struct call calls[] = {
 	[SYS_removexattr]       = CALL(),
 	[SYS_lremovexattr]      = CALL(),
 	[SYS_fremovexattr]      = CALL(.fd = ARG(0)),
-	[SYS_mknod]             = CALL(.handle = call_refused),
-	[SYS_mknodat]           = CALL(.handle = call_refused),
 
 	/* waiting */
 	[SYS_poll]              = CALL(.handle = call_poll),

@@ -24,11 +24,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-long call_refused(struct request *r)
-{
-	return -EPERM;
-}
-
 /* The program's descriptor that a path under /proc/self/fd or /dev/fd names, by the host's number in out; else path. */
 static const char *own_descriptor(struct request *r, const char *path, char out[64])
 {

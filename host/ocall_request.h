@@ -37,7 +37,6 @@ long call_pipe(struct request *r);
 long call_eventfd(struct request *r);
 long call_signalfd(struct request *r);
 long call_timerfd_create(struct request *r);
-long call_refused(struct request *r);
 
 /* ocall_sockets.c */
 long call_socket(struct request *r);

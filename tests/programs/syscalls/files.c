@@ -51,6 +51,9 @@ static void check_files(void)
 	CHECK(!chmod(other, 0600) && !stat(other, &st) && (st.st_mode & 0777) == 0600);
 	CHECK(!symlink(other, path) && readlink(path, text, sizeof(text)) > 0 && !lstat(path, &st) && S_ISLNK(st.st_mode));
 	CHECK(!unlink(path) && !unlink(other));
+	CHECK(!mkfifo(path, 0600) && mkfifo(path, 0600) == -1 && errno == EEXIST && !lstat(path, &st) && S_ISFIFO(st.st_mode));
+	fd = open(path, O_RDWR);
+	CHECK(fd >= 0 && write(fd, "through", 7) == 7 && read(fd, text, sizeof(text)) == 7 && !close(fd) && !unlink(path));
 	CHECK(open("/nonexistent/file", O_RDONLY) == -1 && errno == ENOENT);
 }
 

@@ -70,9 +70,11 @@ static void check_credentials(void)
 	CHECK(!setgid(getgid()) && !setuid(getuid()) && !setreuid((uid_t)-1, user[1]));
 	CHECK(!setresuid(user[0], (uid_t)-1, user[2]) && !setresgid(group[0], group[1], (gid_t)-1));
 	/* To be less, on the way to which root goes first: not in an enclave. Elsewhere this would change the process. */
-	if (getpid() == 1)
+	if (getpid() == 1) {
 		CHECK(setuid(user[0] + 1) == -1 && errno == EPERM && setresgid((gid_t)-1, group[1] + 1, (gid_t)-1) == -1 &&
 		      errno == EPERM && getuid() == user[0] && getegid() == group[1]);
+		CHECK(sethostname("other", 5) == -1 && errno == EPERM);
+	}
 }
 
 static volatile sig_atomic_t exceeded;
