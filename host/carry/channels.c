@@ -466,6 +466,9 @@ static int dump_timerfd(const struct inventory_file *f, struct bytes *out)
 	if (r)
 		return r;
 	struct timespec first = info.timer.it_value;
+	/* It rang between the two looks, which the ticks count: its next time is an interval away. */
+	if (!first.tv_sec && !first.tv_nsec)
+		first = info.timer.it_interval;
 	/* A moment on the calendar is the same on both hosts; anything else travels as what remains of it. */
 	bool calendar = (info.timer_flags & TFD_TIMER_ABSTIME) && info.clock == CLOCK_REALTIME &&
 			(first.tv_sec || first.tv_nsec);

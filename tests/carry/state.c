@@ -152,6 +152,31 @@ static void full_streams(void)
 	end();
 }
 
+/* However often they ring: the host looks at each of them in a moment when it may just have. */
+static void fast_timers(void)
+{
+	enum { TIMERS = 300 };
+	struct itimerspec fast = {{0, 15000}, {0, 15000}}, now;
+	int timer[TIMERS], stopped = 0;
+	uint64_t value;
+
+	begin();
+	for (int i = 0; i < TIMERS; i++) {
+		timer[i] = (int)CALL(&a, SYS_timerfd_create, CLOCK_MONOTONIC, TFD_NONBLOCK);
+		CHECK(CALL(&a, SYS_timerfd_settime, timer[i], 0, &fast, 0) == 0);
+	}
+	program_move_here(&a, &b, &nothing_special);
+	for (int i = 0; i < TIMERS; i++) {
+		CHECK(CALL(&b, SYS_read, timer[i], &value, 8) == 8); /* what it had rung before */
+		CHECK(CALL(&b, SYS_timerfd_gettime, timer[i], &now) == 0 && now.it_interval.tv_nsec == 15000);
+	}
+	usleep(1000);
+	for (int i = 0; i < TIMERS; i++)
+		stopped += CALL(&b, SYS_read, timer[i], &value, 8) != 8;
+	CHECK(stopped == 0);
+	end();
+}
+
 static void counters_and_timers(void)
 {
 	uint64_t value = 5;
@@ -763,6 +788,7 @@ int main(void)
 	channels();
 	full_streams();
 	counters_and_timers();
+	fast_timers();
 	interests();
 	interests_of_dups();
 	sockets();
