@@ -99,36 +99,47 @@ struct taken {
 	int signum; /* 0: another thread was faster */
 	int code;   /* SI_USER, SI_TKILL */
 	bool outside;
+	bool timed; /* a timer's, this one's */
+	struct timer_rung rung;
 };
 
-/* Takes one of set. Synchronous senders of this thread come before the process's. */
-static struct taken take(struct thread *t, uint64_t set)
+static struct taken take_pending(struct thread *t, uint64_t set)
 {
 	uint64_t due;
 	while ((due = (load(&process_pending) | load(&t->signal_pending)) & set)) {
 		int s = __builtin_ctzll(due) + 1;
 		if (__atomic_fetch_and(&t->signal_pending, ~BIT(s), __ATOMIC_SEQ_CST) & BIT(s))
-			return (struct taken){s, SI_TKILL, false};
+			return (struct taken){.signum = s, .code = SI_TKILL};
 		bool outside = load(&sent_by_host) & BIT(s);
 		if (__atomic_fetch_and(&process_pending, ~BIT(s), __ATOMIC_SEQ_CST) & BIT(s))
-			return (struct taken){s, SI_USER, outside};
+			return (struct taken){.signum = s, .code = SI_USER, .outside = outside};
 	}
 	return (struct taken){0};
+}
+
+/* Takes one of set. Synchronous senders of this thread come before the process's. No timer rings in between: its
+ * expiry would count as missed, and its signal be pending again. */
+static struct taken take(struct thread *t, uint64_t set)
+{
+	timers_lock();
+	struct taken s = take_pending(t, set);
+	s.timed = s.signum && !s.outside && timer_raised(s.signum, t->ctx.tid, &s.rung);
+	timers_unlock();
+	return s;
 }
 
 /* What a handler or sigwaitinfo() learns: which timer, who of the program sent it, or somebody without a name here. */
 static void fill_info(struct thread *t, uint8_t info[128], const struct taken *s)
 {
 	int32_t w[6] = {s->signum, 0, s->code, 0, s->outside ? 0 : 1, 0};
-	struct timer_rung rung = {0};
-	if (!s->outside && timer_raised(s->signum, t->ctx.tid, &rung)) {
-		w[2] = rung.code;
-		w[4] = rung.code == SI_TIMER ? rung.id : 0;
-		w[5] = rung.code == SI_TIMER ? rung.overrun : 0;
+	if (s->timed) {
+		w[2] = s->rung.code;
+		w[4] = s->rung.code == SI_TIMER ? s->rung.id : 0;
+		w[5] = s->rung.code == SI_TIMER ? s->rung.overrun : 0;
 	}
 	memset(info, 0, 128);
 	memcpy(info, w, sizeof w);
-	memcpy(info + sizeof w, &rung.value, sizeof rung.value);
+	memcpy(info + sizeof w, &s->rung.value, sizeof s->rung.value);
 }
 
 int signal_take(struct thread *t, uint64_t set, uint8_t info[128])

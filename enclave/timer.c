@@ -112,7 +112,6 @@ uint64_t timers_look(int64_t *slot, uint64_t cpu[2])
 bool timer_raised(int signum, uint32_t tid, struct timer_rung *out)
 {
 	bool found = false;
-	spin_lock(&lock);
 	for (unsigned i = 0; i < ALL && !found; i++) {
 		struct timer *t = &timer[i];
 		found = t->used && t->raised && t->signum == signum && (t->tid == 0 || t->tid == tid);
@@ -122,7 +121,6 @@ bool timer_raised(int signum, uint32_t tid, struct timer_rung *out)
 		t->overrun = t->overrun_next;
 		*out = (struct timer_rung){i >= TIMERS ? SI_KERNEL : SI_TIMER, (int32_t)i, t->overrun, t->value};
 	}
-	spin_unlock(&lock);
 	return found;
 }
 

@@ -21,7 +21,7 @@ void timers_cpu_limit(struct thread *t, uint64_t soft_s, uint64_t hard_s);
  * time, ~0 for never; cpu: the same by its processor times. Nothing rings while threads are stopped for a move. */
 uint64_t timers_look(int64_t *slot, uint64_t cpu[2]);
 
-/* Which of them raised this signal, for its siginfo: code and value; false if none did. */
+/* Which of them raised this signal, for its siginfo: code and value; false if none did. Under the lock. */
 struct timer_rung {
 	int32_t code, id, overrun;
 	uint64_t value;

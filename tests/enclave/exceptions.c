@@ -49,9 +49,24 @@ bool state_is_destination(void)
 	return false;
 }
 
+static bool timers_locked;
+static uint64_t pending_when_locked;
+
+void timers_lock(void)
+{
+	timers_locked = true;
+	pending_when_locked = signal_pending_anywhere();
+}
+
+void timers_unlock(void)
+{
+	timers_locked = false;
+}
+
 bool timer_raised(int signum, uint32_t tid, struct timer_rung *rung)
 {
 	(void)signum, (void)tid, (void)rung;
+	CHECK(timers_locked);
 	return false;
 }
 
@@ -191,6 +206,17 @@ static void missing_code_is_an_attack(struct thread *t)
 	CHECK(strstr((char *)area_data(t), ", address 0x") && !strstr((char *)area_data(t), "7b8"));
 }
 
+/* From when a signal is pending until it is known which timer rang, none rings: one ring would come twice. */
+static void no_timer_rings_between(struct thread *t)
+{
+	uint64_t usr1 = 1ull << (SIGUSR1 - 1);
+	uint8_t info[128];
+	handle(t, SIGUSR1);
+	signal_process(SIGUSR1, false);
+	CHECK(signal_take(t, usr1, info) == SIGUSR1 && pending_when_locked & usr1 && !timers_locked);
+	CHECK(!(signal_pending_anywhere() & usr1));
+}
+
 int main(void)
 {
 	enclave_begin();
@@ -200,6 +226,7 @@ int main(void)
 	host_sends_what_hosts_send(t);
 	exceptions_are_answered_once(t);
 	cpuid_is_answered(t);
+	no_timer_rings_between(t);
 	missing_code_is_an_attack(t);
 	return 0;
 }
