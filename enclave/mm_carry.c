@@ -13,7 +13,7 @@
 _Static_assert(CHUNK_PAGES == 64 * 64, "a bit for each 64 pages of a chunk is one word");
 
 struct map_head {
-	struct mm_cursors cursors;
+	uint64_t brk;
 	uint64_t chunks;
 } __attribute__((packed));
 
@@ -82,7 +82,7 @@ long mm_export(uint8_t *out, size_t capacity, uint64_t *live, uint64_t *anew)
 {
 	const uint64_t first = CHUNK_OF(APP_BASE >> PAGE_SHIFT);
 	struct writer w = {out, capacity, 0};
-	struct map_head head = {.cursors = mm_cursors()};
+	struct map_head head = {.brk = mm_brk_now()};
 	put_bytes(&w, &head, sizeof(head));
 	for (uint64_t chunk = first; chunk < chunk_end(); chunk++) {
 		if (!mm_chunk_ready(chunk * CHUNK_PAGES) || !chunk_take_changed(chunk))
@@ -181,7 +181,7 @@ int mm_import(const uint8_t *in, size_t size)
 	struct reader look = {in, size, 0, false};
 	struct map_head head;
 	get_bytes(&look, &head, sizeof(head));
-	if (look.bad || !mm_cursors_ok(head.cursors))
+	if (look.bad || !mm_brk_ok(head.brk))
 		return -EBADMSG;
 	struct reader apply = look;
 	uint64_t chunk = CHUNK_OF(APP_BASE >> PAGE_SHIFT);
@@ -197,6 +197,6 @@ int mm_import(const uint8_t *in, size_t size)
 			return -ENOMEM;
 		import_chunk(&apply);
 	}
-	mm_cursors_set(head.cursors);
+	mm_mapped_anew(head.brk);
 	return 0;
 }

@@ -45,13 +45,10 @@ bool chunk_take_changed(uint64_t chunk);
 void page_forget_deferred(uint64_t page);
 void deferred_count_add(int64_t change);
 
-/* mmap.c: what of the allocator travels */
-struct mm_cursors {
-	uint64_t brk, next_fit;
-} __attribute__((packed));
-struct mm_cursors mm_cursors(void);
-bool mm_cursors_ok(struct mm_cursors c);
-void mm_cursors_set(struct mm_cursors c);
+/* mmap.c: what of it travels, and what it is to know once mappings have come */
+uint64_t mm_brk_now(void);
+bool mm_brk_ok(uint64_t brk);
+void mm_mapped_anew(uint64_t brk);
 void mmap_init(void);
 
 #endif

@@ -9,8 +9,9 @@
 
 #define BRK_SIZE_MAX (64ull << 20)
 
-static struct spin map_lock; /* protects: which pages are PG_MAPPED, next_fit, brk_now */
-static uint64_t next_fit;
+static struct spin map_lock; /* protects: which pages are PG_MAPPED, fit_from, brk_now */
+#define FIT_CLASSES 16
+static uint64_t fit_from[FIT_CLASSES]; /* no run of 2^i free pages begins below [i] */
 static uint64_t brk_start, brk_now, brk_end;
 
 void mmap_init(void)
@@ -19,24 +20,22 @@ void mmap_init(void)
 	uint64_t brk_size = c->heap_size / 8 < BRK_SIZE_MAX ? c->heap_size / 8 : BRK_SIZE_MAX;
 	brk_start = brk_now = c->heap_base;
 	brk_end = brk_start + (brk_size & ~(uint64_t)(PAGE_SIZE - 1));
-	next_fit = brk_end >> PAGE_SHIFT;
 }
 
-struct mm_cursors mm_cursors(void)
+uint64_t mm_brk_now(void)
 {
-	return (struct mm_cursors){brk_now, next_fit};
+	return brk_now;
 }
 
-bool mm_cursors_ok(struct mm_cursors c)
+bool mm_brk_ok(uint64_t brk)
 {
-	return c.brk >= brk_start && c.brk <= brk_end && c.next_fit >= brk_end >> PAGE_SHIFT &&
-	       c.next_fit <= mm_end_page();
+	return brk >= brk_start && brk <= brk_end;
 }
 
-void mm_cursors_set(struct mm_cursors c)
+void mm_mapped_anew(uint64_t brk)
 {
-	brk_now = c.brk;
-	next_fit = c.next_fit;
+	brk_now = brk;
+	memset(fit_from, 0, sizeof fit_from);
 }
 
 static uint8_t prot_bits(int prot)
@@ -54,32 +53,72 @@ static bool range_free(uint64_t first, uint64_t count)
 	return true;
 }
 
-/* First fit from a moving start, so that fresh addresses come before reused ones only while there are any. */
-static uint64_t find_free(uint64_t count)
+#define EIGHT (0x0101010101010101ull * PG_MAPPED)
+
+/* The end of the run of mapped (or else of free) pages that begins at p; no further than end. */
+static uint64_t run_end(uint64_t p, uint64_t end, bool mapped)
 {
-	uint64_t low = brk_end >> PAGE_SHIFT, high = mm_end_page();
-	for (int pass = 0; pass < 2; pass++) {
-		uint64_t run = 0;
-		for (uint64_t p = pass ? low : next_fit; p < high;) {
-			if (!mm_chunk_ready(p)) {
-				uint64_t skip = (CHUNK_OF(p) + 1) * CHUNK_PAGES - p;
-				if (skip > high - p)
-					skip = high - p;
-				run += skip;
-				p += skip;
-			} else if (!(p & 7) && p + 8 <= high &&
-				   !(*(volatile uint64_t *)state_of(p) & 0x0101010101010101ull * PG_MAPPED)) {
-				run += 8;
-				p += 8;
-			} else {
-				run = mm_state(p) & PG_MAPPED ? 0 : run + 1;
-				p++;
-			}
-			if (run >= count)
-				return p - run;
+	while (p < end) {
+		if (!mm_chunk_ready(p)) {
+			if (mapped)
+				return p;
+			p = (CHUNK_OF(p) + 1) * CHUNK_PAGES;
+		} else if (!(p & 7) && (*(volatile uint64_t *)state_of(p) & EIGHT) == (mapped ? EIGHT : 0)) {
+			p += 8;
+		} else if (!(mm_state(p) & PG_MAPPED) == mapped) {
+			return p;
+		} else {
+			p++;
 		}
 	}
+	return end;
+}
+
+/* Of the least power of two that is as large. */
+static unsigned fit_class(uint64_t count)
+{
+	unsigned c = count > 1 ? 64 - (unsigned)__builtin_clzll(count - 1) : 0;
+	return c < FIT_CLASSES ? c : FIT_CLASSES - 1;
+}
+
+static uint64_t first_fit(uint64_t p, uint64_t count)
+{
+	for (uint64_t high = mm_end_page(), end; (p = run_end(p, high, true)) < high; p = end) {
+		end = run_end(p, p + count < high ? p + count : high, false);
+		if (end - p >= count)
+			return p;
+	}
 	return 0;
+}
+
+/* What a program frees it gets again: so its memory stays together, and it uses no more of it than it has to. Holes that
+ * are too small for others of the class are passed over while there is room behind them. */
+static uint64_t find_free(uint64_t count)
+{
+	uint64_t low = brk_end >> PAGE_SHIFT, *from = &fit_from[fit_class(count)];
+	uint64_t start = *from > low ? *from : low, p = first_fit(start, count);
+	if (!p)
+		return start > low ? first_fit(low, count) : 0;
+	if (count <= 1ull << (FIT_CLASSES - 1))
+		*from = p;
+	return p;
+}
+
+/* These pages are free now, and so may be some around them. */
+static void note_free(uint64_t first, uint64_t count)
+{
+	const uint64_t most = 1ull << (FIT_CLASSES - 1);
+	uint64_t low = brk_end >> PAGE_SHIFT, end = first + count;
+	if (end <= low)
+		return;
+	low = first > low + most ? first - most : low;
+	while (first > low && mm_chunk_ready(first - 1) && !(mm_state(first - 1) & PG_MAPPED))
+		first -= first & 7 || first < low + 8 || *(volatile uint64_t *)state_of(first - 8) & EIGHT ? 1 : 8;
+	if (end - first < most)
+		end = run_end(end, first + most < mm_end_page() ? first + most : mm_end_page(), false);
+	for (unsigned c = 0; c <= fit_class(end - first); c++)
+		if (fit_from[c] > first)
+			fit_from[c] = first;
 }
 
 static void range_changed(uint64_t first, uint64_t count)
@@ -121,6 +160,7 @@ static void unmap_pages(uint64_t first, uint64_t count)
 			state_clear(p, PG_MAPPED | PG_NOACCESS | PG_READONLY);
 		}
 	range_changed(first, count);
+	note_free(first, count);
 }
 
 static bool heap_range(uint64_t addr, uint64_t size)
@@ -159,8 +199,6 @@ int64_t mm_mmap(uint64_t addr, uint64_t size, int prot, int flags)
 		first = find_free(count);
 		if (first == 0)
 			rc = -ENOMEM;
-		else
-			next_fit = first + count;
 	}
 	if (rc == 0)
 		rc = map_pages(first, count, prot_bits(prot));

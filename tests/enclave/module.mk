@@ -6,7 +6,7 @@ $(B)/tests/enclave/enclave/%.o: enclave/%.c
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -ffreestanding -fno-strict-aliasing -MMD -MP -c -o $@ $<
 ENCLAVE_UNIT_OBJS := $(ENCLAVE_UNITS:%=$(B)/tests/enclave/enclave/%.o)
 
-ENCLAVE_TESTS := $(addprefix $(B)/tests/enclave/,pages hostile-answers futexes)
+ENCLAVE_TESTS := $(addprefix $(B)/tests/enclave/,pages placement hostile-answers futexes)
 $(ENCLAVE_TESTS): $(B)/tests/enclave/%: $(B)/tests/enclave/%.o $(B)/tests/enclave/support.o $(ENCLAVE_UNIT_OBJS)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lpthread
