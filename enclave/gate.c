@@ -56,6 +56,7 @@ static int64_t do_clone(struct thread *t, const uint64_t arg[6])
 		.fs = flags & CLONE_SETTLS ? pair[0] : t->ctx.fs, .call = {fn, start_arg}, .stack_top = stack,
 		.clear_tid = flags & CLONE_CHILD_CLEARTID ? pair[1] : 0, .signal_mask = t->ctx.signal_mask,
 		.tid = thread_new_tid()};
+	memcpy(c->name, t->ctx.name, sizeof c->name);
 	if (flags & CLONE_PARENT_SETTID && mm_app_range(ptid, 4)) {
 		*(volatile uint32_t *)ptid = c->tid;
 		marks_set(ptid, 4);
@@ -123,22 +124,19 @@ static int64_t do_arch_prctl(struct thread *t, uint64_t code, uint64_t addr)
 	return 0;
 }
 
-#define NAME_SIZE 16
-static char thread_name[NAME_SIZE]; /* one for all: nobody outside sees it */
-
 static int64_t do_prctl(struct thread *t, const uint64_t a[6])
 {
 	switch (a[0]) {
 	case PR_SET_NAME:
-		if (!mm_app_range(a[1], NAME_SIZE))
+		if (!mm_app_range(a[1], sizeof t->ctx.name))
 			return -EFAULT;
-		memcpy(thread_name, (const void *)a[1], NAME_SIZE);
+		memcpy(t->ctx.name, (const void *)a[1], sizeof t->ctx.name - 1); /* its last byte stays 0 */
 		return 0;
 	case PR_GET_NAME:
-		if (!mm_app_range(a[1], NAME_SIZE))
+		if (!mm_app_range(a[1], sizeof t->ctx.name))
 			return -EFAULT;
-		memcpy((void *)a[1], thread_name, NAME_SIZE);
-		marks_set(a[1], NAME_SIZE);
+		memcpy((void *)a[1], t->ctx.name, sizeof t->ctx.name);
+		marks_set(a[1], sizeof t->ctx.name);
 		return 0;
 	case PR_SET_DUMPABLE: /* memory of an enclave is in no dump */
 	case PR_SET_PDEATHSIG:

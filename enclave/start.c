@@ -77,6 +77,16 @@ static bool strings_ok(const struct start_info *info, const char *strings)
 	return found == info->argc + info->envc;
 }
 
+/* A process begins with its program's. */
+static void name_thread(char name[16], const char *path)
+{
+	for (const char *p = path; *p; p++)
+		if (*p == '/')
+			path = p + 1;
+	for (unsigned i = 0; i < 15 && path[i]; i++)
+		name[i] = path[i];
+}
+
 static int start_with(const struct start_info *info, const char *strings)
 {
 	if (!strings_ok(info, strings))
@@ -99,6 +109,8 @@ static int start_with(const struct start_info *info, const char *strings)
 		return rc;
 	t->ctx = (struct context){.kind = CONTEXT_ENTRY, .mxcsr = 0x1f80, .fcw = 0x37f, .rsp = sp, .stack_top = top,
 		.call = {CONFIG->entry}, .tid = 1};
+	if (info->argc)
+		name_thread(t->ctx.name, strings);
 	__atomic_store_n(&t->state, THREAD_READY, __ATOMIC_SEQ_CST);
 	return 0;
 }

@@ -43,6 +43,7 @@ struct context {
 	uint32_t tid;
 	uint32_t in_sigsuspend;
 	uint64_t altstack, altstack_size;
+	char name[16]; /* prctl(PR_SET_NAME): nobody outside sees it */
 	uint64_t outer_rsp; /* while on the alternate stack: where the thread's own stack was left */
 };
 

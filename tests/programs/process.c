@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
@@ -210,10 +211,19 @@ static void on_alarm(int signum)
 	atomic_fetch_add(&work[ALARMS], 1);
 }
 
+static void must_be_named(const char *name)
+{
+	char is[16];
+
+	MUST(!prctl(PR_GET_NAME, is) && !strcmp(is, name));
+}
+
 static void *watch_alarms(void *unused)
 {
 	(void)unused;
+	MUST(!prctl(PR_SET_NAME, "watches alarms"));
 	for (;;) {
+		must_be_named("watches alarms");
 		struct itimerval every = {{0, ALARM_NS / 1000}, {0, ALARM_NS / 1000}}, left;
 		unsigned long before = atomic_load(&alarms);
 		uint64_t begun = now_ns();
@@ -252,6 +262,7 @@ static void *watch_timer(void *unused)
 	timer_t timer;
 
 	(void)unused;
+	must_be_named("process.signed"); /* as who made it */
 	MUST(!timer_create(CLOCK_MONOTONIC, &event, &timer));
 	for (unsigned i = 0;; i++) {
 		unsigned long before = atomic_load(&timer_rung);
