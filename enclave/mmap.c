@@ -58,17 +58,21 @@ static bool range_free(uint64_t first, uint64_t count)
 /* The end of the run of mapped (or else of free) pages that begins at p; no further than end. */
 static uint64_t run_end(uint64_t p, uint64_t end, bool mapped)
 {
+	const uint64_t wanted = mapped ? EIGHT : 0;
 	while (p < end) {
+		uint64_t next = (CHUNK_OF(p) + 1) * CHUNK_PAGES;
 		if (!mm_chunk_ready(p)) {
 			if (mapped)
 				return p;
-			p = (CHUNK_OF(p) + 1) * CHUNK_PAGES;
-		} else if (!(p & 7) && (*(volatile uint64_t *)state_of(p) & EIGHT) == (mapped ? EIGHT : 0)) {
-			p += 8;
-		} else if (!(mm_state(p) & PG_MAPPED) == mapped) {
-			return p;
-		} else {
-			p++;
+			p = next;
+			continue;
+		}
+		for (; p < next && p < end; p++) {
+			/* most of a chunk is passed over here */
+			while (!(p & 7) && p < next && (*(volatile uint64_t *)state_of(p) & EIGHT) == wanted)
+				p += 8;
+			if (p < next && !(mm_state(p) & PG_MAPPED) == mapped)
+				return p < end ? p : end;
 		}
 	}
 	return end;
