@@ -213,10 +213,13 @@ static int64_t do_fcntl(struct thread *t, const uint64_t a[6])
 		int64_t rc = call_bounded(call_out(t, SYS_fcntl, a), INT_MAX);
 		return new_dup(t, rc, a[0]);
 	}
+	case F_SETFL:
+		if (a[2] & O_ASYNC) /* its signal would be the host process's */
+			return -EINVAL;
+		return call_bounded(call_out(t, SYS_fcntl, a), INT_MAX);
 	case F_GETFD:
 	case F_SETFD:
 	case F_GETFL:
-	case F_SETFL:
 	case F_GETPIPE_SZ:
 	case F_SETPIPE_SZ:
 	case F_ADD_SEALS:

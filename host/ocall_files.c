@@ -171,8 +171,7 @@ long call_fcntl(struct request *r)
 	case F_SETFD:
 		return fdtable_set_cloexec(r->fds, program_fd(r), value & FD_CLOEXEC);
 	case F_SETFL:
-		/* O_ASYNC would signal this process, not the program. */
-		value &= ~(long)O_ASYNC;
+		value &= ~(long)O_ASYNC; /* would signal this process, not the program: the enclave asks for none */
 		break;
 	case F_SETLK:
 	case F_SETLKW:

@@ -33,15 +33,16 @@ static int read_now(struct carry_source *s, int host_fd, const struct file *file
 		    struct failure *why)
 {
 	struct in6_addr own;
-	if (!s->options.tcp_established || !sockets_address(host_fd, false, &own) ||
-	    !(network_has(&s->network, &own) ||
-	      (ip_is_loopback(&own) && inventory_has_other_end(&s->inventory, host_fd)))) {
+	bool known = sockets_address(host_fd, false, &own), here = known && ip_is_loopback(&own);
+	if (!s->options.tcp_established || !known ||
+	    !(network_has(&s->network, &own) || (here && inventory_has_other_end(&s->inventory, host_fd)))) {
+		const char *hint = here ? "its other end has not been accepted yet: try again"
+					: "its address is new: try again";
 		char name[200];
 		sockets_describe(host_fd, name, sizeof(name));
 		return fail(why, s->options.tcp_established ? -EAGAIN : -EISCONN,
 			    "a TCP connection (%s) was made meanwhile; %s", name,
-			    s->options.tcp_established ? "its address is new: try again"
-						       : "use --tcp-established to move connections along");
+			    s->options.tcp_established ? hint : "use --tcp-established to move connections along");
 	}
 	socklen_t size = sizeof(f->reuse_address);
 	getsockopt(host_fd, SOL_SOCKET, SO_REUSEADDR, &f->reuse_address, &size);
