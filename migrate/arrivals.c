@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "migrate/trusted.h"
+#include "migrate/urgent.h"
 #include "migrate/wire.h"
 
 int arrivals_init(struct arrivals *a, struct enclave *e, int wake_fd)
@@ -127,6 +128,7 @@ static void *reader_main(void *context)
 	struct wait forever = {WIRE_FOREVER, -1};
 	uint64_t one = 1;
 	int rc;
+	thread_urgent_begin(); /* a thread of the program stands still for each */
 	wire_init(&w, a->urgent_fd);
 	while ((rc = wire_recv(&w, forever)) == 0) {
 		rc = w.type == FRAME_RECORD ? arrivals_record(a, MIGRATE_URGENT, w.data, w.size) : -EPROTO;

@@ -186,7 +186,7 @@ static enum enclave_end live_here(struct destination *d, int *status)
 		if (rc)
 			log_line("%s: the keys of the move stay until the next one: %s", d->name, strerror(-rc));
 	} else {
-		inflow_priority(&d->flow, LANE_NORMAL);
+		inflow_priority(&d->flow, lane_while_following(d->deferred));
 	}
 	bool epilogue_runs = pthread_create(&epilogue, NULL, epilogue_main, d) == 0;
 	if (pthread_create(&neighbours, NULL, neighbours_main, d) == 0)

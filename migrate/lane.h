@@ -38,4 +38,10 @@ enum lane_priority {
 };
 void lane_priority(struct lane *l, enum lane_priority priority);
 
+/* While so many pages follow. A few are all there before anybody else misses the processor. */
+static inline enum lane_priority lane_while_following(uint64_t pages)
+{
+	return pages <= 2048 ? LANE_URGENT : LANE_NORMAL;
+}
+
 #endif

@@ -16,6 +16,7 @@
 #include "host/log.h"
 #include "host/signals.h"
 #include "migrate/trusted.h"
+#include "migrate/urgent.h"
 
 #define SERVE_GIVE_UP_US (600ull * 1000 * 1000)
 #define ANSWER_US (5ull * 1000 * 1000)
@@ -41,6 +42,7 @@ static void *urgent_main(void *context)
 	struct source *s = context;
 	struct wire w;
 	uint8_t *record = malloc(RECORD_SIZE_MAX);
+	thread_urgent_begin(); /* a thread of the program stands still for each */
 	wire_init(&w, s->urgent_fd);
 	while (record && wire_recv(&w, (struct wait){WIRE_FOREVER, -1}) == 0) {
 		struct frame_want want;
@@ -84,7 +86,7 @@ int source_serve_begin(struct source *s, struct failure *why)
 	s->urgent_runs = true;
 	/* What is pushed; what is asked for goes at once. */
 	atomic_store(&s->flow.bandwidth, s->o->bandwidth);
-	outflow_priority(&s->flow, LANE_NORMAL);
+	outflow_priority(&s->flow, lane_while_following(s->left));
 	s->round++;
 	outflow_round(&s->flow);
 	return 0;
