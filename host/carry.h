@@ -106,9 +106,9 @@ struct carry_destination;
  * sockets and the hold; appends the answer for the source. On failure nothing is left and *out is NULL. */
 int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t size, struct bytes *answer,
 			      struct carry_destination **out, struct failure *why);
-/* Makes every descriptor. Connections stay in repair mode: silent. After success READY may be said. */
-int carry_destination_restore(struct carry_destination *d, const void *state, size_t size,
-			      struct failure *why);
+/* Makes every descriptor. Connections stay in repair mode: silent. After success READY may be said. Takes the memory
+ * of state, in which there is what they have yet to send, until finish or discard. */
+int carry_destination_restore(struct carry_destination *d, struct bytes *state, struct failure *why);
 /* After COMMIT: connections speak, held packets are delivered, neighbours are told. The program's threads may
  * run once this returns. Does not fail half-way: an error is reported after everything else was done. */
 int carry_destination_release(struct carry_destination *d, struct failure *why);

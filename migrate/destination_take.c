@@ -91,7 +91,20 @@ static int on_carried(struct destination *d, struct failure *why)
 {
 	if (!d->carry)
 		return fail(why, -EPROTO, "descriptors without a manifest");
-	return carry_destination_restore(d->carry, d->control.data, d->control.size, why);
+	struct bytes state = wire_take(&d->control);
+	int rc = state.error ? fail(why, state.error, "out of memory") : carry_destination_restore(d->carry, &state, why);
+	bytes_free(&state);
+	return rc;
+}
+
+static int on_room(struct destination *d, struct failure *why)
+{
+	struct frame_room room;
+	if (d->control.size != sizeof(room))
+		return destination_link_failed(-EPROTO, why);
+	memcpy(&room, d->control.data, sizeof(room));
+	wire_room(&d->control, room.size < CARRY_SIZE_MAX ? room.size : CARRY_SIZE_MAX);
+	return 0;
 }
 
 static int on_control(struct destination *d, struct failure *why)
@@ -161,6 +174,7 @@ static int (*const handlers[FRAME_TYPE_COUNT])(struct destination *d, struct fai
     [FRAME_MANIFEST] = on_manifest,
     [FRAME_SLOTS] = on_slots,
     [FRAME_PARKING] = on_parking,
+    [FRAME_ROOM] = on_room,
     [FRAME_CARRIED] = on_carried,
     [FRAME_CONTROL] = on_control,
     [FRAME_ROUND_END] = on_round_end,

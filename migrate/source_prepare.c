@@ -7,6 +7,7 @@
 #include "migrate/trusted.h"
 
 #define PREFLIGHT_TRIES 8
+#define QUEUED_FEW (64u << 10) /* bytes; for less any buffer will do */
 
 /* ---- handshake: messages are the enclaves', this host only carries them ---- */
 
@@ -90,8 +91,10 @@ int source_leave_check(struct source *s, struct bytes *manifest, struct failure 
 		int rc = carry_source_open(enclave_fds(s->e), &options, &s->carry, why);
 		if (rc)
 			return rc;
+		struct carry_counts counts = {0};
 		size_t before = manifest->size;
-		rc = carry_source_preflight(s->carry, manifest, NULL, why);
+		rc = carry_source_preflight(s->carry, manifest, &counts, why);
+		s->queued = counts.queued;
 		if (rc == 0 || tries == PREFLIGHT_TRIES)
 			return rc;
 		carry_source_close(s->carry);
@@ -116,6 +119,14 @@ static int prepare_carry(struct source *s, struct failure *why)
 	return rc;
 }
 
+/* What connections have queued may be megabytes: the destination finds memory for it, and for as much again, before the
+ * program stops. */
+static int prepare_room(struct source *s, struct failure *why)
+{
+	struct frame_room room = {2 * s->queued};
+	return s->queued < QUEUED_FEW ? 0 : source_tell(s, FRAME_ROOM, &room, sizeof(room), why);
+}
+
 /* The destination makes room for every page there is now. */
 static int prepare_pages(struct source *s, struct failure *why)
 {
@@ -133,6 +144,8 @@ int source_prepare(struct source *s, struct failure *why)
 		rc = prepare_carry(s, why);
 	if (rc == 0 && s->o->only_check)
 		return source_forecast(s, why);
+	if (rc == 0)
+		rc = prepare_room(s, why);
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	/* Where pages may stay behind, one exists once its content has come. */

@@ -63,6 +63,7 @@ struct source {
 
 	/* what undo has to take back */
 	struct carry_source *carry;
+	size_t queued; /* by the program's connections, when it was prepared */
 	struct hook *hook;
 	bool offered;  /* the enclave has a session */
 	bool committed; /* it has handed over: there is nothing to go back to */

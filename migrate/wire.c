@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "host/carry.h"
+#include "host/warm.h"
 
 static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_HELLO] = sizeof(struct frame_hello),
@@ -43,6 +44,7 @@ static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_SIGNALS] = sizeof(uint64_t),
     [FRAME_HURRY] = 1,
     [FRAME_LAST] = sizeof(struct frame_last) + RECORD_SIZE_MAX,
+    [FRAME_ROOM] = sizeof(struct frame_room),
 };
 
 uint64_t now_us(void)
@@ -141,9 +143,42 @@ void wire_init(struct wire *w, int fd)
 void wire_close(struct wire *w)
 {
 	free(w->data);
+	free(w->spare);
 	if (w->fd >= 0)
 		close(w->fd);
 	wire_init(w, -1);
+}
+
+void wire_room(struct wire *w, size_t size)
+{
+	if (w->spare || size + 1 <= w->capacity)
+		return;
+	w->spare = warm_memory(size + 1);
+	w->spare_capacity = w->spare ? size + 1 : 0;
+}
+
+static void exchange(struct wire *w)
+{
+	uint8_t *data = w->data;
+	size_t capacity = w->capacity;
+	w->data = w->spare;
+	w->capacity = w->spare_capacity;
+	w->spare = data;
+	w->spare_capacity = capacity;
+}
+
+struct bytes wire_take(struct wire *w)
+{
+	struct bytes b = {0};
+	if (!w->spare) { /* what the next frames need has been touched, and stays */
+		bytes_put(&b, w->data, w->size);
+		return b;
+	}
+	b = (struct bytes){.data = w->data, .size = w->size, .capacity = w->capacity};
+	w->data = NULL;
+	w->size = w->capacity = 0;
+	exchange(w);
+	return b;
 }
 
 uint64_t wire_unsent(int fd)
@@ -195,6 +230,8 @@ int wire_recv(struct wire *w, struct wait wait)
 	int rc = wire_recv_header(w->fd, &header, wait);
 	if (rc)
 		return rc;
+	if (header.size + 1 > w->capacity && header.size + 1 <= w->spare_capacity)
+		exchange(w);
 	if (header.size + 1 > w->capacity) {
 		uint8_t *data = realloc(w->data, header.size + 1);
 		if (!data)

@@ -31,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "abi/migrate.h"
+#include "host/bytes.h"
 
 enum frame_type {
 	FRAME_HELLO = 1,
@@ -61,6 +62,7 @@ enum frame_type {
 	FRAME_SIGNALS,
 	FRAME_HURRY,
 	FRAME_LAST,
+	FRAME_ROOM,
 	FRAME_TYPE_COUNT
 };
 
@@ -74,7 +76,7 @@ struct frame_header {
 
 #define SESSION_ID_SIZE 16
 #define MIGRATE_NAME_MAX 64
-#define WIRE_VERSION 5
+#define WIRE_VERSION 6
 
 struct frame_hello {
 	uint32_t version; /* WIRE_VERSION */
@@ -112,6 +114,11 @@ struct frame_serve {
 struct frame_failed {
 	int32_t code; /* -errno; 0: nothing failed, it was only asked whether the program could come */
 	char message[256]; /* printable, NUL terminated */
+} __attribute__((packed));
+
+/* So much may come with CARRIED. */
+struct frame_room {
+	uint64_t size;
 } __attribute__((packed));
 
 struct frame_parking {
@@ -160,10 +167,16 @@ struct wire {
 	uint8_t *data; /* payload of the last frame, size bytes and a NUL */
 	size_t size, capacity;
 	uint16_t type;
+	uint8_t *spare; /* wire_room()'s, or what it has taken the place of; NULL: none */
+	size_t spare_capacity;
 };
 void wire_init(struct wire *w, int fd);
 /* Frees the buffer, closes the socket. */
 void wire_close(struct wire *w);
+/* A frame that comes later may be so large: the memory for it is found now. */
+void wire_room(struct wire *w, size_t size);
+/* The last frame's payload, which is the caller's from now on. .error if memory is short. */
+struct bytes wire_take(struct wire *w);
 /* The next frame. -EPROTO if it is not one, -ECONNRESET if the connection ends. */
 int wire_recv(struct wire *w, struct wait wait);
 /* The next frame's header, then its payload into a place of the caller's. */

@@ -8,8 +8,9 @@
 #include "host/carry/source.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
+
+#include "host/warm.h"
 
 #define ROOM_MIN (64u << 10)
 #define ROOM_MORE 4 /* one in so many: queues grow meanwhile */
@@ -38,13 +39,10 @@ static void read_connection(struct carry_source *s, const struct inventory_file 
 
 static void find_room(struct carry_source *s, size_t queued)
 {
-	uint8_t *room = bytes_extend(&s->room, ROOM_MIN + queued + queued / ROOM_MORE);
-	if (!room) {
-		bytes_free(&s->room);
-		return;
-	}
-	memset(room, 0, s->room.size);
-	bytes_clear(&s->room);
+	size_t size = ROOM_MIN + queued + queued / ROOM_MORE;
+	bytes_free(&s->room);
+	s->room.data = warm_memory(size);
+	s->room.capacity = s->room.data ? size : 0;
 }
 
 int ahead_read(struct carry_source *s, struct failure *why)

@@ -22,6 +22,7 @@ struct carry_destination {
 	struct network network;
 	int meeting; /* -1: another kernel than the source's */
 	struct restore restore;
+	struct bytes state; /* what connections have yet to send is there */
 	struct made *made; /* by file; entered ones have references */
 	unsigned made_count;
 };
@@ -41,8 +42,7 @@ static void destination_free(struct carry_destination *d)
 	free_prebound(&d->restore);
 	sockets_stock_free(&d->restore);
 	channels_restored(&d->restore);
-	for (unsigned i = 0; i < d->restore.connection_count; i++)
-		free(d->restore.connection[i].unsent);
+	bytes_free(&d->state);
 	free(d->restore.connection);
 	free(d->restore.connecting);
 	bytes_free(&d->restore.datagrams);
@@ -341,12 +341,13 @@ static int restore_process(struct carry_destination *d, struct reader *in, struc
 	return r;
 }
 
-int carry_destination_restore(struct carry_destination *d, const void *state, size_t size,
-			      struct failure *why)
+int carry_destination_restore(struct carry_destination *d, struct bytes *state, struct failure *why)
 {
-	struct reader in = reader_of(state, size);
-	if (d->made)
+	if (d->state.data)
 		return fail(why, -EBADMSG, "a second state");
+	d->state = *state;
+	*state = (struct bytes){0};
+	struct reader in = reader_of(d->state.data, d->state.size);
 	if (reader_u32(&in) != CARRY_STATE)
 		return fail(why, -EBADMSG, "the state is not one of this version");
 	fdtable_reset(d->restore.fds, false);

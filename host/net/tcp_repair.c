@@ -367,13 +367,8 @@ int tcp_restore(struct reader *in, uint64_t options_set, struct tcp_restored *ou
 		r = queue_fill(fd, TCP_SEND_QUEUE, send_data, sent_size);
 	if (!r)
 		r = tcp_set(fd, TCP_REPAIR_WINDOW, &window, sizeof(window));
-	if (!r && unsent_size) {
-		out->unsent = malloc(unsent_size);
-		if (!out->unsent)
-			return -ENOMEM;
-		memcpy(out->unsent, send_data + sent_size, unsent_size);
-		out->unsent_size = unsent_size;
-	}
+	out->unsent = send_data + sent_size;
+	out->unsent_size = unsent_size;
 	return r;
 }
 
@@ -445,8 +440,6 @@ int tcp_release(struct tcp_restored *t, struct inject *inject)
 			/* The program takes these bytes for sent: better no connection than one with a gap. */
 			connect(t->fd, &(struct sockaddr){.sa_family = AF_UNSPEC}, sizeof(struct sockaddr));
 		}
-		free(t->unsent);
-		t->unsent = NULL;
 		t->unsent_size = 0;
 	}
 	if (t->unacknowledged)
@@ -467,6 +460,5 @@ void tcp_restored_drop(struct tcp_restored *t)
 {
 	if (t->fd >= 0)
 		close(t->fd);
-	free(t->unsent);
 	*t = (struct tcp_restored){.fd = -1};
 }

@@ -52,7 +52,7 @@ struct tcp_restored {
 	uint8_t state;	     /* TCP_ESTABLISHED, TCP_CLOSE_WAIT ... as it was */
 	bool unacknowledged; /* something is on its way to the peer */
 	int reuse_address;
-	uint8_t *unsent; /* written by the program, not yet sent */
+	const uint8_t *unsent; /* written by the program, not yet sent: in the record */
 	size_t unsent_size;
 	uint64_t options; /* and sizes that tcp_release() gives to buffers it had room made in */
 	struct sockopts_buffers buffers;
@@ -62,12 +62,13 @@ struct tcp_restored {
 	uint16_t peer_window;
 };
 
-/* Gives out->fd, which tcp_prepare() has made, the record's connection. options: the bits of sockopts.h. */
+/* Gives out->fd, which tcp_prepare() has made, the record's connection. options: the bits of sockopts.h. What in reads
+ * must stay until tcp_release(). */
 int tcp_restore(struct reader *in, uint64_t options, struct tcp_restored *out);
 /* Speaks: sends what was unsent, asks the peer to acknowledge what was not, acknowledges what the source had not, repeats a
  * FIN of either side: the peer's to our own kernel. */
 int tcp_release(struct tcp_restored *t, struct inject *inject);
-/* Closes, silently if not yet released; frees what it holds. */
+/* Closes, silently if not yet released. */
 void tcp_restored_drop(struct tcp_restored *t);
 
 #endif

@@ -297,8 +297,9 @@ static void host_take(int channel, bool undo)
 	memcpy(&times, b.data + b.size - sizeof(times), sizeof(times));
 	uint64_t start = now_us();
 	size_t size = b.size - sizeof(times) - sizeof(server);
-	program_must(carry_destination_restore(d, b.data, size, &why), &why);
 	memcpy(&server, b.data + size, sizeof(server));
+	b.size = size;
+	program_must(carry_destination_restore(d, &b, &why), &why);
 	times.restore = now_us() - start;
 	message_put(channel, 'r', NULL, 0);
 	message_get(channel, undo ? 'x' : 'c', &b);

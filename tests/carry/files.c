@@ -342,7 +342,7 @@ static void locks_move(void)
 							NULL) == 0 &&
 			      carry_source_prepare(s, answer.data, answer.size, NULL) == 0 &&
 			      carry_source_freeze(s, &state, NULL) == 0 &&
-			      carry_destination_restore(d, state.data, state.size, NULL) == 0);
+			      carry_destination_restore(d, &state, NULL) == 0);
 			carry_destination_discard(d);
 			CHECK(carry_source_undo(s, NULL) == 0);
 			carry_source_close(s);
@@ -403,7 +403,7 @@ static int between_prepare(struct between *m)
 static int between_stop(struct between *m)
 {
 	int r = carry_source_freeze(m->s, &m->state, &m->why);
-	return r ? r : carry_destination_restore(m->d, m->state.data, m->state.size, &m->why);
+	return r ? r : carry_destination_restore(m->d, &m->state, &m->why);
 }
 
 static void between_end(struct between *m)

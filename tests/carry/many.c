@@ -136,7 +136,8 @@ static void host_take(int channel)
 	memcpy(&server, b.data + size, sizeof(server));
 	memcpy(&times, b.data + size + sizeof(server), sizeof(times));
 	uint64_t start = now_us(), cpu = cpu_us();
-	program_must(carry_destination_restore(d, b.data, size, &why), &why);
+	b.size = size;
+	program_must(carry_destination_restore(d, &b, &why), &why);
 	times.restore = now_us() - start;
 	times.destination_cpu = cpu_us() - cpu;
 	message_put(channel, 'r', NULL, 0);

@@ -72,7 +72,7 @@ void program_move_busy(struct program *from, struct program *to, const struct ca
 	if (does)
 		does(from);
 	program_must(carry_source_freeze(s, &state, &why), &why);
-	program_must(carry_destination_restore(d, state.data, state.size, &why), &why);
+	program_must(carry_destination_restore(d, &state, &why), &why);
 	program_must(carry_destination_release(d, &why), &why);
 	carry_source_forget(s);
 	carry_source_close(s);
@@ -119,13 +119,14 @@ struct carry_destination *program_answer(struct program *p, int channel)
 	return d;
 }
 
-void program_restore(struct carry_destination *d, int channel, const struct bytes *state, void *memory,
+void program_restore(struct carry_destination *d, int channel, struct bytes *state, void *memory,
 		     size_t size)
 {
 	struct failure why = {0};
 	CHECK(state->size > size);
-	memcpy(memory, state->data + state->size - size, size);
-	program_must(carry_destination_restore(d, state->data, state->size - size, &why), &why);
+	state->size -= size;
+	memcpy(memory, state->data + state->size, size);
+	program_must(carry_destination_restore(d, state, &why), &why);
 	message_put(channel, 'r', NULL, 0);
 }
 

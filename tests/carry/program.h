@@ -52,7 +52,7 @@ void program_freeze(struct carry_source *s, int channel, void *memory, size_t si
 /* Destination: from 'm' to 'a'. */
 struct carry_destination *program_answer(struct program *p, int channel);
 /* Destination: with what came as 's', and 'r'. */
-void program_restore(struct carry_destination *d, int channel, const struct bytes *state, void *memory,
+void program_restore(struct carry_destination *d, int channel, struct bytes *state, void *memory,
 		     size_t size);
 
 #endif

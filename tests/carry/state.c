@@ -750,7 +750,7 @@ static void damage(void)
 			bad.size = i; /* truncated */
 		else
 			bad.data[(unsigned)rand() % bad.size] ^= (uint8_t)(1 + rand() % 255);
-		int r = carry_destination_restore(d, bad.data, bad.size, &why);
+		int r = carry_destination_restore(d, &bad, &why);
 		CHECK(i >= state.size || r < 0);
 		carry_destination_discard(d);
 		bytes_free(&bad);

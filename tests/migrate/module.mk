@@ -19,19 +19,20 @@ $(MIGRATE_TESTS): $(B)/tests/migrate/%: $(B)/tests/migrate/%.o $(B)/tests/migrat
 	$(CC) -o $@ $^ -lmbedcrypto
 TESTS += $(MIGRATE_TESTS)
 
-$(B)/tests/migrate/frame_relay: $(B)/tests/migrate/frame_relay.o $(B)/migrate/wire.o
+WIRE_UNITS := migrate/wire.o host/bytes.o host/warm.o
+$(B)/tests/migrate/frame_relay: $(B)/tests/migrate/frame_relay.o $(WIRE_UNITS:%=$(B)/%)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lpthread
 CHECK_DEPS += $(B)/tests/migrate/frame_relay
 TESTS += $(addprefix tests/migrate/,links-lost-around-commit strangers-decide-nothing check-tells-what-a-move-would)
 
 # Reads hostile input: with sanitizers.
-$(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o migrate/wire.o migrate/parcel.o migrate/address.o host/failure.o)
+$(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o $(WIRE_UNITS) migrate/parcel.o migrate/address.o host/failure.o)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $^
 TESTS += $(B)/tests/migrate/wire
 
-$(B)/tests/migrate/attach: $(B)/tests/migrate/attach.o $(B)/migrate/attach.o $(B)/migrate/wire.o
+$(B)/tests/migrate/attach: $(B)/tests/migrate/attach.o $(B)/migrate/attach.o $(WIRE_UNITS:%=$(B)/%)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^
 TESTS += $(B)/tests/migrate/attach
@@ -46,7 +47,7 @@ $(B)/sanitize-thread/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -fsanitize=thread -MMD -MP -c -o $@ $<
 $(B)/tests/migrate/streams: $(addprefix $(B)/sanitize-thread/,tests/migrate/streams.o migrate/outflow.o \
-		migrate/inflow.o migrate/lane.o migrate/parcel.o migrate/ring.o migrate/wire.o)
+		migrate/inflow.o migrate/lane.o migrate/parcel.o migrate/ring.o $(WIRE_UNITS))
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=thread -o $@ $^
 TESTS += $(B)/tests/migrate/streams

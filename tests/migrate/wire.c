@@ -178,9 +178,35 @@ static void addresses_are_parsed(void)
 	CHECK(address_check("tcp:no.such.host.:80", &why) == 0);
 }
 
+/* However much was expected, less or more may come; what has been taken stays when other frames follow. */
+static void frames_can_be_taken(void)
+{
+	static const size_t expected[] = {0, 100, 50000}, sizes[] = {0, 60, 49999, 50000, 70000};
+	static uint8_t data[70000];
+	memset(data, 7, sizeof(data));
+	for (size_t i = 0; i < 15; i++) {
+		size_t room = expected[i / 5], size = sizes[i % 5];
+		begin();
+		CHECK(wire_send(ends[0], FRAME_READY, data, 200, NULL, 0, soon()) == 0 &&
+		      wire_recv(&w, soon()) == 0);
+		if (room)
+			wire_room(&w, room);
+		CHECK(wire_send(ends[0], FRAME_CARRIED, data, size, NULL, 0, soon()) == 0 &&
+		      wire_recv(&w, soon()) == 0);
+		struct bytes taken = wire_take(&w);
+		CHECK(wire_send(ends[0], FRAME_READY, "and", 3, NULL, 0, soon()) == 0 &&
+		      wire_recv(&w, soon()) == 0);
+		CHECK(w.size == 3 && memcmp(w.data, "and", 4) == 0);
+		CHECK(!taken.error && taken.size == size && memcmp(taken.data, data, size) == 0);
+		bytes_free(&taken);
+		end();
+	}
+}
+
 int main(void)
 {
 	frames_arrive_as_sent();
+	frames_can_be_taken();
 	frames_of_a_parcel_arrive_in_order();
 	malformed_frames_are_refused();
 	promised_bytes_are_not_waited_for();
