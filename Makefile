@@ -3,6 +3,7 @@
 #   make          build/optmig, build/optmig-cc, build/libsoftsgx.so, build/libexec/...
 #   make check    all tests; ends with "N passed, N failed, N skipped"
 #   make check-sanitize   those of the host that need no enclave, with address and undefined-behaviour sanitizers
+#   make check-corpus     programs of others, built from Debian's sources and moved while they work: half an hour the first time
 #   make demo     Redis moved between two hosts
 #   make bench    what a move costs, against what was promised (docs/bench.md)
 #   make install, make uninstall  under PREFIX (/usr/local), in DESTDIR if given
@@ -87,4 +88,4 @@ uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/libexec/optmig"
 
 # not those of other projects' sources that are built in there
--include $(shell find $(B) \( -path '$(B)/demo/*/*' -o -path $(B)/sources -o -path $(B)/servers -o -path $(B)/musl \) -prune -o -name '*.d' -type f -print 2>/dev/null)
+-include $(shell find $(B) \( -path '$(B)/demo/*/*' -o -path $(B)/sources -o -path $(B)/servers -o -path $(B)/corpus -o -path $(B)/musl \) -prune -o -name '*.d' -type f -print 2>/dev/null)

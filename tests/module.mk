@@ -58,4 +58,11 @@ $(E2E_TOOLS): %: %.o
 $(B)/tests/e2e/hostile: $(B)/tests/e2e/hostile.o $(CLI_OBJ) $(CLI_LIBS)
 	$(CC) -pie -Wl,--wrap=enclave_unpark_all -o $@ $^ -lmbedcrypto -ljansson -lpthread -lm
 TESTS += $(E2E)
+
+# Not part of `make check`: each builds a large program first.
+CORPUS := $(filter-out tests/corpus/lib.sh,$(wildcard tests/corpus/*))
+.PHONY: check-corpus
+check-corpus: setup
+	$(MAKE) $(JOBS) NO_SETUP=1 all $(SERVER_LOAD)
+	TEST_JOBS=1 TEST_TIMEOUT=1800 tests/run $(B) $(CORPUS)
 CHECK_DEPS += $(E2E_TOOLS) $(B)/tests/e2e/hostile $(B)/demo/load $(B)/demo/redis.signed
