@@ -25,16 +25,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-static int failed;
-
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			printf("%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                 \
-			failed = 1;                                                                          \
-		}                                                                                            \
-	} while (0)
+#include "tests/libc/check.h"
 
 static char dir[] = "/tmp/believes-no-host.XXXXXX", path[100];
 

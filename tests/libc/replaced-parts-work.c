@@ -15,19 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "tests/libc/check.h"
 
 #define SIZE_MAX_TESTED 200000
 #define ROOM 512
-
-static int failed;
-
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			printf("%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                 \
-			failed = 1;                                                                          \
-		}                                                                                            \
-	} while (0)
 
 static const size_t sizes[] = {
     0,	  1,	2,    3,     4,	    5,	   7,	  8,	 9,	15,	16,	17,	31,
