@@ -67,13 +67,13 @@ static uint64_t run_end(uint64_t p, uint64_t end, bool mapped)
 			p = next;
 			continue;
 		}
-		for (; p < next && p < end; p++) {
-			/* most of a chunk is passed over here */
-			while (!(p & 7) && p < next && (*(volatile uint64_t *)state_of(p) & EIGHT) == wanted)
+		while (p < next && p < end)
+			if (!(p & 7) && (*(volatile uint64_t *)state_of(p) & EIGHT) == wanted)
 				p += 8;
-			if (p < next && !(mm_state(p) & PG_MAPPED) == mapped)
-				return p < end ? p : end;
-		}
+			else if (!(mm_state(p) & PG_MAPPED) == mapped)
+				return p;
+			else
+				p++;
 	}
 	return end;
 }

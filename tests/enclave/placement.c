@@ -68,8 +68,6 @@ static void what_is_freed_is_used_again(void)
 {
 	static const uint64_t counts[] = {1, 3, 4, 5, 8, 100, 1000, 5, 3};
 	uint64_t first[9];
-	low = (uint64_t)mm_mmap(0, PAGE_SIZE, PROT_READ, MAP_PRIVATE) / PAGE_SIZE - HEAP_BASE / PAGE_SIZE;
-	mapped[low] = true;
 	for (int i = 0; i < 9; i++)
 		first[i] = map(counts[i]);
 	for (int i = 0; i < 9; i++) {
@@ -90,6 +88,18 @@ static void what_is_freed_is_used_again(void)
 		at = to;
 		map(1 + random_below(&seed, 4));
 	}
+}
+
+/* States are looked at by chunks: what is mapped at the beginning of one ends a gap before it. */
+static void chunks_have_borders(void)
+{
+	const uint64_t border = CHUNK_PAGES;
+	uint64_t first = map(border - low - 1), last = map(1000);
+	CHECK(first && last == border);
+	unmap(border - 64, 64);
+	CHECK(map(65) == border + 1000 && map(64) == border - 64);
+	unmap(first, border - first);
+	unmap(border, 1065);
 }
 
 static void nothing_that_fits_is_refused(void)
@@ -122,6 +132,9 @@ static void nothing_that_fits_is_refused(void)
 int main(void)
 {
 	enclave_begin();
+	low = (uint64_t)mm_mmap(0, PAGE_SIZE, PROT_READ, MAP_PRIVATE) / PAGE_SIZE - HEAP_BASE / PAGE_SIZE;
+	mapped[low] = true;
+	chunks_have_borders();
 	what_is_freed_is_used_again();
 	nothing_that_fits_is_refused();
 	return 0;
