@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "migrate/receive.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "host/log.h"
+#include "host/net/ip.h"
 #include "host/signals.h"
 #include "migrate/attach.h"
 
@@ -311,6 +313,17 @@ static void turn(struct receive *r)
 		hear_signal(r);
 }
 
+/* Of port 0 the kernel has made one. */
+static void say_where(const struct receive *r)
+{
+	struct sockaddr_storage at = {0};
+	socklen_t size = sizeof(at);
+	if (ip_port(&r->o->at.at) == 0 && getsockname(r->listener, (struct sockaddr *)&at, &size) == 0)
+		log_line("waiting for programs on %s: port %u", r->o->at.text, ntohs(ip_port(&at)));
+	else
+		log_line("waiting for programs on %s", r->o->at.text);
+}
+
 int receive_run(const struct receive_options *o, int *status, struct failure *why)
 {
 	static struct receive r;
@@ -334,7 +347,7 @@ int receive_run(const struct receive_options *o, int *status, struct failure *wh
 		close(r.listener);
 		return fail(why, -errno, "%s", strerror(errno));
 	}
-	log_line("waiting for programs on %s", o->at.text);
+	say_where(&r);
 	/* With --once, another program may have been on its way when the first came: it is not left alone. */
 	while (!(r.over || r.ending) || any_session(&r))
 		turn(&r);
