@@ -24,7 +24,8 @@ corpus_build()
 	"$OPTMIG" sign --key "$CORPUS/key.pem" "$@" -o "$image" "$binary" || fail "$package was not signed"
 }
 
-# corpus_move NAME MODE: to the other host, with its connections; again where a connection to itself was just being made
+# corpus_move NAME MODE: to the other host, with its connections; again where a connection to itself was just being made. Fails
+# if the program has ended.
 corpus_move()
 {
 	local from=$server_home to=B tries
@@ -32,6 +33,7 @@ corpus_move()
 	[ "$from" = A ] || to=A
 	for tries in 1 2 3 4 5; do
 		move "$1" "$from" "$to" --tcp-established --mode "$2" --switch-timeout 10000 && break
+		! grep -q 'program ended\|no program called' "$hosts_dir/move.err.log" || return 1
 		grep -q 'try again' "$hosts_dir/move.err.log" || fail "move of $1 from $from to $to"
 	done
 	[ "$(said .result)" = completed ] || fail "$1 was not moved from $from to $to"
