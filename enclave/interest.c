@@ -36,6 +36,7 @@ static struct spin
     lock; /* protects everything below; neither host nor application memory is touched under it */
 static struct interest *page[PAGES];
 static uint32_t entries; /* in pages that exist */
+static uint32_t unborn;  /* generation of entries in pages that do not: later than any an entry there has had */
 static uint32_t free_list, bucket[BUCKETS];
 static uint64_t answers;
 static struct alias alias[ALIASES_MAX];
@@ -79,6 +80,7 @@ static int grow(void)
 	memset(p, 0, PAGE_SIZE);
 	page[entries / PER_PAGE] = p;
 	for (uint32_t i = 0; i < PER_PAGE; i++) {
+		p[i].generation = unborn;
 		p[i].next = free_list;
 		free_list = entries + i + 1;
 	}
@@ -354,8 +356,15 @@ void interest_export(struct writer *w)
 	put_u64(w, (uint64_t)last_file << 32 | alias_count);
 	for (uint32_t i = 0; i < alias_count; i++)
 		put_u64(w, (uint64_t)(uint32_t)alias[i].fd << 32 | (uint32_t)alias[i].file);
-	put_u64(w, entries);
-	for (uint32_t i = 0; i < entries; i++) {
+	/* Pages at the end that are free now do not come along: there they would be made while all stand still. A writer
+	 * that only counts wants the most. */
+	uint32_t count = entries, later = unborn;
+	for (; w->capacity && count && !entry(count - 1)->used; count--)
+		if (later < entry(count - 1)->generation)
+			later = entry(count - 1)->generation;
+	count = (count + PER_PAGE - 1) / PER_PAGE * PER_PAGE;
+	put_u64(w, (uint64_t)later << 32 | count);
+	for (uint32_t i = 0; i < count; i++) {
 		const struct interest *e = entry(i);
 		put_u64(w, (uint64_t)e->generation << 32 | e->used);
 		if (!e->used)
@@ -378,7 +387,8 @@ void interest_import(struct reader *r)
 		uint64_t one = get_u64(r);
 		alias[alias_count++] = (struct alias){(int32_t)(one >> 32), (int32_t)one};
 	}
-	uint64_t count = get_u64(r);
+	uint64_t head = get_u64(r), count = (uint32_t)head;
+	unborn = (uint32_t)(head >> 32);
 	if (entries || count % PER_PAGE || count > PAGES * PER_PAGE || count > (r->size - r->used) / 8) {
 		r->bad = true;
 		return;
@@ -390,10 +400,10 @@ void interest_import(struct reader *r)
 		}
 	free_list = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t head = get_u64(r);
+		uint64_t is = get_u64(r);
 		struct interest *e = entry(i);
-		e->generation = (uint32_t)(head >> 32);
-		if (!(head & 1)) {
+		e->generation = (uint32_t)(is >> 32);
+		if (!(is & 1)) {
 			e->next = free_list;
 			free_list = i + 1;
 			continue;

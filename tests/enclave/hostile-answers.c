@@ -15,8 +15,11 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include "enclave/calls.h"
 #include "enclave/files.h"
+#include "enclave/interest.h"
+#include "enclave/wire.h"
 #include "tests/enclave/support.h"
 
 static int64_t answer;
@@ -508,11 +511,69 @@ static void numbers_are_new(struct thread *t)
 	CHECK(call(t, SYS_socket, 1, 1, 0, 0) == 21);
 }
 
+#define INTERESTS 400
+#define TURNS 3
+
+/* The token of a new interest in descriptor fd. */
+static uint64_t token_of_new(struct thread *t, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)fd};
+	memcpy(buffer(0), &e, sizeof(e));
+	CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_ADD, (uint64_t)fd, (uint64_t)buffer(0)) == 0);
+	return offered.data.u64;
+}
+
+/* Interests that are given up are not carried along, and yet no token they had is one of a later one. */
+static void tokens_are_never_used_again(struct thread *t)
+{
+	static uint64_t before[TURNS][INTERESTS];
+	static uint8_t state[1 << 20];
+	int ends[2], status;
+	honest_epoll = true;
+	CHECK(pipe(ends) == 0);
+	pid_t there = fork(); /* fresh as yet */
+	CHECK(there >= 0);
+	if (there == 0) {
+		struct writer used = {state, sizeof(state), 0};
+		CHECK(read(ends[0], &used.used, sizeof(used.used)) == sizeof(used.used));
+		for (size_t at = 0; at < used.used;)
+			at += (size_t)read(ends[0], state + at, used.used - at);
+		for (size_t at = 0; at < sizeof(before);)
+			at += (size_t)read(ends[0], (uint8_t *)before + at, sizeof(before) - at);
+		CHECK(used.used < INTERESTS * 4);
+		struct reader r = {state, used.used, 0, false};
+		interest_import(&r);
+		CHECK(!r.bad && r.used == r.size);
+		for (int i = 1; i < INTERESTS; i++) {
+			uint64_t now = token_of_new(t, 100 + i);
+			for (int turn = 0; turn < TURNS; turn++)
+				for (int k = 0; k < INTERESTS; k++)
+					CHECK(now != before[turn][k]);
+		}
+		exit(0);
+	}
+	for (int turn = 0; turn < TURNS; turn++) {
+		for (int i = 0; i < INTERESTS; i++)
+			if (i || !turn)
+				before[turn][i] = token_of_new(t, 100 + i);
+		for (int i = 1; i < INTERESTS; i++)
+			CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_DEL, (uint64_t)(100 + i), 0) == 0);
+	}
+	struct writer w = {state, sizeof(state), 0};
+	interest_export(&w);
+	CHECK(write(ends[1], &w.used, sizeof(w.used)) == sizeof(w.used) && write(ends[1], state, w.used) == (ssize_t)w.used &&
+	      write(ends[1], before, sizeof(before)) == sizeof(before));
+	CHECK(waitpid(there, &status, 0) == there && status == 0);
+	CHECK(call(t, SYS_epoll_ctl, 10, EPOLL_CTL_DEL, 100, 0) == 0);
+	honest_epoll = false;
+}
+
 int main(void)
 {
 	enclave_begin();
 	struct thread *t = thread_self();
 	CHECK(mm_mmap(HEAP_BASE + (4u << 20), 1 << 20, 3, 0x12) > 0);
+	tokens_are_never_used_again(t);
 	every_call(t);
 	buffers_show_nothing(t);
 	control_data_is_bounded(t);
