@@ -64,7 +64,7 @@ struct carry_counts {
 	unsigned bound;	      /* sockets with a local address, listening ones among them */
 	unsigned connections; /* established TCP */
 	unsigned addresses;   /* that move along */
-	size_t queued;	      /* bytes in the queues of connections */
+	size_t queued;	      /* bytes in the queues of connections, where those have to travel */
 };
 
 /* A manifest, an answer and a state are no larger: what connections have queued travels in the last. A stop would take

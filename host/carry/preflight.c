@@ -115,7 +115,8 @@ static int check_socket(struct carry_source *s, const struct inventory *v, const
 		return fail(why, r, "descriptor %d: %s", f->fd, strerror(-r));
 	if (class == SOCKET_CONNECTION) {
 		counts->connections++;
-		counts->queued += sockets_queued(f->host_fd);
+		if (!s->local) /* there, sockets go as they are */
+			counts->queued += sockets_queued(f->host_fd);
 		return check_connection(s, v, f, sorts, why);
 	}
 	if (class == SOCKET_LISTENER)
@@ -230,7 +231,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	char directory[CARRY_PATH_MAX];
 	if (!r)
 		r = carry_working_directory(directory, why);
-	if (!r && !s->local) /* there, sockets go as they are */
+	if (!r)
 		r = sockets_fit(counts->queued, why);
 	if (!r)
 		r = network_source_check(&s->network, why);
