@@ -7,7 +7,7 @@
 #include "migrate/trusted.h"
 
 #define PREFLIGHT_TRIES 8
-#define QUEUED_FEW (64u << 10) /* bytes; for less any buffer will do */
+#define ROOM_FEW (128u << 10) /* any buffer will do */
 
 /* ---- handshake: messages are the enclaves', this host only carries them ---- */
 
@@ -119,12 +119,13 @@ static int prepare_carry(struct source *s, struct failure *why)
 	return rc;
 }
 
-/* What connections have queued may be megabytes: the destination finds memory for it, and for as much again, before the
- * program stops. */
-static int prepare_room(struct source *s, struct failure *why)
+int source_tell_room(struct source *s, size_t size, struct failure *why)
 {
-	struct frame_room room = {2 * s->queued};
-	return s->queued < QUEUED_FEW ? 0 : source_tell(s, FRAME_ROOM, &room, sizeof(room), why);
+	struct frame_room room = {size};
+	if (size <= s->room || size <= ROOM_FEW)
+		return 0;
+	s->room = size;
+	return source_tell(s, FRAME_ROOM, &room, sizeof(room), why);
 }
 
 /* The destination makes room for every page there is now. */
@@ -145,7 +146,7 @@ int source_prepare(struct source *s, struct failure *why)
 	if (rc == 0 && s->o->only_check)
 		return source_forecast(s, why);
 	if (rc == 0)
-		rc = prepare_room(s, why);
+		rc = source_tell_room(s, 2 * s->queued, why);
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	/* Where pages may stay behind, one exists once its content has come. */

@@ -151,8 +151,9 @@ void wire_close(struct wire *w)
 
 void wire_room(struct wire *w, size_t size)
 {
-	if (w->spare || size + 1 <= w->capacity)
+	if (size + 1 <= w->capacity || size + 1 <= w->spare_capacity)
 		return;
+	free(w->spare);
 	w->spare = warm_memory(size + 1);
 	w->spare_capacity = w->spare ? size + 1 : 0;
 }

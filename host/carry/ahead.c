@@ -13,7 +13,7 @@
 #include "host/warm.h"
 
 #define ROOM_MIN (64u << 10)
-#define ROOM_MORE 4 /* one in so many: queues grow meanwhile */
+#define ROOM_MORE 2 /* times: queues grow meanwhile, while it waits for calm */
 
 static void read_connection(struct carry_source *s, const struct inventory_file *f)
 {
@@ -39,10 +39,15 @@ static void read_connection(struct carry_source *s, const struct inventory_file 
 
 static void find_room(struct carry_source *s, size_t queued)
 {
-	size_t size = ROOM_MIN + queued + queued / ROOM_MORE;
+	size_t size = ROOM_MIN + ROOM_MORE * queued;
 	bytes_free(&s->room);
 	s->room.data = warm_memory(size);
 	s->room.capacity = s->room.data ? size : 0;
+}
+
+size_t carry_source_room(const struct carry_source *s)
+{
+	return s->room.capacity;
 }
 
 int ahead_read(struct carry_source *s, struct failure *why)
