@@ -87,8 +87,8 @@ int carry_source_prepare(struct carry_source *s, const void *answer, size_t size
  * here on, those that are half open may complete and closed ones end. Takes a millisecond, at most 30.
  * Optional. -EMSGSIZE: connections have more queued than a stop carries. */
 int carry_source_calm(struct carry_source *s, struct failure *why);
-/* What the state may come to, as known since then. */
-size_t carry_source_room(const struct carry_source *s);
+/* What the state may come to, as far as preflight or calm could tell. */
+size_t carry_source_expected(const struct carry_source *s);
 /* All threads are parked, no ocall is under way. Redirects all packets, then appends the state of everything.
  * On failure the caller undoes. */
 int carry_source_freeze(struct carry_source *s, struct bytes *state, struct failure *why);

@@ -91,10 +91,8 @@ int source_leave_check(struct source *s, struct bytes *manifest, struct failure 
 		int rc = carry_source_open(enclave_fds(s->e), &options, &s->carry, why);
 		if (rc)
 			return rc;
-		struct carry_counts counts = {0};
 		size_t before = manifest->size;
-		rc = carry_source_preflight(s->carry, manifest, &counts, why);
-		s->queued = counts.queued;
+		rc = carry_source_preflight(s->carry, manifest, NULL, why);
 		if (rc == 0 || tries == PREFLIGHT_TRIES)
 			return rc;
 		carry_source_close(s->carry);
@@ -119,12 +117,12 @@ static int prepare_carry(struct source *s, struct failure *why)
 	return rc;
 }
 
-int source_tell_room(struct source *s, size_t size, struct failure *why)
+int source_tell_room(struct source *s, struct failure *why)
 {
-	struct frame_room room = {size};
-	if (size <= s->room || size <= ROOM_FEW)
+	struct frame_room room = {carry_source_expected(s->carry)};
+	if (room.size <= s->room || room.size <= ROOM_FEW)
 		return 0;
-	s->room = size;
+	s->room = room.size;
 	return source_tell(s, FRAME_ROOM, &room, sizeof(room), why);
 }
 
@@ -146,7 +144,7 @@ int source_prepare(struct source *s, struct failure *why)
 	if (rc == 0 && s->o->only_check)
 		return source_forecast(s, why);
 	if (rc == 0)
-		rc = source_tell_room(s, 2 * s->queued, why);
+		rc = source_tell_room(s, why);
 	if (rc == 0)
 		rc = source_tell_slots(s, why);
 	/* Where pages may stay behind, one exists once its content has come. */

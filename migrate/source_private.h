@@ -63,8 +63,7 @@ struct source {
 
 	/* what undo has to take back */
 	struct carry_source *carry;
-	size_t queued; /* by the program's connections, when it was prepared */
-	size_t room;   /* for what they have queued, as the destination knows */
+	size_t room; /* that the destination has for what it has open */
 	struct hook *hook;
 	bool offered;  /* the enclave has a session */
 	bool committed; /* it has handed over: there is nothing to go back to */
@@ -110,8 +109,9 @@ int source_reattach(struct source *s, struct failure *why);
 int source_handshake(struct source *s, struct failure *why);
 int source_leave_check(struct source *s, struct bytes *manifest, struct failure *why);
 int source_prepare(struct source *s, struct failure *why);
-/* What connections have queued may be megabytes: the destination finds memory for so much before the program stops. */
-int source_tell_room(struct source *s, size_t size, struct failure *why);
+/* What connections have queued may be megabytes: the destination finds memory for it before the program stops. Nothing if
+ * it has as much. */
+int source_tell_room(struct source *s, struct failure *why);
 /* If there is anything new. */
 int source_tell_slots(struct source *s, struct failure *why);
 

@@ -257,8 +257,8 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 int source_switch_over(struct source *s, struct failure *why)
 {
 	int rc = carry_source_calm(s->carry, why);
-	if (rc == 0) /* more than it was */
-		rc = source_tell_room(s, carry_source_room(s->carry), why);
+	if (rc == 0)
+		rc = source_tell_room(s, why);
 	if (rc == 0)
 		rc = hook_tell(s->hook, HOOK_PRE_STOP, s->m->name, HOOK_TIMEOUT_MS, why);
 	if (rc)

@@ -37,17 +37,22 @@ static void read_connection(struct carry_source *s, const struct inventory_file 
 	file->ahead = ++s->ahead_count;
 }
 
-static void find_room(struct carry_source *s, size_t queued)
+void ahead_expect(struct carry_source *s, size_t queued)
 {
 	size_t size = ROOM_MIN + ROOM_MORE * queued;
-	bytes_free(&s->room);
-	s->room.data = warm_memory(size);
-	s->room.capacity = s->room.data ? size : 0;
+	s->expected = size < CARRY_SIZE_MAX ? size : CARRY_SIZE_MAX;
 }
 
-size_t carry_source_room(const struct carry_source *s)
+static void find_room(struct carry_source *s)
 {
-	return s->room.capacity;
+	bytes_free(&s->room);
+	s->room.data = warm_memory(s->expected);
+	s->room.capacity = s->room.data ? s->expected : 0;
+}
+
+size_t carry_source_expected(const struct carry_source *s)
+{
+	return s->expected;
 }
 
 int ahead_read(struct carry_source *s, struct failure *why)
@@ -68,8 +73,9 @@ int ahead_read(struct carry_source *s, struct failure *why)
 	}
 	inventory_free(&v);
 	int r = sockets_fit(queued, why);
+	ahead_expect(s, queued);
 	if (!r)
-		find_room(s, queued);
+		find_room(s);
 	return r;
 }
 

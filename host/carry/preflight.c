@@ -233,6 +233,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		r = carry_working_directory(directory, why);
 	if (!r)
 		r = sockets_fit(counts->queued, why);
+	ahead_expect(s, counts->queued);
 	if (!r)
 		r = network_source_check(&s->network, why);
 	counts->addresses = s->network.service_count;

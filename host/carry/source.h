@@ -41,6 +41,7 @@ struct carry_source {
 	} *ahead;
 	unsigned ahead_count;
 	struct bytes fixed;
+	size_t expected;   /* the state may come to so much */
 	struct bytes room; /* for the state: memory that was touched before */
 
 	/* from freeze to undo or forget */
@@ -62,6 +63,8 @@ int carry_working_directory(char path[static CARRY_PATH_MAX], struct failure *wh
 /* The program runs: reads what freeze need not read again. A matter of speed: what it leaves out, freeze
  * reads. -EMSGSIZE: there is more than a stop carries. */
 int ahead_read(struct carry_source *s, struct failure *why);
+/* So much is queued as yet. */
+void ahead_expect(struct carry_source *s, size_t queued);
 /* NULL: nothing, or no longer true. */
 const struct ahead *ahead_of(const struct carry_source *s, const struct file *file);
 

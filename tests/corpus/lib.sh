@@ -40,10 +40,3 @@ corpus_move()
 	server_home=$to
 	downtimes+=("$(said .downtime_us)")
 }
-
-# corpus_report NAME
-corpus_report()
-{
-	printf '%s: %d moves, downtime %s us\n' "$1" "${#downtimes[@]}" "$(printf '%s\n' "${downtimes[@]}" | sort -n |
-		awk '{ v[NR] = $1 } END { print "median " v[int((NR + 1) / 2)] ", worst " v[NR] }')"
-}

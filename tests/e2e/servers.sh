@@ -71,13 +71,19 @@ server_shuttle()
 	done
 }
 
+# server_downtimes: of the moves so far
+server_downtimes()
+{
+	printf '%d moves, downtime %s us' "${#downtimes[@]}" "$(printf '%s\n' "${downtimes[@]}" | sort -n |
+		awk '{ v[NR] = $1 } END { print "median " v[int((NR + 1) / 2)] ", worst " v[NR] }')"
+}
+
 load_end()
 {
 	host_signal TERM "$load_pid"
 	wait "$load_pid" || fail "the client saw errors (seed $SEED)"
 	tail -n 1 "$hosts_dir/load.log" | jq -e '.failed == 0 and .operations_min > 0' >/dev/null ||
 		fail "a connection did nothing (seed $SEED)"
-	printf '%d moves, downtime %s us, ' "${#downtimes[@]}" "$(printf '%s\n' "${downtimes[@]}" | sort -n |
-		awk '{ v[NR] = $1 } END { print "median " v[int((NR + 1) / 2)] ", worst " v[NR] }')"
+	printf '%s, ' "$(server_downtimes)"
 	tail -n 1 "$hosts_dir/load.log"
 }
