@@ -6,6 +6,7 @@
 #   server_start NAME PORT IMAGE [ARGUMENT...]   the server, on A
 #   load_begin KIND PORT          its client, on M
 #   server_shuttle NAME COUNT     COUNT moves, by turns in each of $MODES, the client at work in between
+#   server_downtimes              of the moves so far
 #   load_end                      the client ends; it must have seen nothing wrong
 
 SERVICE=$HOSTS_NET.100
@@ -74,7 +75,7 @@ server_shuttle()
 # server_downtimes: of the moves so far
 server_downtimes()
 {
-	printf '%d moves, downtime %s us' "${#downtimes[@]}" "$(printf '%s\n' "${downtimes[@]}" | sort -n |
+	printf '%d moves, downtime %s us\n' "${#downtimes[@]}" "$(printf '%s\n' "${downtimes[@]}" | sort -n |
 		awk '{ v[NR] = $1 } END { print "median " v[int((NR + 1) / 2)] ", worst " v[NR] }')"
 }
 
