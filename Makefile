@@ -3,7 +3,7 @@
 #   make          build/optmig, build/optmig-cc, build/libsoftsgx.so, build/libexec/...
 #   make check    all tests; ends with "N passed, N failed, N skipped"
 #   make check-sanitize   those of the host that need no enclave, with address and undefined-behaviour sanitizers
-#   make check-corpus     programs of others, built from Debian's sources and moved while they work: half an hour the first time
+#   make check-corpus     programs of others, built from Debian's sources and moved while they work: a quarter of an hour the first time
 #   make demo     Redis moved between two hosts
 #   make bench    what a move costs, against what was promised (docs/bench.md)
 #   make install, make uninstall  under PREFIX (/usr/local), in DESTDIR if given
