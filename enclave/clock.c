@@ -8,15 +8,14 @@
 #include "enclave/mm.h"
 
 #define NS_PER_S 1000000000ull
-/* A destination's wall clock says how long the move took; believed up to this. */
-#define MOVE_NS_MAX (60 * NS_PER_S)
 /* An update takes far less, unless its thread loses its processor: then at most some tens of milliseconds are spent. */
 #define READ_TRIES 500000
 
 static uint64_t u_page;
 static int64_t mono_offset; /* enclave = host + offset */
 static uint64_t mono_last;
-static uint64_t imported_mono, imported_real;
+static uint64_t imported_mono;
+static uint64_t arrived_ns; /* on the host's clock */
 
 int clock_init(uint64_t u_time_page)
 {
@@ -168,7 +167,6 @@ int64_t clock_gettime_call(int id, uint64_t app_timespec)
 void clock_export(struct writer *w)
 {
 	put_u64(w, clock_mono_ns());
-	put_u64(w, clock_real_ns());
 	for (int i = 0; i < CPU_CLOCKS; i++)
 		put_u64(w, clock_cpu_ns(i));
 }
@@ -176,18 +174,24 @@ void clock_export(struct writer *w)
 void clock_import(struct reader *r)
 {
 	imported_mono = get_u64(r);
-	imported_real = get_u64(r);
 	for (int i = 0; i < CPU_CLOCKS; i++)
 		cpu_offset[i] = cpu_last[i] = get_u64(r);
 }
 
+void clock_arrives(void)
+{
+	uint64_t real;
+	if (!arrived_ns)
+		host_now(&arrived_ns, &real);
+}
+
+/* How long the hand-over took is what passed here since the state came. What two hosts call the time of day may lie hours
+ * apart: all that waits would ring. */
 void clock_go(void)
 {
 	uint64_t mono, real;
 	host_now(&mono, &real);
-	uint64_t gone = real > imported_real ? real - imported_real : 0;
-	if (gone > MOVE_NS_MAX)
-		gone = 0;
+	uint64_t gone = arrived_ns && mono > arrived_ns ? mono - arrived_ns : 0;
 	mono_offset = (int64_t)(imported_mono + gone - mono);
 	mono_last = imported_mono;
 }

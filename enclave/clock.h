@@ -24,6 +24,8 @@ uint64_t clock_cpu_to_host(int which, uint64_t deadline_ns);
 void clock_cpu_add(uint64_t nr, const uint64_t a[6]);
 int64_t clock_gettime_call(int id, uint64_t u_app_timespec);
 void clock_export(struct writer *w);
+/* The state is here, or begins to be: from now on the enclave's time goes by as this host's does. */
+void clock_arrives(void);
 void clock_import(struct reader *r); /* takes effect with clock_go() */
 void clock_go(void);
 

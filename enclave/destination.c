@@ -4,6 +4,7 @@
  * and, once COMMIT has brought the missing share, its threads.
  */
 #include <errno.h>
+#include "enclave/clock.h"
 #include "enclave/session.h"
 
 int destination_accept(struct service_call *call)
@@ -141,9 +142,10 @@ int destination_receive(struct service_call *call)
 		rc = install(r, stream, counts);
 	else if (control && r->header.type == RECORD_MEMORY)
 		rc = map_append(r);
-	else if (control && r->header.type == RECORD_STATE)
+	else if (control && r->header.type == RECORD_STATE) {
+		clock_arrives();
 		rc = blob_append(&session.state, r);
-	else
+	} else
 		rc = -EBADMSG;
 	if (rc)
 		__atomic_store_n(&session.broken, true, __ATOMIC_RELAXED);

@@ -142,12 +142,12 @@ uint64_t signals_take(void)
 {
 	struct timespec soon;
 
-	clock_gettime(CLOCK_REALTIME, &soon);
+	clock_gettime(CLOCK_MONOTONIC, &soon);
 	soon.tv_sec++;
 	pthread_mutex_lock(&lock);
 	uint64_t until = turns + 1;
 	bool awake = has_timer && sigqueue(getpid(), TIMER_SIGNAL, (union sigval){0}) == 0;
-	while (awake && turns < until && pthread_cond_timedwait(&turned, &lock, &soon) == 0)
+	while (awake && turns < until && pthread_cond_clockwait(&turned, &lock, CLOCK_MONOTONIC, &soon) == 0)
 		;
 	uint64_t set = kept;
 	kept = 0;

@@ -132,9 +132,9 @@ int inflow_wait(struct inflow *f, uint32_t round, uint64_t until_us)
 	pthread_mutex_lock(&f->lock);
 	while (!f->error && f->done < round && rc == 0) {
 		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec++;
-		pthread_cond_timedwait(&f->changed, &f->lock, &until);
+		pthread_cond_clockwait(&f->changed, &f->lock, CLOCK_MONOTONIC, &until);
 		if (now_us() > until_us)
 			rc = -ETIMEDOUT;
 	}
