@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "cli/command.h"
 #include "host/device.h"
+#include "host/net/hold.h"
 #include "host/vdso.h"
 #include "migrate/address.h"
 #include "migrate/report.h"
@@ -72,9 +73,24 @@ static bool has_tcp_repair(void)
 	return ok;
 }
 
+/* Not by looking for modules: the kernel loads them for who asks. */
 static bool has_nfqueue(void)
 {
-	return !access("/proc/net/netfilter/nfnetlink_queue", R_OK);
+	struct hold hold;
+
+	if (hold_open(true, false, &hold))
+		return false;
+	hold_close(&hold);
+	return true;
+}
+
+static bool has_packet_socket(void)
+{
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 static bool has_bpf(void)
@@ -103,15 +119,20 @@ static const struct item {
      ": software SGX is used, which keeps nothing secret from this host; on an SGX machine enable "
      "SGX in the firmware and use Linux 5.11 or later"},
     {"enclave-entry", has_entry, "running programs",
-     "with SGX: Linux 5.11 or later; without: Linux 5.14 or later, with CONFIG_USERFAULTFD"},
+     "with SGX: Linux 5.11 or later; without: Linux 5.14 or later, with CONFIG_USERFAULTFD; in a container: a seccomp "
+     "profile that allows userfaultfd (docs/containers.md)"},
     {"avx2", has_avx2, "images signed with --isa avx2", "use a processor with AVX2"},
     {"avx512", has_avx512, "images signed with --isa avx512",
      "use a processor with AVX-512, or sign with --isa avx2"},
     {"tcp-repair", has_tcp_repair, "moving established connections",
      "run as root or with CAP_NET_ADMIN, on a kernel with CONFIG_CHECKPOINT_RESTORE"},
-    {"nfqueue", has_nfqueue, "holding packets while a program moves", "modprobe nfnetlink_queue, as root"},
+    {"nfqueue", has_nfqueue, "holding packets while a program moves",
+     "run as root or with CAP_NET_ADMIN; modprobe nfnetlink_queue nft_compat xt_NFQUEUE, where they are not loaded on "
+     "demand"},
     {"bpf", has_bpf, "redirecting packets while a program moves",
-     "run as root or with CAP_BPF and CAP_NET_ADMIN"},
+     "run as root or with CAP_BPF and CAP_NET_ADMIN; in a container: a seccomp profile that allows bpf "
+     "(docs/containers.md)"},
+    {"packet-socket", has_packet_socket, "handing over packets and addresses", "run as root or with CAP_NET_RAW"},
 };
 #define ITEM_COUNT (sizeof(items) / sizeof(items[0]))
 

@@ -89,10 +89,15 @@ int device_open(struct device *device, struct failure *why)
 		return fail(why, -ENOSYS,
 			    "the kernel's vDSO cannot enter enclaves (needs Linux 5.11 with CONFIG_X86_SGX)");
 	device->fd = device->op.open(SGX_DEVICE_ENCLAVE);
-	if (device->fd < 0)
-		return fail(why, device->fd, SGX_DEVICE_ENCLAVE ": %s%s", strerror(-device->fd),
-			    device->fd == -EACCES ? " (is this user in the group sgx?)" : "");
-	return 0;
+	if (device->fd >= 0)
+		return 0;
+	if (device->software && (device->fd == -EPERM || device->fd == -ENOSYS))
+		return fail(why, device->fd,
+			    "software SGX may not use userfaultfd here (%s): it needs Linux 5.14 or later, and in a "
+			    "container a seccomp profile that allows it (docs/containers.md)",
+			    strerror(-device->fd));
+	return fail(why, device->fd, SGX_DEVICE_ENCLAVE ": %s%s", strerror(-device->fd),
+		    device->fd == -EACCES ? " (is this user in the group sgx?)" : "");
 }
 
 void device_close(struct device *device)
