@@ -11,31 +11,25 @@
 #include "cli/command.h"
 #include "migrate/report.h"
 
-/* True if it could. why is filled otherwise; carried, forecast: what there is to carry and what it would be
- * like, the caller's, or NULL. */
-static bool could_move(const char *name, const struct migrate_options *o, json_t **carried, json_t **forecast,
-		       struct failure *why)
+/* True if it could. why is filled otherwise. report: with what there is to carry and what the move would be like, the
+ * caller's; NULL if the program could not be asked. */
+static bool could_move(const char *name, const struct migrate_options *o, json_t **report, struct failure *why)
 {
 	struct ask ask;
 	json_t *question = migrate_options_json(o), *answer;
-	bool possible = false, ended = false;
+	bool possible = false;
 	json_object_set_new(question, "command", json_string("migrate"));
 	if (ask_open(&ask, name, question, why))
 		return false;
-	while (!ended && (answer = ask_next(&ask))) {
+	while (!*report && (answer = ask_next(&ask))) {
 		const char *result = json_string_value(json_object_get(answer, "result"));
-		ended = result != NULL;
-		possible = ended && !strcmp(result, "possible");
-		if (ended)
-			*carried = json_incref(json_object_get(answer, "carried"));
-		if (ended)
-			*forecast = json_incref(json_object_get(answer, "forecast"));
-		if (ended && !possible)
-			ask_failed(&ask, answer, why);
+		possible = result && !strcmp(result, "possible");
+		if (result)
+			*report = json_incref(answer);
 		json_decref(answer);
 	}
-	if (!ended)
-		ask_failed(&ask, NULL, why);
+	if (!possible)
+		ask_failed(&ask, *report, why);
 	ask_close(&ask);
 	return possible;
 }
@@ -92,27 +86,29 @@ static void print_forecast(const json_t *forecast)
 int check_move(const char *name, const struct migrate_options *o, bool json)
 {
 	struct failure why = {0};
-	json_t *carried = NULL, *forecast = NULL;
-	bool possible = could_move(name, o, &carried, &forecast, &why);
+	json_t *report = NULL;
+	bool possible = could_move(name, o, &report, &why);
+	json_t *carried = json_object_get(report, "carried"), *forecast = json_object_get(report, "forecast");
+	json_t *ahead = forecast ? json_object_get(report, "calendar_ahead_us") : NULL; /* who was asked for one was met */
 	if (json) {
 		json_t *out =
-		    json_pack("{s:i, s:s, s:s, s:b, s:o, s:O?, s:O?}", "schema_version", 1, "name", name,
+		    json_pack("{s:i, s:s, s:s, s:b, s:o, s:O?, s:O?, s:O?}", "schema_version", 1, "name", name,
 			      "to", o->to, "possible", possible, "error",
 			      possible ? json_null()
 				       : json_pack("{s:i, s:s}", "code", -why.code, "message", why.message),
-			      "carried", carried, "forecast", forecast);
+			      "carried", carried, "forecast", forecast, "calendar_ahead_us", ahead);
 		json_dumpf(out, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
 		putchar('\n');
 		json_decref(out);
 	} else {
 		print_carried(carried);
 		print_forecast(forecast);
+		calendars_print(json_integer_value(ahead));
 		if (possible)
 			printf("%s could %s%s\n", name, o->to[0] ? "move to " : "leave this machine", o->to);
 		else
 			command_failed(&why);
 	}
-	json_decref(carried);
-	json_decref(forecast);
+	json_decref(report);
 	return possible ? EXIT_DONE : EXIT_FAILED;
 }

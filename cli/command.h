@@ -30,6 +30,8 @@ int command_check(int argc, char **argv);
 /* The part of check that asks a running program. */
 struct migrate_options;
 int check_move(const char *name, const struct migrate_options *o, bool json);
+/* A line if the two hosts differ about the time of day by more than programs put up with. */
+void calendars_print(int64_t ahead_us);
 int command_migrate(int argc, char **argv);
 int command_receive(int argc, char **argv);
 int command_status(int argc, char **argv);

@@ -2,10 +2,13 @@
 #include <ctype.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cli/command.h"
+
+#define CALENDARS_DIFFER_S 0.5 /* what keeps hosts' time keeps them to milliseconds */
 
 bool size_parse(const char *text, uint64_t *out)
 {
@@ -60,6 +63,16 @@ bool json_asked(int argc, char **argv)
 		if (!strcmp(argv[i], "--json"))
 			return true;
 	return false;
+}
+
+void calendars_print(int64_t ahead_us)
+{
+	double ahead_s = (double)ahead_us / 1e6;
+
+	if (fabs(ahead_s) >= CALENDARS_DIFFER_S)
+		printf("  the time of day there is %.1f s %s: a program that counts by it (Redis: expiry, blocking pops) "
+		       "notices; keep both hosts by NTP\n",
+		       fabs(ahead_s), ahead_s > 0 ? "ahead" : "behind");
 }
 
 bool files_option(const char *text, bool *ignore)

@@ -164,8 +164,8 @@ static void print_progress(const json_t *p)
 	fflush(stderr);
 }
 
-/* Why it took longer than it should, if it did. */
-static void print_reasons(const json_t *r, uint64_t limit_us)
+/* Why it took longer than it should, if it did, and what the program may notice of it. */
+static void print_remarks(const json_t *r, uint64_t limit_us)
 {
 	const char *mode = json_string_value(json_object_get(r, "mode"));
 	const char *late = json_string_value(json_object_get(r, "stragglers"));
@@ -175,6 +175,7 @@ static void print_reasons(const json_t *r, uint64_t limit_us)
 		printf("  slow to stop: %s\n", late);
 	if (has_rounds && network_us > (double)limit_us)
 		printf("  the downtime limit is less than two round trips over this network, %.1f ms\n", network_us / 1e3);
+	calendars_print(json_integer_value(json_object_get(r, "calendar_ahead_us")));
 	if (number(r, "throttle_percent") > 0)
 		printf("  it writes faster than the link carries: made to stand still for up to %.0f %% of its time\n",
 		       number(r, "throttle_percent"));
@@ -189,7 +190,7 @@ static void print_report(const json_t *r, const struct migrate_args *a)
 	printf("%s moved to %s: stood still %.1f ms, %.1f s in all, %.0f MB sent in %zu rounds\n", a->name,
 	       a->options.to, number(r, "downtime_us") / 1e3, number(r, "total_us") / 1e6,
 	       number(r, "bytes_sent") / 1e6, json_array_size(json_object_get(r, "rounds")));
-	print_reasons(r, a->options.downtime_limit_us);
+	print_remarks(r, a->options.downtime_limit_us);
 }
 
 /* Reads until the report. */

@@ -70,7 +70,6 @@ static int room_check(const struct destination *d, struct failure *why)
 static int load(struct destination *d, struct failure *why)
 {
 	char path[4096];
-	uint8_t nothing = 0;
 	int rc;
 	if (d->hello->version != WIRE_VERSION)
 		return fail(why, -EPROTO, "speaks version %d, not %u", WIRE_VERSION, d->hello->version);
@@ -94,7 +93,8 @@ static int load(struct destination *d, struct failure *why)
 	enclave_stats(d->e, &d->before);
 	if (d->o->hook)
 		rc = hook_start(d->o->hook, "destination", &d->hook, why);
-	if (rc == 0 && (rc = destination_tell(d, FRAME_WELCOME, &nothing, 1, NULL, 0)))
+	struct frame_welcome welcome = {calendar_us()};
+	if (rc == 0 && (rc = destination_tell(d, FRAME_WELCOME, &welcome, sizeof(welcome), NULL, 0)))
 		rc = destination_link_failed(rc, why);
 	return rc ? rc : destination_streams_open(d, why);
 }

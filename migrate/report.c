@@ -189,13 +189,14 @@ json_t *migrate_report_json(const struct migrate_report *r)
 	if (r->leaves_destination)
 		json_object_set(leaves, "destination", r->leaves_destination);
 	json_t *out = json_pack(
-	    "{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, "
+	    "{s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, "
 	    "s:i, s:b, s:s, s:o, s:s, s:s}",
 	    "schema_version", 1, "result", results[r->result], "error", error_json(&r->failure), "mode",
 	    mode_name(r->mode), "page_size", PAGE_SIZE, "setup_us", (json_int_t)r->setup_us, "total_us",
 	    (json_int_t)r->total_us, "downtime_us", (json_int_t)r->downtime_us, "downtime_destination_us",
 	    (json_int_t)r->downtime_destination_us, "park_us", (json_int_t)r->park_us, "round_trip_us",
-	    (json_int_t)r->round_trip_us, "switchover_bytes", (json_int_t)r->switchover_bytes, "rounds", rounds_json(r), "bytes_sent",
+	    (json_int_t)r->round_trip_us, "calendar_ahead_us", (json_int_t)r->calendar_ahead_us, "switchover_bytes",
+	    (json_int_t)r->switchover_bytes, "rounds", rounds_json(r), "bytes_sent",
 	    (json_int_t)r->bytes_sent, "pages_total", (json_int_t)r->pages_total, "pages_staged", 0,
 	    "pages_deferred", (json_int_t)r->pages_deferred, "postcopy_faults",
 	    (json_int_t)r->postcopy_faults, "postcopy_us", (json_int_t)r->postcopy_us, "watch_us",

@@ -63,6 +63,7 @@ struct migrate_report {
 	enum migrate_mode mode;
 	uint64_t setup_us, total_us, downtime_us, downtime_destination_us, park_us;
 	uint64_t round_trip_us; /* over the network, at least; 0: not known */
+	int64_t calendar_ahead_us; /* of the destination's CLOCK_REALTIME before the source's */
 	struct migrate_switch moments;
 	uint64_t switchover_bytes, bytes_sent, pages_total;
 	unsigned throttle_percent; /* of their time the program's threads were made to stand still, at most */

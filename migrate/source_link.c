@@ -124,6 +124,20 @@ static int connect_one(struct source *s, int wake_fd, int *fd, struct failure *w
 	return rc;
 }
 
+static int take_welcome(struct source *s, struct failure *why)
+{
+	struct frame_welcome welcome;
+	int rc = source_expect(s, FRAME_WELCOME, PREPARE_TIMEOUT_US, why);
+	if (rc == 0 && s->control.size != sizeof(welcome))
+		rc = source_link_failed(s, -EPROTO, why);
+	if (rc)
+		return rc;
+	memcpy(&welcome, s->control.data, sizeof(welcome));
+	uint64_t way_us = wire_round_trip_us(s->control.fd) / 2;
+	s->r->calendar_ahead_us = (int64_t)(welcome.calendar_us + way_us - calendar_us());
+	return 0;
+}
+
 static int connect_control(struct source *s, struct failure *why)
 {
 	struct frame_hello hello = {.version = WIRE_VERSION, .streams = s->o->streams};
@@ -142,9 +156,7 @@ static int connect_control(struct source *s, struct failure *why)
 	memcpy(hello.mrenclave, enclave_mrenclave(s->e), sizeof(hello.mrenclave));
 	snprintf(hello.name, sizeof(hello.name), "%s", s->m->name);
 	rc = source_tell(s, FRAME_HELLO, &hello, sizeof(hello), why);
-	if (rc == 0)
-		rc = source_expect(s, FRAME_WELCOME, PREPARE_TIMEOUT_US, why);
-	return rc;
+	return rc ? rc : take_welcome(s, why);
 }
 
 int source_attach(struct source *s, uint32_t stream, int wake_fd, int *fd, struct failure *why)

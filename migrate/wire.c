@@ -18,7 +18,7 @@
 static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_HELLO] = sizeof(struct frame_hello),
     [FRAME_ATTACH] = sizeof(struct frame_attach),
-    [FRAME_WELCOME] = 1,
+    [FRAME_WELCOME] = sizeof(struct frame_welcome),
     [FRAME_MANIFEST] = CARRY_SIZE_MAX,
     [FRAME_ANSWER] = CARRY_SIZE_MAX,
     [FRAME_HANDSHAKE] = sizeof(struct handshake_hello),
@@ -47,11 +47,21 @@ static const size_t size_max[FRAME_TYPE_COUNT] = {
     [FRAME_ROOM] = sizeof(struct frame_room),
 };
 
-uint64_t now_us(void)
+static uint64_t clock_us(clockid_t clock)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t now_us(void)
+{
+	return clock_us(CLOCK_MONOTONIC);
+}
+
+uint64_t calendar_us(void)
+{
+	return clock_us(CLOCK_REALTIME);
 }
 
 size_t frame_size_max(unsigned type)

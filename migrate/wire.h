@@ -76,7 +76,7 @@ struct frame_header {
 
 #define SESSION_ID_SIZE 16
 #define MIGRATE_NAME_MAX 64
-#define WIRE_VERSION 6
+#define WIRE_VERSION 7
 
 struct frame_hello {
 	uint32_t version; /* WIRE_VERSION */
@@ -85,6 +85,10 @@ struct frame_hello {
 	uint8_t mrenclave[32];
 	char name[MIGRATE_NAME_MAX];
 	uint64_t pages; /* in use now */
+} __attribute__((packed));
+
+struct frame_welcome {
+	uint64_t calendar_us; /* CLOCK_REALTIME */
 } __attribute__((packed));
 
 struct frame_attach {
@@ -137,6 +141,8 @@ struct frame_end {
 
 /* Moments on CLOCK_MONOTONIC, in microseconds. */
 uint64_t now_us(void);
+/* CLOCK_REALTIME's: what this host calls the time of day. */
+uint64_t calendar_us(void);
 #define WIRE_FOREVER UINT64_MAX
 
 struct wait {
