@@ -4,6 +4,7 @@
 #
 #   machine_needs BUILD      sets $qemu, $kernel, $modules; else fails, having said what is missing
 #   machine_root DIR FILE... a root file system: busybox, and the libraries that the programs FILE need
+#   machine_libraries DIR FILE...   these libraries alone
 #   machine_pack DIR FILE    the same, as the kernel takes it; DIR/init is its first program
 # KERNEL=FILE names the kernel, else Debian's is fetched once. Its modules are in FILE.modules.
 
@@ -20,11 +21,14 @@ machine_needs()
 
 machine_root()
 {
+	mkdir -p "$1"/{bin,proc,sys,dev,run,tmp} && cp "$busybox" "$1/bin/busybox" && machine_libraries "$@"
+}
+
+# The C library and its loader, where the programs look for them.
+machine_libraries()
+{
 	local root=$1 library; shift
 
-	mkdir -p "$root"/{bin,proc,sys,dev,run,tmp}
-	cp "$busybox" "$root/bin/busybox"
-	# The C library and its loader, where the programs look for them.
 	for library in $(ldd "$@" | grep -o '/[^ ]*' | grep -v ':$' | sort -u); do
 		[ ! -f "$library" ] || { mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"; } || return
 	done
