@@ -87,6 +87,23 @@ static int check_user(struct reader *in, struct failure *why)
 		    user, group, geteuid(), getegid());
 }
 
+static int check_directory(struct reader *in, struct failure *why)
+{
+	char *directory = reader_string(in, CARRY_PATH_MAX);
+	if (!directory)
+		return fail(why, -EBADMSG, "the manifest is damaged");
+	int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), r = 0;
+	if (fd < 0 || faccessat(fd, ".", X_OK, AT_EACCESS) < 0)
+		r = fail(why, -errno,
+			 "the program's working directory %s: %s; start it in one that both hosts have, and that its user may "
+			 "enter",
+			 directory, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(directory);
+	return r;
+}
+
 int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t size, struct bytes *answer,
 			      struct carry_destination **out, struct failure *why)
 {
@@ -115,6 +132,8 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 		descriptors = reader_u32(&in);
 	if (!r)
 		r = check_limit(descriptors, reader_u64(&in), why);
+	if (!r)
+		r = check_directory(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 8); !r && count; count--)
 		r = files_expect(&in, why);
 	for (uint32_t count = r ? 0 : reader_count(&in, 25); !r && count; count--)

@@ -248,6 +248,7 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 		meeting_put(&s->meeting, manifest);
 		bytes_put_u32(manifest, counts->descriptors);
 		bytes_put_u64(manifest, file_size_limit());
+		bytes_put_string(manifest, directory);
 		bytes_put_u32(manifest, s->need.path_count);
 		bytes_put(manifest, s->need.paths.data, s->need.paths.size);
 		bytes_put_u32(manifest, s->need.lock_files);

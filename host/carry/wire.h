@@ -6,7 +6,7 @@
 #ifndef HOST_CARRY_WIRE_H
 #define HOST_CARRY_WIRE_H
 
-#define CARRY_MANIFEST 0x384d4d4fu /* "OMM8" */
+#define CARRY_MANIFEST 0x394d4d4fu /* "OMM9" */
 #define CARRY_ANSWER 0x31414d4fu   /* "OMA1" */
 #define CARRY_STATE 0x39534d4fu	   /* "OMS9" */
 

@@ -645,6 +645,9 @@ static void unprepared(void)
 	long fd = CALL(&a, SYS_open, far_path, O_CREAT | O_RDWR, 0600);
 	expect_unprepared(far_path);
 	CALL(&a, SYS_close, fd);
+	CHECK(mkdir(far_directory, 0700) == 0 && chdir(far_directory) == 0);
+	expect_unprepared("working directory");
+	CHECK(chdir("/") == 0);
 	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
 	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0 && CALL(&a, SYS_listen, fd, 1) == 0);
 	expect_unprepared("cannot be bound here");
