@@ -16,6 +16,7 @@
 #include "host/net/steer_tc.h"
 
 #define ATTACH_TCX_INGRESS 46 /* BPF_TCX_INGRESS, Linux 6.6 */
+#define ATTACH_TCX_EGRESS 47
 #define TCX_PASS_ON (-1)      /* TCX_NEXT */
 #define TCX_DROP 2
 #define ADDRESSES_MAX 64
@@ -72,9 +73,11 @@ enum label {
 	    MOV_IMM(BPF_REG_4, size), CALL(BPF_FUNC_skb_load_bytes), JUMP_IF(BPF_JNE, BPF_REG_0, 0, PASS)
 #define RULE(field) offsetof(struct steer_rule, field)
 #define SKB(field) offsetof(struct __sk_buff, field)
+#define IP_SOURCE (ETH_HLEN + 12)
 #define IP_DESTINATION (ETH_HLEN + 16)
 #define IP_PROTOCOL (ETH_HLEN + 9)
 #define IP6_NEXT_HEADER (ETH_HLEN + 6)
+#define IP6_SOURCE (ETH_HLEN + 8)
 #define IP6_DESTINATION (ETH_HLEN + 24)
 #define IP6_BODY (ETH_HLEN + 40)
 #define ND_TARGET (IP6_BODY + 8)
@@ -84,7 +87,43 @@ enum label {
 #define TCP_SYN_ACK_BITS 0x12
 #define TCP_SYN_BIT 0x02
 
-static int load_program(int map)
+#define MAX_INSNS 192
+
+/* Puts the jumps' distances in place of their labels. */
+static int load_program(const struct bpf_insn *source, int source_count)
+{
+	struct bpf_insn program[MAX_INSNS];
+	int place[LABEL_COUNT] = {0}, count = 0;
+	if (source_count > MAX_INSNS)
+		return -E2BIG;
+	for (int i = 0; i < source_count; i++) {
+		if (source[i].code == LABEL_CODE)
+			place[source[i].off] = count;
+		else
+			program[count++] = source[i];
+	}
+	for (int i = 0; i < count; i++) {
+		uint8_t class = BPF_CLASS(program[i].code), op = BPF_OP(program[i].code);
+		if (class == BPF_JMP && op != BPF_CALL && op != BPF_EXIT)
+			program[i].off = (int16_t)(place[program[i].off] - i - 1);
+	}
+	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SCHED_CLS,
+			       .insns = (uintptr_t)program,
+			       .insn_cnt = (uint32_t)count,
+			       .license = (uintptr_t)"Apache-2.0"};
+	return bpf(BPF_PROG_LOAD, &attr);
+}
+
+/* R0: the rule of the address on the stack, from -16 on. */
+#define FIND_RULE(map)                                                                                       \
+	INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map), INSN(0, 0, 0, 0, 0),          \
+	    MOV(BPF_REG_2, BPF_REG_10), ADD_IMM(BPF_REG_2, -16), CALL(BPF_FUNC_map_lookup_elem)
+/* The address on the stack, all but its end, as ::ffff:a.b.c.d */
+#define MAPPED_TO_STACK                                                                                      \
+	STORE_W_IMM(BPF_REG_10, -16, 0), STORE_W_IMM(BPF_REG_10, -12, 0),                                    \
+	    STORE_W_IMM(BPF_REG_10, -8, (int32_t)htonl(0xffff))
+
+static int load_entrance(int map)
 {
 	/* R6: the packet, R7: its address's rule, R8: where the address stands, then the rule's flags, R9:
 	   KIND_. The stack: the address from -16 on, a scratch byte or two at -24. */
@@ -108,10 +147,8 @@ static int load_program(int map)
 	    AT(IPV4),
 	    MOV_IMM(BPF_REG_9, KIND_IPV4),
 	    MOV_IMM(BPF_REG_8, IP_DESTINATION),
-	    AT(MAPPED), /* ::ffff:a.b.c.d */
-	    STORE_W_IMM(BPF_REG_10, -16, 0),
-	    STORE_W_IMM(BPF_REG_10, -12, 0),
-	    STORE_W_IMM(BPF_REG_10, -8, (int32_t)htonl(0xffff)),
+	    AT(MAPPED),
+	    MAPPED_TO_STACK,
 	    MOV(BPF_REG_2, BPF_REG_8),
 	    PACKET_TO_STACK(-4, 4),
 	    JUMP(FIND),
@@ -137,11 +174,7 @@ static int load_program(int map)
 	    PACKET_TO_STACK(-16, 16),
 
 	    AT(FIND),
-	    INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map),
-	    INSN(0, 0, 0, 0, 0),
-	    MOV(BPF_REG_2, BPF_REG_10),
-	    ADD_IMM(BPF_REG_2, -16),
-	    CALL(BPF_FUNC_map_lookup_elem),
+	    FIND_RULE(map),
 	    JUMP_IF(BPF_JEQ, BPF_REG_0, 0, PASS),
 	    MOV(BPF_REG_7, BPF_REG_0),
 	    LOAD_W(BPF_REG_8, BPF_REG_7, RULE(flags)),
@@ -207,37 +240,51 @@ static int load_program(int map)
 	    AT(DROP),
 	    RETURN(TCX_DROP),
 	};
-	enum { SOURCE_COUNT = sizeof(source) / sizeof(source[0]) };
-	struct bpf_insn program[SOURCE_COUNT];
-	int place[LABEL_COUNT] = {0}, count = 0;
-	for (int i = 0; i < SOURCE_COUNT; i++) {
-		if (source[i].code == LABEL_CODE)
-			place[source[i].off] = count;
-		else
-			program[count++] = source[i];
-	}
-	for (int i = 0; i < count; i++) {
-		uint8_t class = BPF_CLASS(program[i].code), op = BPF_OP(program[i].code);
-		if (class == BPF_JMP && op != BPF_CALL && op != BPF_EXIT)
-			program[i].off = (int16_t)(place[program[i].off] - i - 1);
-	}
-	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SCHED_CLS,
-			       .insns = (uintptr_t)program,
-			       .insn_cnt = (uint32_t)count,
-			       .license = (uintptr_t)"Apache-2.0"};
-	return bpf(BPF_PROG_LOAD, &attr);
+	return load_program(source, sizeof(source) / sizeof(source[0]));
 }
 
-static int attach(struct steer *s)
+/* What this host still has to say for an address whose packets go elsewhere: nothing. It may have taken a packet that was past
+ * the entrance when the redirect began, and is not in what moves: acknowledged, nobody would send it again. */
+static int load_exit(int map)
+{
+	const struct bpf_insn source[] = {
+	    MOV(BPF_REG_6, BPF_REG_1),
+	    LOAD_W(BPF_REG_9, BPF_REG_6, SKB(protocol)),
+	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_IP), IPV4),
+	    JUMP_IF(BPF_JNE, BPF_REG_9, htons(ETH_P_IPV6), PASS),
+	    MOV_IMM(BPF_REG_2, IP6_SOURCE),
+	    PACKET_TO_STACK(-16, 16),
+	    JUMP(FIND),
+	    AT(IPV4),
+	    MAPPED_TO_STACK,
+	    MOV_IMM(BPF_REG_2, IP_SOURCE),
+	    PACKET_TO_STACK(-4, 4),
+	    AT(FIND),
+	    FIND_RULE(map),
+	    JUMP_IF(BPF_JEQ, BPF_REG_0, 0, PASS),
+	    LOAD_W(BPF_REG_1, BPF_REG_0, RULE(flags)),
+	    JUMP_IF(BPF_JSET, BPF_REG_1, STEER_NEW_ONLY, PASS),
+	    JUMP_IF(BPF_JSET, BPF_REG_1, STEER_REDIRECT, DROP),
+	    AT(PASS),
+	    RETURN(TCX_PASS_ON),
+	    AT(DROP),
+	    RETURN(TCX_DROP),
+	};
+	return load_program(source, sizeof(source) / sizeof(source[0]));
+}
+
+static int attach(struct steer *s, struct steer_side *side, bool entrance)
 {
 	union bpf_attr attr = {0};
-	attr.link_create.prog_fd = (uint32_t)s->program;
+	attr.link_create.prog_fd = (uint32_t)side->program;
 	attr.link_create.target_ifindex = (uint32_t)s->interface;
-	attr.link_create.attach_type = ATTACH_TCX_INGRESS;
-	int r = s->link = steer_avoid_tcx ? -EINVAL : bpf(BPF_LINK_CREATE, &attr);
+	attr.link_create.attach_type = entrance ? ATTACH_TCX_INGRESS : ATTACH_TCX_EGRESS;
+	int r = side->link = steer_avoid_tcx ? -EINVAL : bpf(BPF_LINK_CREATE, &attr);
 	if (r != -EINVAL)
 		return r;
-	r = steer_tc_attach(s->interface, s->program, &s->handle);
+	r = steer_tc_attach(s->interface, entrance, side->program, &side->handle);
+	if (r < 0)
+		side->handle = 0;
 	return r == -ENOENT || r == -EINVAL ? -EOPNOTSUPP : r;
 }
 
@@ -251,24 +298,32 @@ int steer_open(int interface, struct steer *out)
 			       .max_entries = ADDRESSES_MAX};
 	int r = out->map = bpf(BPF_MAP_CREATE, &attr);
 	if (r >= 0)
-		r = out->program = load_program(out->map);
+		r = out->in.program = load_entrance(out->map);
 	if (r >= 0)
-		r = attach(out);
-	if (r < 0) {
-		out->handle = 0;
+		r = out->out.program = load_exit(out->map);
+	if (r >= 0)
+		r = attach(out, &out->in, true);
+	if (r >= 0)
+		r = attach(out, &out->out, false);
+	if (r < 0)
 		steer_close(out);
-	}
 	return r < 0 ? r : 0;
+}
+
+static void detach(const struct steer *s, const struct steer_side *side, bool entrance)
+{
+	if (side->handle)
+		steer_tc_detach(s->interface, entrance, side->handle);
+	if (side->link >= 0)
+		close(side->link);
+	if (side->program >= 0)
+		close(side->program);
 }
 
 void steer_close(struct steer *s)
 {
-	if (s->handle)
-		steer_tc_detach(s->interface, s->handle);
-	if (s->link >= 0)
-		close(s->link);
-	if (s->program >= 0)
-		close(s->program);
+	detach(s, &s->in, true);
+	detach(s, &s->out, false);
 	if (s->map >= 0)
 		close(s->map);
 	*s = STEER_NONE;

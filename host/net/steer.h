@@ -2,10 +2,11 @@
  *
  * A small program in the kernel, at an interface's entrance, that decides
  * about packets for the addresses that move: let them in, mark them to be held
- * here (hold.h), or send them on to another host's MAC. The decision is one map
- * entry per address, so it changes in one system call. Where the kernel
- * has TCX, the program goes when its descriptors are closed, however this
- * process ends.
+ * here (hold.h), or send them on to another host's MAC. Another at its exit
+ * keeps this host from speaking for an address whose packets it sends on. The
+ * decision is one map entry per address, so it changes in one system call for
+ * both. Where the kernel has TCX, the programs go when their descriptors are
+ * closed, however this process ends.
  */
 #ifndef HOST_NET_STEER_H
 #define HOST_NET_STEER_H
@@ -15,7 +16,7 @@
 #include <stdint.h>
 
 #define STEER_HOLD 1u	  /* mark them: netfilter's queue takes them */
-#define STEER_REDIRECT 2u /* out again, to .to_mac */
+#define STEER_REDIRECT 2u /* out again, to .to_mac; what comes from the address is dropped */
 #define STEER_NEW_ONLY 4u /* with the two above: only the first packet of a TCP connection (SYN) */
 #define STEER_SILENT                                                                                         \
 	8u /* drop ARP requests and neighbour solicitations: this host does not answer for it                \
@@ -29,15 +30,19 @@ struct steer_rule {
 	uint64_t redirected; /* packets, counted by the kernel */
 } __attribute__((aligned(8)));
 
-struct steer {
-	int map;
+struct steer_side {
 	int program;
-	int link; /* TCX; -1: */
-	int interface;
+	int link;	 /* TCX; -1: */
 	uint32_t handle; /* of steer_tc.h; 0: not attached */
 };
 
-#define STEER_NONE ((struct steer){.map = -1, .program = -1, .link = -1})
+struct steer {
+	int map;
+	int interface;
+	struct steer_side in, out;
+};
+
+#define STEER_NONE ((struct steer){.map = -1, .in = {-1, -1, 0}, .out = {-1, -1, 0}})
 
 /* For tests: as on a kernel without TCX. */
 extern bool steer_avoid_tcx;

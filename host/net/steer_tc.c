@@ -18,12 +18,12 @@
 #define PRIORITY 0x4f4d /* "OM": ours among the interface's filters */
 #define STALE_MAX 32
 
-static struct tcmsg filter_at(int interface, uint32_t handle)
+static struct tcmsg filter_at(int interface, bool entrance, uint32_t handle)
 {
 	return (struct tcmsg){.tcm_family = AF_UNSPEC,
 			      .tcm_ifindex = interface,
 			      .tcm_handle = handle,
-			      .tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
+			      .tcm_parent = TC_H_MAKE(TC_H_CLSACT, entrance ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS),
 			      .tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL))};
 }
 
@@ -41,10 +41,10 @@ static int add_qdisc(int route, int interface)
 	return r == -EEXIST ? 0 : r;
 }
 
-static int delete_filter(int route, int interface, uint32_t handle)
+static int delete_filter(int route, int interface, bool entrance, uint32_t handle)
 {
 	struct netlink_message m = {0};
-	struct tcmsg body = filter_at(interface, handle);
+	struct tcmsg body = filter_at(interface, entrance, handle);
 	netlink_begin(&m, RTM_DELTFILTER, NLM_F_REQUEST | NLM_F_ACK, &body, sizeof(body));
 	netlink_put_string(&m, TCA_KIND, "bpf");
 	return netlink_send(route, &m, 1);
@@ -69,18 +69,18 @@ static int visit_filter(void *context, const struct nlmsghdr *answer)
 	return 0;
 }
 
-static void delete_stale(int route, int interface)
+static void delete_stale(int route, int interface, bool entrance)
 {
 	struct netlink_message m = {0};
-	struct tcmsg body = filter_at(interface, 0);
+	struct tcmsg body = filter_at(interface, entrance, 0);
 	struct stale stale = {0};
 	netlink_begin(&m, RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, &body, sizeof(body));
 	netlink_ask(route, &m, visit_filter, &stale);
 	for (unsigned i = 0; i < stale.count; i++)
-		delete_filter(route, interface, stale.handle[i]);
+		delete_filter(route, interface, entrance, stale.handle[i]);
 }
 
-int steer_tc_attach(int interface, int program, uint32_t *handle)
+int steer_tc_attach(int interface, bool entrance, int program, uint32_t *handle)
 {
 	static atomic_uint serial;
 	int route = netlink_open(NETLINK_ROUTE);
@@ -88,10 +88,10 @@ int steer_tc_attach(int interface, int program, uint32_t *handle)
 		return route;
 	int r = add_qdisc(route, interface);
 	if (!r) {
-		delete_stale(route, interface);
+		delete_stale(route, interface, entrance);
 		struct netlink_message m = {0};
 		*handle = (atomic_fetch_add(&serial, 1) + 1) << PID_BITS | (uint32_t)getpid();
-		struct tcmsg body = filter_at(interface, *handle);
+		struct tcmsg body = filter_at(interface, entrance, *handle);
 		netlink_begin(&m, RTM_NEWTFILTER, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
 			      &body, sizeof(body));
 		netlink_put_string(&m, TCA_KIND, "bpf");
@@ -106,11 +106,11 @@ int steer_tc_attach(int interface, int program, uint32_t *handle)
 	return r;
 }
 
-void steer_tc_detach(int interface, uint32_t handle)
+void steer_tc_detach(int interface, bool entrance, uint32_t handle)
 {
 	int route = netlink_open(NETLINK_ROUTE);
 	if (route < 0)
 		return;
-	delete_filter(route, interface, handle);
+	delete_filter(route, interface, entrance, handle);
 	close(route);
 }

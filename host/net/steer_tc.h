@@ -7,10 +7,11 @@
 #ifndef HOST_NET_STEER_TC_H
 #define HOST_NET_STEER_TC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* program: a descriptor. *handle names the filter for steer_tc_detach(). */
-int steer_tc_attach(int interface, int program, uint32_t *handle);
-void steer_tc_detach(int interface, uint32_t handle);
+/* At the interface's entrance, or at its exit. program: a descriptor. *handle names the filter for steer_tc_detach(). */
+int steer_tc_attach(int interface, bool entrance, int program, uint32_t *handle);
+void steer_tc_detach(int interface, bool entrance, uint32_t handle);
 
 #endif
