@@ -24,6 +24,7 @@
 #define MEMORY_MAJOR 1 /* /dev/null and its kin */
 #define TMPFILE_FLAG (O_TMPFILE & ~O_DIRECTORY)
 #define FLAGS_ONCE (O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC | TMPFILE_FLAG)
+#define SETTLED_S 2	 /* a file that has been there for so long is no journal of the moment */
 #define SHIP_MAX (16u << 20) /* content of files without a name: it is sent while the program stands still   \
 			      */
 
@@ -130,6 +131,16 @@ static void put_version(struct bytes *out, const struct stat *st, const char *pa
 	bytes_put_u64(out, (uint64_t)st->st_mtim.tv_nsec);
 }
 
+/* Where a file system does not say when a file was made, none is. */
+static bool is_settled(int host_fd)
+{
+	struct statx made;
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return statx(host_fd, "", AT_EMPTY_PATH, STATX_BTIME, &made) == 0 && made.stx_mask & STATX_BTIME &&
+	       made.stx_btime.tv_sec + SETTLED_S < now.tv_sec;
+}
+
 int files_check(const struct inventory_file *f, const struct hand_over *h, struct files_need *need,
 		struct failure *why)
 {
@@ -172,6 +183,7 @@ int files_check(const struct inventory_file *f, const struct hand_over *h, struc
 	bytes_put_u32(&need->paths, st.st_mode & S_IFMT);
 	bytes_put_string(&need->paths, path);
 	put_version(&need->paths, &st, path, h->compare);
+	bytes_put_u8(&need->paths, is_settled(f->host_fd));
 	return need->paths.error;
 }
 
@@ -210,7 +222,7 @@ int files_check_alone(const struct files_need *need, struct failure *why)
 	return 0;
 }
 
-/* The program runs on and may have removed the file meanwhile (a database's journal). Where its directory is
+/* The program runs on and may have removed a file it has just made (a database's journal). Where its directory is
  * here, restoring decides: by then nothing changes any more. */
 static bool may_be_gone(const char *path)
 {
@@ -272,13 +284,14 @@ int files_expect(struct reader *in, struct failure *why)
 	uint32_t type = reader_u32(in);
 	char *path = reader_string(in, CARRY_PATH_MAX);
 	struct version v = get_version(in);
+	bool passing = !reader_u8(in) && type == S_IFREG;
 	if (!path || in->error) {
 		free(path);
 		return fail(why, -EBADMSG, "the manifest is damaged (a path)");
 	}
 	struct stat st = {0};
 	int r = 0;
-	if (stat(path, &st) < 0 && !(type == S_IFREG && may_be_gone(path)))
+	if (stat(path, &st) < 0 && !(passing && may_be_gone(path)))
 		r = fail(why, -errno,
 			 "%s, which the program has open, is not here: %s; both hosts need the same storage",
 			 path, strerror(errno));

@@ -612,27 +612,54 @@ static void refusals(void)
 	end();
 }
 
-/* Found out in the preparation, at the destination: a port in use, a directory that is not there. (A file
- * alone may have gone meanwhile at the source as well.) */
+/* Found out in the preparation, at the destination: a port in use, a directory or a file that is not there. */
 static char far_directory[80], far_path[96];
 
-static void expect_unprepared(const char *word)
+/* The program's host sees far_path; the destination does not, nor its directory unless that stays. */
+static int prepare_there(bool directory_stays, struct failure *why)
 {
-	struct failure why = {0};
 	struct carry_source *s;
 	struct carry_destination *d;
 	struct bytes manifest = {0}, answer = {0};
-	CHECK(carry_source_open(a.fds, &nothing_special, &s, &why) == 0);
-	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0);
+	CHECK(carry_source_open(a.fds, &nothing_special, &s, why) == 0);
+	CHECK(carry_source_preflight(s, &manifest, NULL, why) == 0);
 	unlink(far_path);
-	rmdir(far_directory);
-	int r = carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, &why);
-	if (r >= 0 || !strstr(why.message, word))
-		fprintf(stderr, "prepare: %d, \"%s\", expected \"%s\"\n", r, why.message, word);
-	CHECK(r < 0 && d == NULL && strstr(why.message, word));
+	if (!directory_stays)
+		rmdir(far_directory);
+	int r = carry_destination_prepare(b.fds, manifest.data, manifest.size, &answer, &d, why);
+	CHECK((r < 0) == (d == NULL));
+	if (d)
+		carry_destination_discard(d);
 	carry_source_close(s);
 	bytes_free(&manifest);
 	bytes_free(&answer);
+	return r;
+}
+
+static void expect_unprepared(bool directory_stays, const char *word)
+{
+	struct failure why = {0};
+	int r = prepare_there(directory_stays, &why);
+	if (r >= 0 || !strstr(why.message, word))
+		fprintf(stderr, "prepare: %d, \"%s\", expected \"%s\"\n", r, why.message, word);
+	CHECK(r < 0 && strstr(why.message, word));
+}
+
+/* One that the program has just made may have been removed by it as well meanwhile. */
+static void missing_file(void)
+{
+	struct failure why = {0};
+	CHECK(mkdir(far_directory, 0700) == 0);
+	for (int age_s = 0; age_s <= 4; age_s += 4) {
+		long fd = CALL(&a, SYS_open, far_path, O_CREAT | O_RDWR, 0600);
+		sleep((unsigned)age_s);
+		if (age_s)
+			expect_unprepared(true, far_path);
+		else
+			CHECK(prepare_there(true, &why) == 0);
+		CALL(&a, SYS_close, fd);
+	}
+	CHECK(rmdir(far_directory) == 0);
 }
 
 static void unprepared(void)
@@ -643,14 +670,15 @@ static void unprepared(void)
 	snprintf(far_path, sizeof(far_path), "%s/file", far_directory);
 	CHECK(mkdir(far_directory, 0700) == 0);
 	long fd = CALL(&a, SYS_open, far_path, O_CREAT | O_RDWR, 0600);
-	expect_unprepared(far_path);
+	expect_unprepared(false, far_path);
 	CALL(&a, SYS_close, fd);
+	missing_file();
 	CHECK(mkdir(far_directory, 0700) == 0 && chdir(far_directory) == 0);
-	expect_unprepared("working directory");
+	expect_unprepared(false, "working directory");
 	CHECK(chdir("/") == 0);
 	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
 	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0 && CALL(&a, SYS_listen, fd, 1) == 0);
-	expect_unprepared("cannot be bound here");
+	expect_unprepared(false, "cannot be bound here");
 	CALL(&a, SYS_close, fd);
 	/* A destination that may have fewer descriptors than the program has. */
 	struct rlimit limit, few;
@@ -660,7 +688,7 @@ static void unprepared(void)
 	for (int i = 0; i < 60; i++)
 		CHECK(CALL(&a, SYS_eventfd2, 0, 0) >= 0);
 	setrlimit(RLIMIT_NOFILE, &few);
-	expect_unprepared("ulimit -n");
+	expect_unprepared(false, "ulimit -n");
 	setrlimit(RLIMIT_NOFILE, &limit);
 	end();
 }
