@@ -16,11 +16,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "cli/command.h"
+#include "host/cpu.h"
 #include "host/device.h"
 #include "host/net/hold.h"
 #include "host/vdso.h"
 #include "migrate/address.h"
 #include "migrate/report.h"
+#include "sgx/arch.h"
 
 static const char usage[] =
     "check [--json]\n"
@@ -53,14 +55,18 @@ static bool has_entry(void)
 	return device_is_hardware() ? vdso_symbol("__vdso_sgx_enter_enclave") != NULL : has_userfaultfd();
 }
 
-static bool has_avx2(void)
+static bool has_processor(void)
 {
-	return __builtin_cpu_supports("avx2");
+	struct failure why;
+
+	return !cpu_check(0, &why);
 }
 
 static bool has_avx512(void)
 {
-	return __builtin_cpu_supports("avx512f");
+	struct failure why;
+
+	return !cpu_check(SGX_XFRM_AVX512, &why);
 }
 
 static bool has_tcp_repair(void)
@@ -121,9 +127,9 @@ static const struct item {
     {"enclave-entry", has_entry, "running programs",
      "with SGX: Linux 5.11 or later; without: Linux 5.14 or later, with CONFIG_USERFAULTFD; in a container: a seccomp "
      "profile that allows userfaultfd (docs/containers.md)"},
-    {"avx2", has_avx2, "images signed with --isa avx2", "use a processor with AVX2"},
+    {"processor", has_processor, "running programs", "use a processor with AVX2, AES-NI, PCLMULQDQ and RDRAND"},
     {"avx512", has_avx512, "images signed with --isa avx512",
-     "use a processor with AVX-512, or sign with --isa avx2"},
+     "use a processor with AVX-512 and VAES, or sign with --isa avx2"},
     {"tcp-repair", has_tcp_repair, "moving established connections",
      "run as root or with CAP_NET_ADMIN, on a kernel with CONFIG_CHECKPOINT_RESTORE"},
     {"nfqueue", has_nfqueue, "holding packets while a program moves",
