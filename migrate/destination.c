@@ -56,15 +56,22 @@ static int name_check(struct destination *d, struct failure *why)
 	return itself ? 0 : fail(why, -EEXIST, "another program called %s runs here", d->name);
 }
 
+/* Of this process and of a move in it, beside the pages, and for each of them: its tables */
+#define MOVE_BYTES (16ull << 20)
+#define MOVE_PAGE_BYTES 8
+
 /* Without room the kernel would end this process, perhaps when the program has come and some of its pages have not. SGX
  * hardware has memory of its own, which is not looked at. */
 static int room_check(const struct destination *d, struct failure *why)
 {
-	uint64_t room = memory_room();
-	if (device_is_hardware() || d->hello->pages <= room / PAGE_SIZE)
+	uint64_t room = memory_room(), pages = d->hello->pages, pages_max = UINT64_MAX / (PAGE_SIZE + MOVE_PAGE_BYTES) / 2;
+	if (pages > pages_max)
+		pages = pages_max;
+	uint64_t beside = MOVE_BYTES + pages * MOVE_PAGE_BYTES;
+	if (device_is_hardware() || pages * PAGE_SIZE + beside <= room)
 		return 0;
-	return fail(why, -ENOMEM, "it has %.0f MB, and there are %.0f MB of memory left here",
-		    (double)d->hello->pages * PAGE_SIZE / 1e6, (double)room / 1e6);
+	return fail(why, -ENOMEM, "it has %.0f MB, taking it needs %.0f more, and there are %.0f MB of memory left here",
+		    (double)pages * PAGE_SIZE / 1e6, (double)beside / 1e6, (double)room / 1e6);
 }
 
 static int load(struct destination *d, struct failure *why)
