@@ -9,6 +9,7 @@
 
 #include "host/carry/local.h"
 #include "host/carry/wire.h"
+#include "host/net/conntrack.h"
 #include "host/net/unsettled.h"
 
 /* What is half done when new connections are turned away ends within a round trip of its peer; one that takes
@@ -117,13 +118,26 @@ int carry_source_undo(struct carry_source *s, struct failure *why)
 	return r;
 }
 
+static struct conntrack_pair *note_frozen(const struct carry_source *s, unsigned *count)
+{
+	struct conntrack_pair *pairs = s->frozen_count && conntrack_is_used() ? calloc(s->frozen_count, sizeof(*pairs)) : NULL;
+	*count = 0;
+	for (unsigned i = 0; pairs && i < s->frozen_count; i++)
+		*count += s->frozen[i].in_repair && conntrack_note(s->frozen[i].host_fd, &pairs[*count]);
+	return pairs;
+}
+
 void carry_source_forget(struct carry_source *s)
 {
 	if (s->ended)
 		return;
+	unsigned left;
+	struct conntrack_pair *pairs = note_frozen(s, &left);
 	/* Connections are in repair: closed silently. */
 	release_frozen(s);
 	fdtable_reset(s->fds, false);
+	conntrack_forget(pairs, left);
+	free(pairs);
 	network_source_finish(&s->network);
 	network_close(&s->network);
 	s->ended = true;

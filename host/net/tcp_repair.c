@@ -175,6 +175,9 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 	int unacknowledged = 0, unread = 0;
 
 	int r = put_peer(fd, out);
+	/* First: what a late packet changes of the rest, tcp_changed() sees by it. */
+	if (!r)
+		r = queue_seq(fd, TCP_RECV_QUEUE, &receive_seq);
 	if (!r)
 		r = sockopts_buffers(fd, &buffers, &unread_memory);
 	if (!r)
@@ -189,8 +192,6 @@ int tcp_dump(int fd, struct bytes *out, struct tcp_mark *mark)
 		r = -errno;
 	if (!r && unacknowledged)
 		r = stop_sending(fd, &window, mark);
-	if (!r)
-		r = queue_seq(fd, TCP_RECV_QUEUE, &receive_seq);
 	if (!r && unread_memory)
 		r = ioctl(fd, SIOCINQ, &unread) < 0 ? -errno : refuse_urgent(fd, unread);
 	if (!r)
@@ -279,10 +280,10 @@ static int set_negotiated(int fd, uint32_t mss, uint8_t options, uint8_t send_sc
 {
 	struct tcp_repair_opt o[4];
 	int count = 0;
+	/* Of a connection without scaling, too: connecting has set what this host would have offered. */
+	uint32_t scales = options & TCPI_OPT_WSCALE ? send_scale | (uint32_t)receive_scale << 16 : 0;
 	o[count++] = (struct tcp_repair_opt){REPAIR_OPTION_MSS, mss};
-	if (options & TCPI_OPT_WSCALE)
-		o[count++] =
-		    (struct tcp_repair_opt){REPAIR_OPTION_WINDOW, send_scale | (uint32_t)receive_scale << 16};
+	o[count++] = (struct tcp_repair_opt){REPAIR_OPTION_WINDOW, scales};
 	if (options & TCPI_OPT_SACK)
 		o[count++] = (struct tcp_repair_opt){REPAIR_OPTION_SACK, 0};
 	if (options & TCPI_OPT_TIMESTAMPS)
@@ -424,11 +425,12 @@ static ssize_t send_unsent(const struct tcp_restored *t)
 	return error ? error : put;
 }
 
-int tcp_release(struct tcp_restored *t, struct inject *inject)
+int tcp_release(struct tcp_restored *t, bool tracked, struct inject *inject)
 {
 	/* With a window probe, to which the peer's kernel must answer, only where there is something to
-	 * learn. */
-	int r = tcp_set_int(t->fd, TCP_REPAIR, t->unacknowledged ? TCP_REPAIR_OFF : TCP_REPAIR_OFF_NO_WP);
+	 * learn, or a firewall to be told. */
+	bool probe = t->unacknowledged || tracked;
+	int r = tcp_set_int(t->fd, TCP_REPAIR, probe ? TCP_REPAIR_OFF : TCP_REPAIR_OFF_NO_WP);
 	if (r)
 		return r;
 	if (t->reuse_address)
@@ -448,12 +450,9 @@ int tcp_release(struct tcp_restored *t, struct inject *inject)
 		return r;
 	if (fin_sent(t->state))
 		shutdown(t->fd, SHUT_WR);
-	int error = 0;
 	if (fin_received(t->state)) /* is acknowledged, too */
-		error = repeat_peer_fin(t, inject);
-	else if (t->told_seq != t->receive_seq)
-		error = acknowledge(t, inject);
-	return r ? r : error;
+		return repeat_peer_fin(t, inject);
+	return t->told_seq != t->receive_seq ? acknowledge(t, inject) : 0;
 }
 
 void tcp_restored_drop(struct tcp_restored *t)

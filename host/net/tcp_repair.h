@@ -66,8 +66,9 @@ struct tcp_restored {
  * must stay until tcp_release(). */
 int tcp_restore(struct reader *in, uint64_t options, struct tcp_restored *out);
 /* Speaks: sends what was unsent, asks the peer to acknowledge what was not, acknowledges what the source had not, repeats a
- * FIN of either side: the peer's to our own kernel. */
-int tcp_release(struct tcp_restored *t, struct inject *inject);
+ * FIN of either side: the peer's to our own kernel. tracked: also if there is nothing to say, for a firewall lets in
+ * what belongs to a connection that it has seen (conntrack.h). */
+int tcp_release(struct tcp_restored *t, bool tracked, struct inject *inject);
 /* Closes, silently if not yet released. */
 void tcp_restored_drop(struct tcp_restored *t);
 

@@ -26,6 +26,17 @@ server_hosts()
 	host_run A sysctl -qw net.ipv4.tcp_syncookies=2
 	host_run B sysctl -qw net.ipv4.tcp_syncookies=2
 	host_address_add A "$SERVICE/32"
+	firewall A
+	firewall B
+}
+
+# As most hosts have one: what belongs to a connection it knows comes in, and what begins one; what fits none is dropped.
+firewall()
+{
+	host_run "$1" sh -c 'iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT &&
+		iptables -A INPUT -i lo -j ACCEPT && iptables -A INPUT -p icmp -j ACCEPT &&
+		iptables -A INPUT -p tcp --syn -j ACCEPT && iptables -P INPUT DROP &&
+		iptables -A OUTPUT -m conntrack --ctstate INVALID -j DROP' || fail "no firewall on host $1"
 }
 
 # server_start NAME PORT IMAGE [ARGUMENT...]
