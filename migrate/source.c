@@ -232,9 +232,12 @@ int migration_run(struct migration *m, struct migrate_report *r)
 	if (rc == 0)
 		r->failure = (struct failure){0}; /* of a connection that was made again */
 	r->gone = s.committed;
-	if (rc && s.committed)
+	if (rc && s.committed) {
 		enclave_abandon(s.e);
-	else if (rc)
+		/* The program may live there: this host must not say a word on its connections, nor have its address. */
+		if (s.carry)
+			carry_source_forget(s.carry);
+	} else if (rc)
 		undo(&s, possible ? &only_asked : &r->failure);
 	r->total_us = now_us() - s.begun_us;
 	r->result = possible	       ? RESULT_POSSIBLE

@@ -168,13 +168,18 @@ int network_source_add(struct network *n, const struct in6_addr *address, const 
 	return 0;
 }
 
-void network_source_peer(struct network *n, const struct in6_addr *address)
+int network_source_peer(struct network *n, const struct in6_addr *own, const struct in6_addr *peer)
 {
+	int way = address_way(n->route, own, peer);
+	for (unsigned i = 0; i < n->service_count; i++)
+		if (ip_equal(&n->service[i].address, own) && way && way != n->service[i].place.interface)
+			return -EXDEV;
 	for (unsigned i = 0; i < n->peer_count; i++)
-		if (ip_equal(&n->peer[i], address))
-			return;
+		if (ip_equal(&n->peer[i], peer))
+			return 0;
 	if (n->peer_count < PEERS_MAX)
-		n->peer[n->peer_count++] = *address;
+		n->peer[n->peer_count++] = *peer;
+	return 0;
 }
 
 int network_source_check(struct network *n, struct failure *why)

@@ -59,8 +59,9 @@ bool network_is_here(struct network *n, const struct in6_addr *address);
 /* Adds an address that must move, if it can. stays: the migration stream's own, or NULL. */
 int network_source_add(struct network *n, const struct in6_addr *address, const struct in6_addr *stays,
 		       struct failure *why);
-/* Remembers a peer; more than PEERS_MAX are left out. */
-void network_source_peer(struct network *n, const struct in6_addr *address);
+/* Remembers a peer of a connection; more than PEERS_MAX are left out. -EXDEV: it is reached by another interface than the one
+ * that has the connection's own address, where no packet program is. */
+int network_source_peer(struct network *n, const struct in6_addr *own, const struct in6_addr *peer);
 /* Fails now if this host could not redirect. What it loads for that lets everything pass. */
 int network_source_check(struct network *n, struct failure *why);
 void network_put(const struct network *n, struct bytes *manifest);

@@ -100,7 +100,11 @@ static int check_connection(struct carry_source *s, const struct inventory *v, c
 				strerror(-r))
 			 : 0;
 	}
-	network_source_peer(&s->network, &peer);
+	if (network_source_peer(&s->network, &own, &peer))
+		return fail(why, -EXDEV,
+			    "the connection %s cannot move: its packets take another interface than the one its address is on, "
+			    "and could not be sent on from there",
+			    name);
 	count_sort(sorts, f);
 	return 0;
 }

@@ -136,14 +136,17 @@ int address_find(int route, const struct in6_addr *address, struct place *out)
 	return r;
 }
 
-static int ask_route(int route, const struct in6_addr *to,
+/* from: NULL: any */
+static int ask_route(int route, const struct in6_addr *from, const struct in6_addr *to,
 		     int (*visit)(void *context, const struct nlmsghdr *answer), void *context)
 {
 	struct ip_wire w = ip_wire(to);
 	struct netlink_message m = {0};
-	struct rtmsg body = {.rtm_family = w.family, .rtm_dst_len = w.bits};
+	struct rtmsg body = {.rtm_family = w.family, .rtm_dst_len = w.bits, .rtm_src_len = from ? w.bits : 0};
 	netlink_begin(&m, RTM_GETROUTE, NLM_F_REQUEST, &body, sizeof(body));
 	netlink_put(&m, RTA_DST, w.data, w.size);
+	if (from)
+		netlink_put(&m, RTA_SRC, ip_wire(from).data, w.size);
 	return netlink_ask(route, &m, visit, context);
 }
 
@@ -162,7 +165,7 @@ static int visit_route(void *context, const struct nlmsghdr *answer)
 int address_link(int route, const struct in6_addr *address, struct place *out)
 {
 	*out = (struct place){.prefix = ip_wire(address).bits};
-	int r = ask_route(route, address, visit_route, out);
+	int r = ask_route(route, NULL, address, visit_route, out);
 	if (r == -ENETUNREACH)
 		r = -EHOSTUNREACH;
 	return r ? r : describe_interface(out);
@@ -187,11 +190,17 @@ static int visit_next_hop(void *context, const struct nlmsghdr *answer)
 	return 0;
 }
 
+int address_way(int route, const struct in6_addr *from, const struct in6_addr *to)
+{
+	struct next_hop hop = {.address = *to};
+	return ask_route(route, from, to, visit_next_hop, &hop) ? 0 : (int)hop.interface;
+}
+
 void address_warm(int route, const struct in6_addr *peer)
 {
 	struct next_hop hop = {.address = *peer};
 	struct netlink_message use = {0};
-	if (ask_route(route, peer, visit_next_hop, &hop) || !hop.interface)
+	if (ask_route(route, NULL, peer, visit_next_hop, &hop) || !hop.interface)
 		return;
 	struct ip_wire w = ip_wire(&hop.address);
 	struct ndmsg neighbour = {.ndm_family = w.family,
@@ -232,7 +241,7 @@ static int await_local(int route, const struct in6_addr *address)
 	struct timespec step = {.tv_nsec = LOCAL_STEP_US * 1000};
 	for (unsigned us = 0; us < LOCAL_MAX_US; us += LOCAL_STEP_US) {
 		bool local = false;
-		if (ask_route(route, address, visit_local, &local) == 0 && local)
+		if (ask_route(route, NULL, address, visit_local, &local) == 0 && local)
 			return 0;
 		nanosleep(&step, NULL);
 	}

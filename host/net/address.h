@@ -26,6 +26,8 @@ int address_find(int route, const struct in6_addr *address, struct place *out);
 /* The interface over which the address's link is reached. -EHOSTUNREACH: no route, or only through a gateway.
  */
 int address_link(int route, const struct in6_addr *address, struct place *out);
+/* The index of the interface by which packets from one address leave for another; 0 if there is no way. */
+int address_way(int route, const struct in6_addr *from, const struct in6_addr *to);
 /* Resolves the neighbour that leads to a peer, so that the first packet to it need not wait. A hint: no
  * answer is waited for. */
 void address_warm(int route, const struct in6_addr *peer);

@@ -18,6 +18,7 @@
 #include "tests/carry/testbed.h"
 
 #define PORT 7000
+#define SERVICE "10.77.0.100"
 
 static struct program program;
 static const struct carry_options options = {.tcp_established = true};
@@ -77,26 +78,57 @@ static void with_a_peer(void)
 	close(route);
 }
 
+/* Packets of a peer that is reached by another interface than the address's come in there, past the packet program. */
+static void with_a_peer_elsewhere(int channel)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(PORT)};
+	struct failure why = {0};
+	struct bytes b = {0}, manifest = {0};
+	struct carry_source *s;
+	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
+	inet_pton(AF_INET, SERVICE, &name.sin_addr);
+	int fd = listen_at(&name, sizeof(name));
+	message_put(channel, 'c', NULL, 0);
+	CHECK(CALL(&program, SYS_accept, fd, 0, 0) >= 0);
+	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
+	program_must(carry_source_preflight(s, &manifest, NULL, &why), &why);
+	carry_source_close(s);
+	CHECK(system("ip link add other type veth peer name end && ip link set other up && ip route add 10.77.0.2/32 dev other") == 0);
+	program_refused(&program, &options, -EXDEV, "another interface");
+	message_put(channel, 'd', NULL, 0);
+	message_get(channel, 'E', &b);
+}
+
+static void peer(int channel)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(PORT)};
+	struct bytes b = {0};
+	inet_pton(AF_INET, SERVICE, &to.sin_addr);
+	message_get(channel, 'c', &b);
+	CHECK(connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)) == 0);
+	message_get(channel, 'E', &b);
+}
+
 static void host(int channel)
 {
-	struct bytes b = {0};
 	program_open(&program);
 	first_of_its_subnet();
 	with_a_peer();
 	if (testbed_has_ipv6())
 		of_the_link();
-	message_put(channel, 'r', NULL, 0);
-	message_get(channel, 'E', &b);
+	with_a_peer_elsewhere(channel);
 }
 
 int main(void)
 {
 	struct bytes b = {0};
-	int channel;
+	int channel, peers;
 	testbed_require();
 	testbed_open();
 	testbed_host(host, &channel);
-	message_get(channel, 'r', &b);
+	testbed_host(peer, &peers);
+	message_pass(channel, peers, 'c');
+	message_get(channel, 'd', &b);
 	testbed_close();
 	bytes_free(&b);
 	return 0;
