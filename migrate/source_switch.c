@@ -256,11 +256,12 @@ static int commit(struct source *s, uint64_t stopped_us, struct failure *why)
 
 int source_switch_over(struct source *s, struct failure *why)
 {
-	int rc = carry_source_calm(s->carry, why);
+	/* A hook takes its time, in which new connections are made and old ones end: they are calmed down after it. */
+	int rc = hook_tell(s->hook, HOOK_PRE_STOP, s->m->name, HOOK_TIMEOUT_MS, why);
+	if (rc == 0)
+		rc = carry_source_calm(s->carry, why);
 	if (rc == 0)
 		rc = source_tell_room(s, why);
-	if (rc == 0)
-		rc = hook_tell(s->hook, HOOK_PRE_STOP, s->m->name, HOOK_TIMEOUT_MS, why);
 	if (rc)
 		return rc;
 	source_progress(s, "switch");
