@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "host/carry/local.h"
+#include "host/carry/strangers.h"
 #include "host/carry/wire.h"
 #include "host/fdtable.h"
 
@@ -240,6 +241,8 @@ int carry_source_preflight(struct carry_source *s, struct bytes *manifest, struc
 	ahead_expect(s, counts->queued);
 	if (!r)
 		r = network_source_check(&s->network, why);
+	if (!r && !s->local)
+		r = strangers_check(s->fds, &s->network, why);
 	counts->addresses = s->network.service_count;
 	if (!r) {
 		bytes_put_u32(manifest, CARRY_MANIFEST);

@@ -10,7 +10,7 @@
 #include "host/carry/local.h"
 #include "host/carry/wire.h"
 #include "host/net/conntrack.h"
-#include "host/net/unsettled.h"
+#include "host/net/tcp_diag.h"
 
 /* What is half done when new connections are turned away ends within a round trip of its peer; one that takes
  * longer than most is not waited for. */
@@ -61,11 +61,11 @@ int carry_source_calm(struct carry_source *s, struct failure *why)
 	r = network_steer(&s->network, STEER_REDIRECT | STEER_NEW_ONLY);
 	if (r)
 		return fail(why, r, "packets cannot be redirected: %s", strerror(-r));
-	int diag = unsettled_open();
+	int diag = tcp_diag_open();
 	struct timespec step = {.tv_nsec = CALM_STEP_US * 1000};
 	for (unsigned us = 0; us < CALM_MAX_US; us += CALM_STEP_US) {
 		nanosleep(&step, NULL);
-		if (diag < 0 || unsettled_count(diag, is_service, &s->network) <= 0)
+		if (diag < 0 || tcp_diag_unsettled(diag, is_service, &s->network) <= 0)
 			break;
 	}
 	if (diag >= 0)

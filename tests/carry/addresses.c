@@ -78,18 +78,25 @@ static void with_a_peer(void)
 	close(route);
 }
 
-/* Packets of a peer that is reached by another interface than the address's come in there, past the packet program. */
-static void with_a_peer_elsewhere(int channel)
+/* Of its connections on an address: those of another program there are none of its to take along, and packets of a peer that is
+ * reached by another interface than the address's come in past the packet program. */
+static void with_connections(int channel)
 {
-	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(PORT)};
+	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(PORT)}, others = {.sin_family = AF_INET, .sin_port = htons(PORT + 1)};
 	struct failure why = {0};
 	struct bytes b = {0}, manifest = {0};
 	struct carry_source *s;
 	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
 	inet_pton(AF_INET, SERVICE, &name.sin_addr);
-	int fd = listen_at(&name, sizeof(name));
+	others.sin_addr = name.sin_addr;
+	int fd = listen_at(&name, sizeof(name)), other = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(bind(other, (struct sockaddr *)&others, sizeof(others)) == 0 && listen(other, 1) == 0);
 	message_put(channel, 'c', NULL, 0);
 	CHECK(CALL(&program, SYS_accept, fd, 0, 0) >= 0);
+	int accepted = accept(other, NULL, NULL);
+	CHECK(accepted >= 0);
+	program_refused(&program, &options, -EADDRINUSE, "other programs");
+	CHECK(close(accepted) == 0 && close(other) == 0);
 	CHECK(carry_source_open(program.fds, &options, &s, &why) == 0);
 	program_must(carry_source_preflight(s, &manifest, NULL, &why), &why);
 	carry_source_close(s);
@@ -106,6 +113,8 @@ static void peer(int channel)
 	inet_pton(AF_INET, SERVICE, &to.sin_addr);
 	message_get(channel, 'c', &b);
 	CHECK(connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)) == 0);
+	to.sin_port = htons(PORT + 1);
+	CHECK(connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)) == 0);
 	message_get(channel, 'E', &b);
 }
 
@@ -116,7 +125,7 @@ static void host(int channel)
 	with_a_peer();
 	if (testbed_has_ipv6())
 		of_the_link();
-	with_a_peer_elsewhere(channel);
+	with_connections(channel);
 }
 
 int main(void)
