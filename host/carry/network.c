@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/net/linger.h"
 #include "host/net/netlink.h"
 #include "host/net/send_back.h"
 #include "host/net/tcp_repair.h"
@@ -42,6 +43,9 @@ void network_close(struct network *n)
 {
 	for (unsigned i = 0; i < n->steer_count; i++)
 		steer_close(&n->steer[i]);
+	/* Last of what others wait for. */
+	for (unsigned i = 0; i < n->linger_count; i++)
+		close(n->linger[i].fd);
 	hold_close(&n->hold);
 	if (n->route >= 0)
 		close(n->route);
@@ -242,11 +246,15 @@ void network_source_finish(struct network *n)
 	for (unsigned i = 0; i < n->service_count; i++) {
 		struct service *s = &n->service[i];
 		address_remove(n->route, &s->address, s->place.interface, s->place.prefix);
+		int fd = linger_open(&s->address);
+		if (fd >= 0)
+			n->linger[n->linger_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
 	}
 	uint64_t count = redirected(n);
 	for (unsigned total = 0, quiet = 0; total < LINGER_MAX_MS && quiet < LINGER_QUIET_MS;
 	     total += LINGER_STEP_MS) {
-		sleep_ms(LINGER_STEP_MS);
+		if (poll(n->linger, n->linger_count, LINGER_STEP_MS) > 0)
+			break;
 		uint64_t now = redirected(n);
 		quiet = now == count ? quiet + LINGER_STEP_MS : 0;
 		count = now;
@@ -326,6 +334,9 @@ int network_destination_prepare(struct network *n, struct reader *manifest, stru
 	}
 	if (r)
 		return r;
+	/* Packets that come here from now on are held. */
+	for (unsigned i = 0; i < n->service_count; i++)
+		linger_end(&n->service[i].address);
 	for (count = reader_count(manifest, sizeof(address)); count; count--) {
 		reader_get(manifest, &address, sizeof(address));
 		address_warm(n->route, &address);

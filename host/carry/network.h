@@ -16,6 +16,8 @@
 #ifndef HOST_CARRY_NETWORK_H
 #define HOST_CARRY_NETWORK_H
 
+#include <poll.h>
+
 #include "host/bytes.h"
 #include "host/failure.h"
 #include "host/net/address.h"
@@ -42,6 +44,8 @@ struct network {
 	struct steer steer[SERVICES_MAX]; /* one per interface */
 	int steer_interface[SERVICES_MAX];
 	unsigned steer_count;
+	struct pollfd linger[SERVICES_MAX]; /* source, once the program has left: who wants it to end (host/net/linger.h) */
+	unsigned linger_count;
 	/* destination */
 	struct hold hold;
 	unsigned departures;
