@@ -3,9 +3,8 @@
  * For some time after a program has left, its host sends packets for its address on.
  * Should the program come back meanwhile, that has to end: packets would go to and fro
  * between the hosts, and this one would be silent for an address that it has. Who
- * lingers is found by a name in the network's namespace, whatever process it is. (Any
- * user of the host may ask; packets of neighbours that have not learnt of the new
- * place by then are sent again.)
+ * lingers is found by a name, whatever process it is (presence.h). Should another user of
+ * the host ask, packets of neighbours that have not learnt of the new place are sent again.
  */
 #ifndef HOST_NET_LINGER_H
 #define HOST_NET_LINGER_H

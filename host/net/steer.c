@@ -282,9 +282,7 @@ static int attach(struct steer *s, struct steer_side *side, bool entrance)
 	int r = side->link = steer_avoid_tcx ? -EINVAL : bpf(BPF_LINK_CREATE, &attr);
 	if (r != -EINVAL)
 		return r;
-	r = steer_tc_attach(s->interface, entrance, side->program, &side->handle);
-	if (r < 0)
-		side->handle = 0;
+	r = steer_tc_attach(s->interface, entrance, side->program, &side->filter);
 	return r == -ENOENT || r == -EINVAL ? -EOPNOTSUPP : r;
 }
 
@@ -310,10 +308,9 @@ int steer_open(int interface, struct steer *out)
 	return r < 0 ? r : 0;
 }
 
-static void detach(const struct steer *s, const struct steer_side *side, bool entrance)
+static void detach(const struct steer *s, struct steer_side *side, bool entrance)
 {
-	if (side->handle)
-		steer_tc_detach(s->interface, entrance, side->handle);
+	steer_tc_detach(s->interface, entrance, &side->filter);
 	if (side->link >= 0)
 		close(side->link);
 	if (side->program >= 0)

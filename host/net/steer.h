@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "host/net/steer_tc.h"
+
 #define STEER_HOLD 1u	  /* mark them: netfilter's queue takes them */
 #define STEER_REDIRECT 2u /* out again, to .to_mac; what comes from the address is dropped */
 #define STEER_NEW_ONLY 4u /* with the two above: only the first packet of a TCP connection (SYN) */
@@ -33,7 +35,7 @@ struct steer_rule {
 struct steer_side {
 	int program;
 	int link;	 /* TCX; -1: */
-	uint32_t handle; /* of steer_tc.h; 0: not attached */
+	struct steer_filter filter;
 };
 
 struct steer {
@@ -42,7 +44,7 @@ struct steer {
 	struct steer_side in, out;
 };
 
-#define STEER_NONE ((struct steer){.map = -1, .in = {-1, -1, 0}, .out = {-1, -1, 0}})
+#define STEER_NONE ((struct steer){.map = -1, .in = {-1, -1, STEER_FILTER_NONE}, .out = {-1, -1, STEER_FILTER_NONE}})
 
 /* For tests: as on a kernel without TCX. */
 extern bool steer_avoid_tcx;

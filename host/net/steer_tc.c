@@ -7,16 +7,18 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/net/netlink.h"
+#include "host/net/presence.h"
 
 #define PRIORITY 0x4f4d /* "OM": ours among the interface's filters */
 #define STALE_MAX 32
+#define HANDLE_TRIES 8
 
 static struct tcmsg filter_at(int interface, bool entrance, uint32_t handle)
 {
@@ -55,16 +57,25 @@ struct stale {
 	unsigned count;
 };
 
-/* A filter's handle has its process's number in its lower bits. */
-#define PID_BITS 22
+#define NAME_SIZE 32
+
+static void name_of(uint32_t handle, char out[NAME_SIZE])
+{
+	snprintf(out, NAME_SIZE, "filter-%08x", handle);
+}
 
 static int visit_filter(void *context, const struct nlmsghdr *answer)
 {
 	struct stale *stale = context;
 	const struct tcmsg *body = NLMSG_DATA(answer);
-	pid_t pid = (pid_t)(body->tcm_handle & ((1u << PID_BITS) - 1));
-	bool ours = TC_H_MAJ(body->tcm_info) >> 16 == PRIORITY && body->tcm_handle;
-	if (ours && kill(pid, 0) < 0 && errno == ESRCH && stale->count < STALE_MAX)
+	char name[NAME_SIZE];
+	if (TC_H_MAJ(body->tcm_info) >> 16 != PRIORITY || !body->tcm_handle || stale->count == STALE_MAX)
+		return 0;
+	name_of(body->tcm_handle, name);
+	int alive = presence_ask(name);
+	if (alive >= 0)
+		close(alive);
+	else if (alive == -ECONNREFUSED)
 		stale->handle[stale->count++] = body->tcm_handle;
 	return 0;
 }
@@ -80,18 +91,34 @@ static void delete_stale(int route, int interface, bool entrance)
 		delete_filter(route, interface, entrance, stale.handle[i]);
 }
 
-int steer_tc_attach(int interface, bool entrance, int program, uint32_t *handle)
+/* A handle that nobody has, and the sign that it is in use. */
+static int new_filter(struct steer_filter *out)
 {
-	static atomic_uint serial;
+	char name[NAME_SIZE];
+	int r = -EADDRINUSE;
+	for (int tries = 0; r == -EADDRINUSE && tries < HANDLE_TRIES; tries++) {
+		if (getrandom(&out->handle, sizeof(out->handle), 0) != sizeof(out->handle))
+			return -EIO;
+		name_of(out->handle, name);
+		r = out->handle ? presence_begin(name) : -EADDRINUSE;
+	}
+	out->presence = r < 0 ? -1 : r;
+	return r < 0 ? r : 0;
+}
+
+int steer_tc_attach(int interface, bool entrance, int program, struct steer_filter *out)
+{
 	int route = netlink_open(NETLINK_ROUTE);
 	if (route < 0)
 		return route;
 	int r = add_qdisc(route, interface);
 	if (!r) {
 		delete_stale(route, interface, entrance);
+		r = new_filter(out);
+	}
+	if (!r) {
 		struct netlink_message m = {0};
-		*handle = (atomic_fetch_add(&serial, 1) + 1) << PID_BITS | (uint32_t)getpid();
-		struct tcmsg body = filter_at(interface, entrance, *handle);
+		struct tcmsg body = filter_at(interface, entrance, out->handle);
 		netlink_begin(&m, RTM_NEWTFILTER, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
 			      &body, sizeof(body));
 		netlink_put_string(&m, TCA_KIND, "bpf");
@@ -102,15 +129,23 @@ int steer_tc_attach(int interface, bool entrance, int program, uint32_t *handle)
 		netlink_nest_end(&m, options);
 		r = netlink_send(route, &m, 1);
 	}
+	if (r && out->presence >= 0) {
+		close(out->presence);
+		out->presence = -1;
+	}
 	close(route);
 	return r;
 }
 
-void steer_tc_detach(int interface, bool entrance, uint32_t handle)
+void steer_tc_detach(int interface, bool entrance, struct steer_filter *filter)
 {
-	int route = netlink_open(NETLINK_ROUTE);
-	if (route < 0)
+	if (filter->presence < 0)
 		return;
-	delete_filter(route, interface, entrance, handle);
-	close(route);
+	int route = netlink_open(NETLINK_ROUTE);
+	if (route >= 0) {
+		delete_filter(route, interface, entrance, filter->handle);
+		close(route);
+	}
+	close(filter->presence);
+	filter->presence = -1;
 }

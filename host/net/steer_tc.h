@@ -10,8 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* At the interface's entrance, or at its exit. program: a descriptor. *handle names the filter for steer_tc_detach(). */
-int steer_tc_attach(int interface, bool entrance, int program, uint32_t *handle);
-void steer_tc_detach(int interface, bool entrance, uint32_t handle);
+struct steer_filter {
+	uint32_t handle;
+	int presence; /* whose end means that the filter is left over; -1: not attached */
+};
+#define STEER_FILTER_NONE {0, -1}
+
+/* At the interface's entrance, or at its exit. program: a descriptor. */
+int steer_tc_attach(int interface, bool entrance, int program, struct steer_filter *out);
+void steer_tc_detach(int interface, bool entrance, struct steer_filter *filter);
 
 #endif
