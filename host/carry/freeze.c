@@ -299,12 +299,12 @@ int carry_source_freeze(struct carry_source *s, struct bytes *state, struct fail
 		s->hand_over.count = s->hand_over.unnamed_count = 0;
 		s->hand_over.shipped = 0;
 		r = dump_all(s, state, why);
-		bool under_way = r == -EAGAIN; /* a queue became shorter while it was read */
-		if ((r && !under_way) || (!r && !changed(s)))
+		bool again = r == -ESTALE || (!r && changed(s));
+		if (!again)
 			break;
-		if (i == DUMP_TRIES && !under_way)
-			fail(why, -EAGAIN, "packets of the program's connections keep arriving past the redirect");
-		r = i == DUMP_TRIES ? -EAGAIN : 0;
+		r = i == DUMP_TRIES ? fail(why, -EAGAIN,
+					   "packets of the program's connections keep arriving past the redirect")
+				    : 0;
 	}
 	if (!r) /* more may have come since it was asked */
 		r = sockets_fit(state->size, why);

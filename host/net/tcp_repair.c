@@ -120,7 +120,7 @@ static bool fin_sent(uint8_t state)
 	return fin_queued(state) || state == TCP_FIN_WAIT2;
 }
 
-/* All data of a queue, without taking it out. */
+/* All data of a queue, without taking it out. -ESTALE: it has become shorter since. */
 static int queue_dump(int fd, int queue, uint32_t size, struct bytes *out)
 {
 	bytes_put_u32(out, size);
@@ -133,7 +133,9 @@ static int queue_dump(int fd, int queue, uint32_t size, struct bytes *out)
 	if (r)
 		return r;
 	ssize_t got = recv(fd, data, size, MSG_PEEK | MSG_DONTWAIT);
-	return got < 0 ? -errno : (size_t)got == size ? 0 : -EAGAIN;
+	if (got < 0 && errno != EAGAIN)
+		return -errno;
+	return got == (ssize_t)size ? 0 : -ESTALE;
 }
 
 static int queue_seq(int fd, int queue, uint32_t *seq)

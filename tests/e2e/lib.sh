@@ -178,6 +178,7 @@ receiver_stop()
 # relay_start [OPTION...]: the wire from M to B; moves then go to host M
 relay_start()
 {
+	: >"$hosts_dir/relay.log" # of an earlier one
 	host_start M "$hosts_dir/relay.log" "$RELAY" "$@" "$MIGRATE_PORT" "${address[B]}" "$MIGRATE_PORT"
 	relay_pid=$host_pid
 	receiver_pid[M]=$relay_pid
