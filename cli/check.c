@@ -7,18 +7,17 @@
 #include <jansson.h>
 #include <linux/bpf.h>
 #include <linux/userfaultfd.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "cli/command.h"
 #include "host/cpu.h"
 #include "host/device.h"
+#include "host/net/address.h"
 #include "host/net/hold.h"
+#include "host/net/tcp_repair.h"
 #include "host/vdso.h"
 #include "migrate/address.h"
 #include "migrate/report.h"
@@ -71,12 +70,7 @@ static bool has_avx512(void)
 
 static bool has_tcp_repair(void)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-	bool ok = fd >= 0 && !setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
+	return !tcp_repair_allowed();
 }
 
 /* Not by looking for modules: the kernel loads them for who asks. */
@@ -92,7 +86,7 @@ static bool has_nfqueue(void)
 
 static bool has_packet_socket(void)
 {
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	int fd = address_packet_open();
 
 	if (fd >= 0)
 		close(fd);

@@ -87,20 +87,15 @@ enum label {
 #define TCP_SYN_ACK_BITS 0x12
 #define TCP_SYN_BIT 0x02
 
-#define MAX_INSNS 192
-
-/* Puts the jumps' distances in place of their labels. */
-static int load_program(const struct bpf_insn *source, int source_count)
+/* Takes the labels out, and puts the distances to them in their jumps. */
+static int load_program(struct bpf_insn *program, int size)
 {
-	struct bpf_insn program[MAX_INSNS];
 	int place[LABEL_COUNT] = {0}, count = 0;
-	if (source_count > MAX_INSNS)
-		return -E2BIG;
-	for (int i = 0; i < source_count; i++) {
-		if (source[i].code == LABEL_CODE)
-			place[source[i].off] = count;
+	for (int i = 0; i < size; i++) {
+		if (program[i].code == LABEL_CODE)
+			place[program[i].off] = count;
 		else
-			program[count++] = source[i];
+			program[count++] = program[i];
 	}
 	for (int i = 0; i < count; i++) {
 		uint8_t class = BPF_CLASS(program[i].code), op = BPF_OP(program[i].code);
@@ -128,7 +123,7 @@ static int load_entrance(int map)
 	/* R6: the packet, R7: its address's rule, R8: where the address stands, then the rule's flags, R9:
 	   KIND_. The stack: the address from -16 on, a scratch byte or two at -24. */
 	enum { KIND_IPV4, KIND_IPV6, KIND_QUESTION /* who has the address? */ };
-	const struct bpf_insn source[] = {
+	struct bpf_insn program[] = {
 	    MOV(BPF_REG_6, BPF_REG_1),
 	    LOAD_W(BPF_REG_9, BPF_REG_6, SKB(protocol)),
 	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_IP), IPV4),
@@ -240,14 +235,14 @@ static int load_entrance(int map)
 	    AT(DROP),
 	    RETURN(TCX_DROP),
 	};
-	return load_program(source, sizeof(source) / sizeof(source[0]));
+	return load_program(program, sizeof(program) / sizeof(program[0]));
 }
 
 /* What this host still has to say for an address whose packets go elsewhere: nothing. It may have taken a packet that was past
  * the entrance when the redirect began, and is not in what moves: acknowledged, nobody would send it again. */
 static int load_exit(int map)
 {
-	const struct bpf_insn source[] = {
+	struct bpf_insn program[] = {
 	    MOV(BPF_REG_6, BPF_REG_1),
 	    LOAD_W(BPF_REG_9, BPF_REG_6, SKB(protocol)),
 	    JUMP_IF(BPF_JEQ, BPF_REG_9, htons(ETH_P_IP), IPV4),
@@ -270,7 +265,7 @@ static int load_exit(int map)
 	    AT(DROP),
 	    RETURN(TCX_DROP),
 	};
-	return load_program(source, sizeof(source) / sizeof(source[0]));
+	return load_program(program, sizeof(program) / sizeof(program[0]));
 }
 
 static int attach(struct steer *s, struct steer_side *side, bool entrance)
