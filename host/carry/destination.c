@@ -15,6 +15,7 @@
 #include "host/carry/network.h"
 #include "host/carry/record.h"
 #include "host/carry/wire.h"
+#include "host/net/conntrack.h"
 
 #define DESCRIPTORS_SPARE 64 /* for this process itself */
 
@@ -114,6 +115,8 @@ int carry_destination_prepare(struct fdtable *fds, const void *manifest, size_t 
 	d->restore.fds = fds;
 	d->restore.source = d->meeting = -1;
 	network_init(&d->network);
+	/* The stop does not wait for the answer; where connections are tracked, the move's own is by now. */
+	d->restore.tracked = conntrack_is_used();
 
 	struct reader in = reader_of(manifest, size);
 	uint32_t descriptors = 0;

@@ -174,15 +174,15 @@ int network_source_add(struct network *n, const struct in6_addr *address, const 
 
 int network_source_peer(struct network *n, const struct in6_addr *own, const struct in6_addr *peer)
 {
-	int way = address_way(n->route, own, peer);
-	for (unsigned i = 0; i < n->service_count; i++)
-		if (ip_equal(&n->service[i].address, own) && way && way != n->service[i].place.interface)
-			return -EXDEV;
-	for (unsigned i = 0; i < n->peer_count; i++)
-		if (ip_equal(&n->peer[i], peer))
+	for (unsigned i = 0; i < n->way_count; i++)
+		if (ip_equal(&n->way[i].own, own) && ip_equal(&n->way[i].peer, peer))
 			return 0;
-	if (n->peer_count < PEERS_MAX)
-		n->peer[n->peer_count++] = *peer;
+	int interface = address_way(n->route, own, peer);
+	for (unsigned i = 0; i < n->service_count; i++)
+		if (ip_equal(&n->service[i].address, own) && interface && interface != n->service[i].place.interface)
+			return -EXDEV;
+	if (n->way_count < PEERS_MAX)
+		n->way[n->way_count++] = (struct way){*own, *peer};
 	return 0;
 }
 
@@ -203,9 +203,9 @@ void network_put(const struct network *n, struct bytes *manifest)
 		bytes_put(manifest, &n->service[i].address, sizeof(n->service[i].address));
 		bytes_put(manifest, n->service[i].place.mac, sizeof(n->service[i].place.mac));
 	}
-	bytes_put_u32(manifest, n->peer_count);
-	for (unsigned i = 0; i < n->peer_count; i++)
-		bytes_put(manifest, &n->peer[i], sizeof(n->peer[i]));
+	bytes_put_u32(manifest, n->way_count);
+	for (unsigned i = 0; i < n->way_count; i++)
+		bytes_put(manifest, &n->way[i].peer, sizeof(n->way[i].peer));
 }
 
 int network_source_prepare(struct network *n, struct reader *answer, struct failure *why)

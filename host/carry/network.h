@@ -39,8 +39,10 @@ struct network {
 	int route;
 	struct service service[SERVICES_MAX];
 	unsigned service_count;
-	struct in6_addr peer[PEERS_MAX]; /* source: of the program's connections */
-	unsigned peer_count;
+	struct way {
+		struct in6_addr own, peer;
+	} way[PEERS_MAX]; /* source: of the program's connections */
+	unsigned way_count;
 	struct steer steer[SERVICES_MAX]; /* one per interface */
 	int steer_interface[SERVICES_MAX];
 	unsigned steer_count;

@@ -64,6 +64,7 @@ struct restore {
 	unsigned shut_count;
 	struct tcp_restored *connection;
 	unsigned connection_count, connection_capacity;
+	bool tracked; /* this host's firewall knows connections (host/net/conntrack.h) */
 	struct stock { /* sockets for connections, made ahead */
 		uint8_t *fixed;
 		size_t fixed_size;

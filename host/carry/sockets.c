@@ -21,7 +21,6 @@
 
 #include "host/carry.h"
 #include "host/carry/local.h"
-#include "host/net/conntrack.h"
 #include "host/net/sockopts.h"
 
 #ifndef IPV6_FREEBIND
@@ -667,9 +666,8 @@ int sockets_release(struct restore *r, bool (*is_here)(const void *context, cons
 	struct inject raw = INJECT_UNOPENED;
 	int error = unix_release(r);
 	datagrams_deliver(r, &raw, is_here, context);
-	bool tracked = r->connection_count && conntrack_is_used();
 	for (unsigned i = 0; i < r->connection_count; i++) {
-		int e = tcp_release(&r->connection[i], tracked, &raw);
+		int e = tcp_release(&r->connection[i], r->tracked, &raw);
 		error = error ? error : e;
 	}
 	for (unsigned i = 0; i < r->connecting_count; i++) {
