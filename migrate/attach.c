@@ -2,14 +2,12 @@
 #include "migrate/attach.h"
 #include <errno.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
+#include "host/net/presence.h"
 
-#define BACKLOG 16 /* more than connections of a session, and those of one that was given up */
 /* From connecting to the message. Both are done at once, but by a service that others may be given the processor before; and
  * only this user's, or root's, is waited for. */
 #define MESSAGE_MS 5000
@@ -30,34 +28,27 @@ static void message_init(struct message *m, struct frame_attach *attach)
 				    .msg_controllen = sizeof(m->space)};
 }
 
-static socklen_t address_of(const uint8_t session[static SESSION_ID_SIZE], struct sockaddr_un *at)
+#define NAME_SIZE (2 * SESSION_ID_SIZE + 16)
+
+static void name_of(const uint8_t session[static SESSION_ID_SIZE], char out[NAME_SIZE])
 {
-	*at = (struct sockaddr_un){.sun_family = AF_UNIX};
-	int n = sprintf(at->sun_path + 1, "optmig/session/");
+	int n = sprintf(out, "session/");
 	for (unsigned i = 0; i < SESSION_ID_SIZE; i++)
-		n += sprintf(at->sun_path + 1 + n, "%02x", session[i]);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+		n += sprintf(out + n, "%02x", session[i]);
 }
 
 int attach_listen(const uint8_t session[static SESSION_ID_SIZE])
 {
-	struct sockaddr_un at;
-	socklen_t size = address_of(session, &at);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&at, size) == 0 && listen(fd, BACKLOG) == 0)
-		return fd;
-	int rc = -errno;
-	close(fd);
-	return rc;
+	char name[NAME_SIZE];
+	name_of(session, name);
+	return presence_begin(name);
 }
 
 int attach_give(const struct frame_attach *attach, int fd)
 {
 	struct frame_attach copy = *attach;
-	struct sockaddr_un at;
-	socklen_t size = address_of(attach->session, &at);
+	char name[NAME_SIZE];
+	name_of(attach->session, name);
 	struct message m;
 	message_init(&m, &copy);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m.header);
@@ -65,14 +56,10 @@ int attach_give(const struct frame_attach *attach, int fd)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	int to = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int to = presence_ask(name);
 	if (to < 0)
-		return -errno;
-	int rc = 0;
-	if (connect(to, (struct sockaddr *)&at, size))
-		rc = errno == ECONNREFUSED ? -ENOENT : -errno;
-	else if (sendmsg(to, &m.header, MSG_NOSIGNAL) < 0)
-		rc = -errno;
+		return to == -ECONNREFUSED ? -ENOENT : to;
+	int rc = sendmsg(to, &m.header, MSG_NOSIGNAL) < 0 ? -errno : 0;
 	close(to);
 	return rc;
 }

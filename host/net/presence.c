@@ -8,13 +8,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define WAITING_MAX 16
+#define WAITING_MAX 16 /* more than connections of a session, and those of one that was given up */
 
 static socklen_t name_of(const char *text, struct sockaddr_un *out)
 {
 	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
 	/* abstract: behind a zero */
-	int size = snprintf(out->sun_path + 1, sizeof(out->sun_path) - 1, "optmig-%s", text);
+	int size = snprintf(out->sun_path + 1, sizeof(out->sun_path) - 1, "optmig/%s", text);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size);
 }
 
@@ -22,7 +22,7 @@ static int open_named(const char *text, int (*use)(int, const struct sockaddr *,
 {
 	struct sockaddr_un name;
 	socklen_t size = name_of(text, &name);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	if (use(fd, (struct sockaddr *)&name, size) == 0)

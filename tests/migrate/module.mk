@@ -32,7 +32,7 @@ $(B)/tests/migrate/wire: $(addprefix $(B)/sanitize/,tests/migrate/wire.o $(WIRE_
 	$(CC) $(SANITIZE) -o $@ $^
 TESTS += $(B)/tests/migrate/wire
 
-$(B)/tests/migrate/attach: $(B)/tests/migrate/attach.o $(B)/migrate/attach.o $(WIRE_UNITS:%=$(B)/%)
+$(B)/tests/migrate/attach: $(B)/tests/migrate/attach.o $(B)/migrate/attach.o $(B)/host/net/presence.o $(WIRE_UNITS:%=$(B)/%)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^
 TESTS += $(B)/tests/migrate/attach
