@@ -23,14 +23,6 @@
 static struct program program;
 static const struct carry_options options = {.tcp_established = true};
 
-static int listen_at(const void *name, socklen_t size)
-{
-	int fd = (int)CALL(&program, SYS_socket, ((const struct sockaddr *)name)->sa_family, SOCK_STREAM, 0);
-	CHECK(fd >= 0 && CALL(&program, SYS_bind, fd, name, size) == 0);
-	CHECK(CALL(&program, SYS_listen, fd, 5) == 0);
-	return fd;
-}
-
 /* The first address of a subnet takes the others along when it goes, unless the kernel is told not to. */
 static void first_of_its_subnet(void)
 {
@@ -40,7 +32,7 @@ static void first_of_its_subnet(void)
 	struct carry_counts counts;
 	struct carry_source *s;
 	inet_pton(AF_INET, "10.77.0.1", &name.sin_addr);
-	int fd = listen_at(&name, sizeof(name));
+	int fd = program_listen(&program, &name, sizeof(name), 5);
 	CHECK(system("ip addr add 10.77.0.50/24 dev eth0") == 0);
 	CHECK(system("echo 0 >/proc/sys/net/ipv4/conf/all/promote_secondaries &&"
 		     "echo 0 >/proc/sys/net/ipv4/conf/eth0/promote_secondaries") == 0);
@@ -60,7 +52,7 @@ static void of_the_link(void)
 	struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(PORT), .sin6_scope_id = if_nametoindex("eth0")};
 	CHECK(system("ip addr add fe80::77/64 dev eth0 nodad") == 0);
 	inet_pton(AF_INET6, "fe80::77", &name.sin6_addr);
-	int fd = listen_at(&name, sizeof(name));
+	int fd = program_listen(&program, &name, sizeof(name), 5);
 	program_refused(&program, &options, -EHOSTUNREACH, "link-local");
 	CHECK(CALL(&program, SYS_close, fd) == 0);
 }
@@ -89,7 +81,7 @@ static void with_connections(int channel)
 	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
 	inet_pton(AF_INET, SERVICE, &name.sin_addr);
 	others.sin_addr = name.sin_addr;
-	int fd = listen_at(&name, sizeof(name)), other = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = program_listen(&program, &name, sizeof(name), 5), other = socket(AF_INET, SOCK_STREAM, 0);
 	CHECK(bind(other, (struct sockaddr *)&others, sizeof(others)) == 0 && listen(other, 1) == 0);
 	message_put(channel, 'c', NULL, 0);
 	CHECK(CALL(&program, SYS_accept, fd, 0, 0) >= 0);

@@ -82,9 +82,7 @@ static void leave(int channel)
 	static char bulk[65536];
 	memset(bulk, 'b', sizeof(bulk));
 	CHECK(system(way->add_service) == 0);
-	memory.listener = (int)CALL(&program, SYS_socket, way->listens, SOCK_STREAM, 0);
-	CHECK(CALL(&program, SYS_bind, memory.listener, &address, name_size(way->listens)) == 0);
-	CHECK(CALL(&program, SYS_listen, memory.listener, 64) == 0);
+	memory.listener = program_listen(&program, &address, name_size(way->listens), 64);
 	memory.epoll = (int)CALL(&program, SYS_epoll_create1, 0);
 	struct epoll_event e = {.events = EPOLLIN, .data.u32 = 42};
 	CHECK(CALL(&program, SYS_epoll_ctl, memory.epoll, EPOLL_CTL_ADD, memory.listener, &e) == 0);

@@ -27,16 +27,9 @@ static struct {
 	int half[2];
 } memory;
 
-static int listen_at(int family, const void *name, socklen_t size)
-{
-	int fd = (int)CALL(&program, SYS_socket, family, SOCK_STREAM, 0);
-	CHECK(CALL(&program, SYS_bind, fd, name, size) == 0 && CALL(&program, SYS_listen, fd, 5) == 0);
-	return fd;
-}
-
 static void join(int family, const void *name, socklen_t size, int out[2])
 {
-	int listener = listen_at(family, name, size);
+	int listener = program_listen(&program, name, size, 5);
 	out[0] = (int)CALL(&program, SYS_socket, family, SOCK_STREAM, 0);
 	CHECK(CALL(&program, SYS_connect, out[0], name, size) == 0);
 	out[1] = (int)CALL(&program, SYS_accept, listener, 0, 0);
@@ -85,7 +78,7 @@ static void refused(void)
 {
 	struct sockaddr_in name = {
 	    .sin_family = AF_INET, .sin_port = htons(PORT + 3), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int listener = listen_at(AF_INET, &name, sizeof(name)), client = socket(AF_INET, SOCK_STREAM, 0);
+	int listener = program_listen(&program, &name, sizeof(name), 5), client = socket(AF_INET, SOCK_STREAM, 0);
 	CHECK(connect(client, (struct sockaddr *)&name, sizeof(name)) == 0);
 	int fd = (int)CALL(&program, SYS_accept, listener, 0, 0);
 	CHECK(fd >= 0);

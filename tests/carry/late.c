@@ -54,9 +54,7 @@ static void serve(int channel)
 	for (int i = 0; i < families; i++) {
 		socklen_t size;
 		struct sockaddr_storage own = service(i, &size);
-		listener[i] = (int)CALL(&program, SYS_socket, own.ss_family, SOCK_STREAM, 0);
-		CHECK(CALL(&program, SYS_bind, listener[i], &own, size) == 0);
-		CHECK(CALL(&program, SYS_listen, listener[i], 5) == 0);
+		listener[i] = program_listen(&program, &own, size, 5);
 	}
 	message_put(channel, 'd', NULL, 0);
 	for (int i = 0; i < families; i++)

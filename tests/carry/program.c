@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "host/ocall.h"
 #include "tests/carry/testbed.h"
@@ -29,6 +30,15 @@ long program_call(struct program *p, long nr, long a, long b, long c, long d, lo
 		area->arg[i] = (uint64_t)arg[i];
 	ocall_syscall(&p->thread, p->fds);
 	return area->result;
+}
+
+int program_listen(struct program *p, const void *name, socklen_t size, int backlog)
+{
+	int fd = (int)CALL(p, SYS_socket, ((const struct sockaddr *)name)->sa_family, SOCK_STREAM, 0);
+	CHECK(fd >= 0);
+	CHECK(CALL(p, SYS_bind, fd, name, size) == 0);
+	CHECK(CALL(p, SYS_listen, fd, backlog) == 0);
+	return fd;
 }
 
 void program_must(int r, const struct failure *why)

@@ -7,6 +7,8 @@
 #ifndef TESTS_CARRY_PROGRAM_H
 #define TESTS_CARRY_PROGRAM_H
 
+#include <sys/socket.h>
+
 #include "host/carry.h"
 #include "host/enclave.h"
 #include "host/fdtable.h"
@@ -23,6 +25,9 @@ long program_call(struct program *p, long nr, long a, long b, long c, long d, lo
 #define CALL_6(p, nr, a, b, c, d, e, f, ...)                                                                 \
 	program_call(p, nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define CALL(p, nr, ...) CALL_6(p, nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+
+/* A socket of the program's that listens at that name. */
+int program_listen(struct program *p, const void *name, socklen_t size, int backlog);
 
 /* Says why a step of a move failed, and fails the test. */
 void program_must(int r, const struct failure *why);

@@ -56,9 +56,7 @@ static void server(int channel)
 	int fd[PEERS];
 	program_open(&program);
 	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
-	int listener = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(&program, SYS_bind, listener, &own, sizeof(own)) == 0);
-	CHECK(CALL(&program, SYS_listen, listener, PEERS) == 0);
+	int listener = program_listen(&program, &own, sizeof(own), PEERS);
 	message_put(channel, 'r', NULL, 0);
 	for (int i = 0; i < PEERS; i++)
 		fd[i] = accept_and_fill(listener);

@@ -28,8 +28,7 @@ static void serve(int channel)
 	struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = inet_addr(SERVICE)};
 	program_open(program);
 	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
-	int listener = (int)CALL(program, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(program, SYS_bind, listener, &own, sizeof(own)) == 0 && CALL(program, SYS_listen, listener, 1) == 0);
+	int listener = program_listen(program, &own, sizeof(own), 1);
 	message_put(channel, 'd', NULL, 0);
 	CHECK((server.fd = (int)CALL(program, SYS_accept, listener, 0, 0)) >= 0);
 	message_put(channel, 'd', NULL, 0);

@@ -478,8 +478,7 @@ static void handed_over(void)
 	char text[16];
 	memcpy(&options.stream_local, &address, sizeof(address));
 	begin();
-	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(&a, SYS_bind, listener, &address, size) == 0 && CALL(&a, SYS_listen, listener, 17) == 0);
+	int listener = program_listen(&a, &address, size, 17);
 	CHECK(CALL(&a, SYS_getsockname, listener, &address, &size) == 0);
 	int client = socket(AF_INET, SOCK_STREAM, 0), waiting = socket(AF_INET, SOCK_STREAM, 0);
 	CHECK(connect(client, (struct sockaddr *)&address, size) == 0);
@@ -510,8 +509,7 @@ static void undone_accepts(void)
 	struct bytes manifest = {0}, state = {0};
 	socklen_t size = sizeof(address);
 	begin();
-	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(&a, SYS_bind, listener, &address, size) == 0 && CALL(&a, SYS_listen, listener, 17) == 0);
+	int listener = program_listen(&a, &address, size, 17);
 	CHECK(CALL(&a, SYS_getsockname, listener, &address, &size) == 0);
 	int epoll = (int)CALL(&a, SYS_epoll_create1, 0);
 	CHECK(CALL(&a, SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, listener, &e) == 0);
@@ -550,8 +548,7 @@ static void undone_full(void)
 	struct carry_source *s;
 	char text[8];
 	begin();
-	int listener = (int)CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(&a, SYS_bind, listener, &address, size) == 0 && CALL(&a, SYS_listen, listener, 17) == 0);
+	int listener = program_listen(&a, &address, size, 17);
 	CHECK(CALL(&a, SYS_getsockname, listener, &address, &size) == 0);
 	CHECK(carry_source_open(a.fds, &options, &s, &why) == 0);
 	CHECK(carry_source_preflight(s, &manifest, NULL, &why) == 0);
@@ -676,8 +673,7 @@ static void unprepared(void)
 	CHECK(mkdir(far_directory, 0700) == 0 && chdir(far_directory) == 0);
 	expect_unprepared(false, "working directory");
 	CHECK(chdir("/") == 0);
-	fd = CALL(&a, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(&a, SYS_bind, fd, &address, sizeof(address)) == 0 && CALL(&a, SYS_listen, fd, 1) == 0);
+	fd = program_listen(&a, &address, sizeof(address), 1);
 	expect_unprepared(false, "cannot be bound here");
 	CALL(&a, SYS_close, fd);
 	/* A destination that may have fewer descriptors than the program has. */

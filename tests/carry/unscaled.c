@@ -30,9 +30,7 @@ static void leave(int channel)
 	struct carry_options options = {.tcp_established = true};
 	program_open(&program);
 	CHECK(system("ip addr add " SERVICE "/32 dev eth0") == 0);
-	int listener = (int)CALL(&program, SYS_socket, AF_INET, SOCK_STREAM, 0);
-	CHECK(CALL(&program, SYS_bind, listener, &own, sizeof(own)) == 0);
-	CHECK(CALL(&program, SYS_listen, listener, PEERS) == 0);
+	int listener = program_listen(&program, &own, sizeof(own), PEERS);
 	message_put(channel, 'r', NULL, 0);
 	for (int i = 0; i < PEERS; i++)
 		CHECK((server.fd[i] = (int)CALL(&program, SYS_accept, listener, 0, 0)) >= 0);
