@@ -185,6 +185,40 @@ relay_start()
 	wait_for 10 "the relay" grep -q listening "$hosts_dir/relay.log"
 }
 
+clients=()
+# client_start HOST ADDRESS NUMBER: of the program echo; one connection, a line at a time, until $work/stop exists
+client_start()
+{
+	host_start "$1" "$hosts_dir/client-$3.log" bash -c "
+		exec 3<>/dev/tcp/$2/$PORT || exit
+		touch $work/connected-$3
+		for ((i = 0; ; i++)); do
+			echo \"line \$i\" >&3 && read -r -t 10 -u 3 answer || { echo \"broken at \$i\"; exit 1; }
+			[ \"\$answer\" = \"line \$i\" ] || { echo \"\$i: \$answer\"; exit 1; }
+			[ -e $work/stop ] && break
+			sleep 0.002
+		done
+		echo \"fine \$i\""
+	clients+=("$host_pid")
+	wait_for 10 "client $3 to be connected" test -e "$work/connected-$3"
+}
+
+# Ends them: each had every line back, in order, on the connection it began with.
+clients_must_be_fine()
+{
+	local pid log
+
+	touch "$work/stop"
+	for pid in "${clients[@]}"; do
+		wait "$pid" || fail "a client's connection broke"
+	done
+	for log in "$hosts_dir"/client-*.log; do
+		grep -q fine "$log" || fail "$log: $(tail -n 1 "$log")"
+	done
+	rm "$work"/*
+	clients=()
+}
+
 sent_on_wire()
 {
 	host_run "$1" cat /sys/class/net/eth0/statistics/tx_bytes
